@@ -1,0 +1,2 @@
+//! Unsafe room 1.
+#![allow(unsafe_code)]

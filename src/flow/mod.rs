@@ -1,0 +1,2 @@
+//! Unsafe room 2.
+#![allow(unsafe_code)]

@@ -1,0 +1,30 @@
+//! `ces`, a Customer Edge Switch: the box that a carrier puts in front of its gateway instead of a carrier-grade NAT.
+//!
+//! # The rooms
+//!
+//! | room | plane | what it is |
+//! |---|---|---|
+//! | [`packet`] | both | typed views over bytes; checksums; why a packet is dropped |
+//! | [`flow`] | fast | **unsafe room 2**: keys, records, the lock-free index, quiescence; what threads share |
+//! | [`dpdk`] | fast | **unsafe room 1**: the C shim, its bindings and their safe owners |
+//! | [`route`], [`neigh`] | fast | longest-prefix routes; adjacencies and address resolution |
+//! | [`nat`] | fast | sans-IO: mappings, filters, port blocks, session life times |
+//! | [`ring`] | fast | typed single-producer single-consumer messages between threads |
+//! | [`dataplane`] | fast | the worker loop and its stages |
+//! | [`config`] | slow | TOML text to one validated, immutable `Config` |
+//! | [`manage`] | slow | the operator's socket: reads counters and tables |
+//! | [`appliance`] | both | puts the rooms together and runs them: what `cesd` and the benches start |
+//!
+//! Who may use whom is held by `tests/layering.rs`.
+
+pub mod appliance;
+pub mod config;
+pub mod dataplane;
+pub mod dpdk;
+pub mod flow;
+pub mod manage;
+pub mod nat;
+pub mod neigh;
+pub mod packet;
+pub mod ring;
+pub mod route;

@@ -1,0 +1,132 @@
+//! Why a packet is dropped. One enum for the whole house: every drop bumps exactly one of these counters.
+//!
+//! It lives in `packet/` because every room that judges packets may use `packet/`, and it touches nothing itself.
+
+/// Declares the reasons once, with the name an operator sees and one line of explanation.
+macro_rules! drop_reasons {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal,)+) => {
+        /// The reason a packet was dropped, refused or lost. Its name is stable: operators alarm on it.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(u8)]
+        pub enum DropReason { $($(#[doc = $doc])+ $variant,)+ }
+
+        impl DropReason {
+            /// Every reason, in counter order: `ALL[i] as usize == i`.
+            pub const ALL: &'static [DropReason] = &[$(DropReason::$variant,)+];
+
+            /// The counter's name, as `cesctl show counters` prints it.
+            pub const fn name(self) -> &'static str {
+                match self { $(DropReason::$variant => $name,)+ }
+            }
+
+            /// One line for the operator.
+            pub const fn explanation(self) -> &'static str {
+                match self { $(DropReason::$variant => concat!($($doc),+),)+ }
+            }
+        }
+    };
+}
+
+drop_reasons! {
+    /// The frame ends before the header it announces.
+    Truncated = "truncated",
+    /// No protocol of ours: neither ARP, IPv4 nor IPv6.
+    EtherTypeUnknown = "ether_type_unknown",
+    /// The destination MAC address is not ours, nor broadcast.
+    NotForUs = "not_for_us",
+    /// An IPv4 header that contradicts itself: version, header length or total length.
+    Ipv4HeaderInvalid = "ipv4_header_invalid",
+    /// The IPv4 header checksum is wrong (RFC 1812 section 5.2.2).
+    Ipv4ChecksumBad = "ipv4_checksum_bad",
+    /// An IPv4 source that no host may have: zero, loopback, multicast, broadcast (RFC 1812 section 5.3.7).
+    Ipv4SourceInvalid = "ipv4_source_invalid",
+    /// An IPv4 destination that is never forwarded: loopback, multicast, broadcast, zero.
+    Ipv4DestinationInvalid = "ipv4_destination_invalid",
+    /// An IPv4 fragment: its ports are not known.
+    Ipv4Fragment = "ipv4_fragment",
+    /// Source routing is never obeyed (RFC 7126).
+    Ipv4SourceRoute = "ipv4_source_route",
+    /// An IPv6 packet where nothing forwards IPv6.
+    Ipv6NotForwarded = "ipv6_not_forwarded",
+    /// An IPv6 header that contradicts itself.
+    Ipv6HeaderInvalid = "ipv6_header_invalid",
+    /// A TCP, UDP or ICMP header that is cut short or contradicts itself.
+    L4HeaderInvalid = "l4_header_invalid",
+    /// Time to live reached zero and the time-exceeded message went out.
+    TtlExceeded = "ttl_exceeded",
+    /// Time to live reached zero and the limit of ICMP errors a second was reached: no message.
+    TtlExceededQuiet = "ttl_exceeded_quiet",
+    /// A transport protocol that nothing here translates.
+    ProtocolUnsupported = "protocol_unsupported",
+    /// An ICMP message that is neither an echo nor an error that can be translated.
+    IcmpUnsupported = "icmp_unsupported",
+    /// An ICMP error that belongs to no session.
+    IcmpErrorNoSession = "icmp_error_no_session",
+    /// To an address of the edge itself where nothing listens.
+    LocalNoListener = "local_no_listener",
+    /// An ARP message that contradicts itself or claims an address of ours.
+    ArpInvalid = "arp_invalid",
+    /// From a realm that no NAT serves, to somewhere else than the edge.
+    RealmNotServed = "realm_not_served",
+    /// From the outside, to an address that is neither ours nor in a pool.
+    NoSession = "no_session",
+    /// From the outside, to a port of a pool address that nobody has mapped.
+    NatNoMapping = "nat_no_mapping",
+    /// From the outside, to a mapping whose filter refuses this sender.
+    NatFiltered = "nat_filtered",
+    /// Sessions opened from outside through one mapping reached their quota.
+    NatInboundQuota = "nat_inbound_quota",
+    /// A TCP segment without a session that does not start one.
+    TcpNotSyn = "tcp_not_syn",
+    /// No public port is left for this subscriber.
+    NatNoPort = "nat_no_port",
+    /// The table of mappings is full.
+    NatMappingsFull = "nat_mappings_full",
+    /// The table of subscribers is full.
+    NatSubscribersFull = "nat_subscribers_full",
+    /// The table of sessions is full.
+    SessionsFull = "sessions_full",
+    /// Both buckets and the overflow of the index are full for this key.
+    IndexFull = "index_full",
+    /// No route to the destination.
+    NoRoute = "no_route",
+    /// The next hop did not answer ARP or neighbour discovery.
+    NeighborUnreachable = "neighbor_unreachable",
+    /// Too many packets wait for this next hop to answer.
+    NeighborQueueFull = "neighbor_queue_full",
+    /// The table of neighbours is full.
+    NeighborsFull = "neighbors_full",
+    /// The ring to another worker was full.
+    HandoffFull = "handoff_full",
+    /// Handed off more often than any packet needs to be: a loop.
+    HandoffLoop = "handoff_loop",
+    /// Hairpinned more than once: a loop through the NAT's own addresses.
+    HairpinLoop = "hairpin_loop",
+    /// Hairpinning is off.
+    HairpinOff = "hairpin_off",
+    /// The transmit queue did not take it.
+    TxFull = "tx_full",
+    /// Larger than the MTU of the interface that it leaves by.
+    TxTooBig = "tx_too_big",
+    /// No packet buffer was left for a message of the edge's own.
+    NoBuffer = "no_buffer",
+    /// Still in flight when the process ended.
+    Shutdown = "shutdown",
+}
+
+/// How many reasons there are: the length of every counter array.
+pub const DROP_REASONS: usize = DropReason::ALL.len();
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_indexed() {
+        for (i, r) in DropReason::ALL.iter().enumerate() {
+            assert_eq!(*r as usize, i);
+            assert!(!r.explanation().is_empty());
+            assert!(DropReason::ALL.iter().filter(|o| o.name() == r.name()).count() == 1, "{}", r.name());
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! Typed views over bytes.
+pub mod drop;
+pub use drop::{DROP_REASONS, DropReason};
