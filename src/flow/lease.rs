@@ -108,7 +108,10 @@ mod loom_models {
     /// Two threads take and give back; no number is ever held by both, none is lost.
     #[test]
     fn loom_lease_is_exclusive() {
-        loom::model(|| {
+        // Two preemptions reach every interesting order of a compare-and-swap loop; all orders take minutes.
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = Some(2);
+        model.check(|| {
             let l = Arc::new(Leases::new(&[0, 1]));
             let held = Arc::new([AtomicU32::new(0), AtomicU32::new(0)]);
             let work = |l: &Leases, held: &[AtomicU32; 2]| {
