@@ -4,6 +4,7 @@
 
 scenario_life() {
     heading "life: beginning and ending of cesd, ports on veth"
+    # shellcheck disable=SC2034  # read in bed.sh
     local DEVICE=af_packet
     edge_up
     control "SIGTERM: exit 0 within 2 s" 1 life_ends_by 0
