@@ -126,7 +126,7 @@ bed_down() {
         ip netns delete "$BED-$name" 2>/dev/null || true
     done
     wait 2>/dev/null || true
-    rm -rf "$WORK"
+    rm -rf "$WORK" "/run/ces/$INSTANCE."*
 }
 
 # ---- the edge ----
@@ -134,7 +134,7 @@ bed_down() {
 # configs/lab.toml with this bed's instance, workers and devices, and without the features named: no-nat44, no-hairpin.
 edge_config() {
     local core cores=()
-    for ((core = 0; core < WORKERS; core++)); do cores+=($((core % $(nproc)))); done
+    for ((core = 0; core < WORKERS; core++)); do cores+=($(((core + 1) % $(nproc)))); done
     awk -v instance="$INSTANCE" -v cores="$(IFS=,; echo "${cores[*]}")" -v device="$DEVICE" -v without=" $* " '
         BEGIN { ports = 0; realm["ces-in"] = "home"; realm["ces-in2"] = "office"; realm["ces-out"] = "internet" }
         /^\[/ { section = $1 }
@@ -248,4 +248,14 @@ through_edge() {
     after=$(forwarded_bytes)
     ((after - before >= MOVED)) ||
         fail "the client moved $MOVED bytes, but the workers forwarded only $((after - before))"
+}
+
+# As through_edge, and none of the workers stood idle.
+through_every_worker() {
+    local before idle
+    before=$(ctl show counters)
+    through_edge "$@"
+    idle=$(ctl show counters | jq --argjson before "$before" \
+        '[.workers, $before.workers] | transpose | map(select(.[0].forwarded_packets == .[1].forwarded_packets)) | length')
+    ((idle == 0)) || fail "$idle of $WORKERS workers forwarded nothing"
 }

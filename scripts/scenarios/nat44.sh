@@ -13,7 +13,7 @@ scenario_nat44() {
     step "50 MB by HTTPS" through_edge client_https
     step "UDP iperf3, 100 Mb/s each way" through_edge client_udp
     step "TCP iperf3 against the kernel" client_tcp_compared
-    step "200 connections at once" through_edge client_connections
+    step "200 connections at once" through_every_worker client_connections
     step "ICMP traceroute shows the edge" client_traceroute -I
     step "UDP traceroute shows the edge" client_traceroute -U
     step "UDP hairpin" through_edge client_hairpin udp
@@ -134,7 +134,7 @@ client_connections() {
         "'$CESCTL' --instance '$INSTANCE' show flows --realm home --host $HOST --limit 1000 --json >'$WORK/flows.json'" \
         | tee "$WORK/connections"
     local shown
-    shown=$(jq "[.[] | select(.protocol == \"tcp\" and (.remote | endswith(\":$ECHO_PORT\")))] | length" "$WORK/flows.json")
+    shown=$(jq "[.flows[] | select(.protocol == \"tcp\" and (.remote | endswith(\":$ECHO_PORT\")))] | length" "$WORK/flows.json")
     ((shown >= 200)) || fail "cesctl shows $shown of the 200 flows"
     MOVED=$((200 * 2 * 2 * 52))
     note "$(<"$WORK/connections"); cesctl shows $shown"
