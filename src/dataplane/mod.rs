@@ -1,1 +1,45 @@
-//! (to come)
+//! **The fast path**: the worker loop and its stages. Dedicated lcores poll NIC queues in bursts:
+//!
+//! ```text
+//! rx burst ─► classify ─► look up (in bulk, with prefetch) ─► act ─► tx burst ─► report quiescent
+//!                │                 │                            │
+//!                │ anything odd    │ no session                 │ next hop unknown
+//!                └──────► slow ◄───┘                            └──► resolve ─► hold, ask
+//!                          │ not ours: hand off to the home worker, in bursts
+//! ```
+//!
+//! What it guarantees: a worker never blocks, and never allocates, locks or logs after start; it makes a system call only to
+//! sleep when it was told to (`idle = "sleep"`) and has nothing to do. Every packet that comes in leaves by a port, is held
+//! within a bound, or bumps exactly one [`DropReason`](crate::packet::DropReason) counter.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | [`world`] | what all workers share and nobody changes: interfaces, routes, tables |
+//! | [`classify`] | the common packet, recognised in a few loads |
+//! | [`rewrite`] | a record's compiled rewrite, executed |
+//! | [`worker`] | the loop: bursts, stages, sweep, sleep |
+//! | [`forward`] | a burst through look-up and act |
+//! | [`slow`] | one packet at a time: ARP, the edge's own addresses, options, echo, misses |
+//! | [`message`] | the edge's own packets: ARP, echo replies, ICMP errors |
+//! | [`resolve`] | from a destination to a next hop; the neighbour owner |
+//! | [`output`] | transmit queues and drops |
+//! | [`counters`] | what a worker counts |
+//! | [`board`] | where the neighbour owner shows its table |
+
+pub mod board;
+pub mod classify;
+pub mod counters;
+pub mod forward;
+pub mod limit;
+pub mod message;
+pub mod output;
+pub mod resolve;
+pub mod rewrite;
+pub mod slow;
+pub mod worker;
+pub mod world;
+
+pub use board::Board;
+pub use counters::{Counter, WorkerCounters};
+pub use worker::{Control, Idle, RxSide, Worker, WorkerParts};
+pub use world::{Interface, World};

@@ -123,11 +123,12 @@ impl Adjacencies {
         Some(Path(u32::from(id.0) | u32::from(generation) << 16))
     }
 
-    /// Neighbour owner: the same neighbour has another MAC address or port. Every session follows at once.
-    pub fn changed(&self, id: AdjacencyId, hop: Hop) {
+    /// Neighbour owner: the same neighbour has another MAC address. Every session follows at once.
+    pub fn changed_mac(&self, id: AdjacencyId, mac: [u8; 6]) {
         let cell = &self.cells[id.0 as usize];
-        let generation = (cell.about.load(Ordering::Relaxed) >> 16) as u16;
-        self.write(cell, hop, generation);
+        let mut macs = cell.macs.load(Ordering::Relaxed).to_le_bytes();
+        macs[..6].copy_from_slice(&mac);
+        cell.macs.store(u64::from_le_bytes(macs), Ordering::Relaxed);
     }
 
     fn write(&self, cell: &Cell, hop: Hop, generation: u16) {
@@ -183,8 +184,10 @@ mod tests {
         let q = a.resolved(AdjacencyId(4), 1, v6, hop(2)).unwrap();
         assert_eq!((a.lookup(1, v4), a.lookup(1, v6), a.lookup(2, v4)), (Some(p), Some(q), None));
         assert_eq!((a.hop(p), a.hop(q)), (Some(hop(1)), Some(hop(2))));
-        a.changed(AdjacencyId(3), hop(7));
-        assert_eq!((a.hop(p), a.lookup(1, v4)), (Some(hop(7)), Some(p)));
+        a.changed_mac(AdjacencyId(3), [9; 6]);
+        let mut moved = hop(1);
+        moved.macs[..6].fill(9);
+        assert_eq!((a.hop(p), a.lookup(1, v4)), (Some(moved), Some(p)));
         a.lost(AdjacencyId(3));
         assert_eq!((a.hop(p), a.lookup(1, v4)), (None, None));
         // The id comes back for somebody else: the old path stays dead.

@@ -37,12 +37,9 @@ mod tests;
 pub use neighbors::Neighbors;
 pub use state::State;
 
-/// An Ethernet address, in the order of the wire.
-pub type MacAddr = [u8; 6];
-
-/// The index of a neighbour, dense from zero: the place of its adjacency in the owner's array.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct AdjacencyId(pub u16);
+/// The index of a neighbour, dense from zero: the place of its adjacency in the shared table.
+pub use crate::flow::AdjacencyId;
+use crate::packet::MacAddr;
 
 /// How long each state lasts, in milliseconds from 1 to [`Timers::MAX`], and how often is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

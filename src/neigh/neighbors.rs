@@ -53,7 +53,7 @@ impl Neighbors {
             }
             None => {
                 let state = State::Incomplete { sent: 1 };
-                let Some(id) = self.insert(interface, addr, state, [0; 6], now) else {
+                let Some(id) = self.insert(interface, addr, state, MacAddr::ZERO, now) else {
                     return Want::TableFull;
                 };
                 out(Output::Solicit { interface, addr, to: None });
@@ -80,7 +80,7 @@ impl Neighbors {
         out: &mut impl FnMut(Output),
     ) {
         // RFC 1812 section 3.3.2: never believe that a host is at a broadcast or multicast address.
-        if mac.is_some_and(|mac| mac[0] & 1 == 1 || mac == [0; 6]) {
+        if mac.is_some_and(|mac| !mac.is_unicast()) {
             return;
         }
         let (solicited, overrides, for_us) = match heard {

@@ -71,7 +71,7 @@ impl Table {
             interface: 0,
             addr: Ipv4Addr::UNSPECIFIED.into(),
             state: State::Stale,
-            mac: [0; 6],
+            mac: MacAddr::ZERO,
             since: 0,
             held: 0,
         };

@@ -1,1 +1,68 @@
-//! (to come)
+//! Typed single-producer single-consumer messages between threads (rtrb). One writer, one reader, bounded: a full ring never
+//! blocks, the sender keeps what did not fit and drops it under a counter of its own.
+//!
+//! So far: the mesh by which workers hand packets to one another. An [`Mbuf`] crosses between workers only.
+
+use crate::dpdk::Mbuf;
+use crate::flow::Realm;
+use rtrb::{Consumer, Producer, RingBuffer, chunks::ChunkError};
+
+/// What the receiving worker is to do with a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// As if it had come in by `interface`, in `realm`: this worker is its home, or hears all ARP. `hairpin`: it has been
+    /// through its first leg.
+    Receive { interface: u16, realm: Realm, hairpin: bool },
+    /// Find its next hop in `realm` by its IPv4 destination, ask for it if need be, and send it.
+    Resolve { realm: Realm },
+    /// Ready: send it by this port.
+    Send { port: u16 },
+}
+
+/// A packet on its way from worker to worker.
+pub struct Handoff {
+    pub mbuf: Mbuf,
+    pub task: Task,
+    /// How often it has been handed off.
+    pub hops: u8,
+}
+
+/// One worker's ends of the mesh: a ring from and a ring to every other.
+pub struct Peers {
+    /// By worker; none to itself.
+    pub to: Vec<Option<Producer<Handoff>>>,
+    pub from: Vec<Consumer<Handoff>>,
+}
+
+/// The mesh of `workers` workers, each ring with room for `capacity` packets.
+pub fn mesh(workers: usize, capacity: usize) -> Vec<Peers> {
+    let mut peers: Vec<Peers> = (0..workers)
+        .map(|_| Peers { to: (0..workers).map(|_| None).collect(), from: Vec::with_capacity(workers) })
+        .collect();
+    for from in 0..workers {
+        for to in (0..workers).filter(|&to| to != from) {
+            let (producer, consumer) = RingBuffer::new(capacity);
+            peers[from].to[to] = Some(producer);
+            peers[to].from.push(consumer);
+        }
+    }
+    peers
+}
+
+/// Sends from the front of `packets` as many as fit, in one step that the reader sees at once. What didn't fit stays.
+pub fn push_burst<const N: usize>(
+    producer: &mut Producer<Handoff>,
+    packets: &mut arrayvec::ArrayVec<Handoff, N>,
+) -> usize {
+    let wanted = packets.len();
+    let chunk = match producer.write_chunk_uninit(wanted) {
+        Ok(chunk) => chunk,
+        Err(ChunkError::TooFewSlots(0)) => return 0,
+        Err(ChunkError::TooFewSlots(n)) => match producer.write_chunk_uninit(n) {
+            Ok(chunk) => chunk,
+            Err(ChunkError::TooFewSlots(_)) => return 0,
+        },
+    };
+    let room = chunk.len();
+    chunk.fill_from_iter(packets.drain(..room))
+}

@@ -1,0 +1,144 @@
+//! The way out: transmit queues, hand-off rings, and drops. Bursts are gathered and leave when full or at the end of a round.
+
+use super::counters::WorkerCounters;
+use crate::dpdk::{BURST, Burst, Mbuf, TxQueue, free_bulk};
+use crate::packet::DropReason;
+use crate::ring::{Handoff, Peers, Task, push_burst};
+use arrayvec::ArrayVec;
+use std::sync::Arc;
+
+/// More hand-offs than any packet needs: receive → home → hairpin home → neighbour owner → port owner.
+const MAX_HOPS: u8 = 6;
+
+/// Ethernet's header.
+const LINK_OVERHEAD: usize = 14;
+
+/// A port as a worker transmits on it.
+pub struct TxSide {
+    /// `None` where the port has too few queues: `owner` sends for this worker.
+    pub queue: Option<TxQueue>,
+    pub owner: usize,
+    /// Bytes of the largest IP packet.
+    pub mtu: u16,
+    /// Whether the device takes packets of several segments.
+    pub multi_segments: bool,
+}
+
+/// A worker's way out.
+pub struct Output {
+    ports: Vec<(TxSide, Burst)>,
+    peers: Vec<Option<(rtrb::Producer<Handoff>, ArrayVec<Handoff, BURST>)>>,
+    pub counters: Arc<WorkerCounters>,
+    /// What is dropped in this round: freed together.
+    dropped: Burst,
+}
+
+impl Output {
+    pub fn new(ports: Vec<TxSide>, peers: &mut Peers, counters: Arc<WorkerCounters>) -> Self {
+        let peers = peers.to.drain(..).map(|p| p.map(|p| (p, ArrayVec::new()))).collect();
+        let ports = ports.into_iter().map(|p| (p, Burst::new())).collect();
+        Self { ports, peers, counters, dropped: Burst::new() }
+    }
+
+    /// Drops a packet under a name.
+    pub fn drop(&mut self, mbuf: Mbuf, why: DropReason) {
+        self.counters.dropped(why);
+        if self.dropped.is_full() {
+            free_bulk(&mut self.dropped);
+        }
+        self.dropped.push(mbuf);
+    }
+
+    /// A whole frame out by a port.
+    #[inline(always)]
+    pub fn send(&mut self, port: u16, mbuf: Mbuf) {
+        let Some((side, burst)) = self.ports.get_mut(usize::from(port)) else {
+            return self.drop(mbuf, DropReason::NoRoute);
+        };
+        let odd = mbuf.len() > usize::from(side.mtu) + LINK_OVERHEAD || !mbuf.is_contiguous();
+        if odd || side.queue.is_none() || burst.is_full() {
+            return self.send_slow(port, mbuf);
+        }
+        burst.push(mbuf);
+    }
+
+    #[cold]
+    fn send_slow(&mut self, port: u16, mut mbuf: Mbuf) {
+        let (side, burst) = &mut self.ports[usize::from(port)];
+        if mbuf.len() > usize::from(side.mtu) + LINK_OVERHEAD {
+            return self.drop(mbuf, DropReason::TxTooBig);
+        }
+        if !mbuf.is_contiguous() && !side.multi_segments && mbuf.linearize().is_err() {
+            return self.drop(mbuf, DropReason::TxTooBig);
+        }
+        if side.queue.is_none() {
+            let owner = side.owner;
+            return self.hand(owner, mbuf, Task::Send { port }, 0);
+        }
+        if burst.is_full() {
+            flush(side, burst, &self.counters);
+        }
+        burst.push(mbuf);
+    }
+
+    /// A packet to another worker.
+    pub fn hand(&mut self, worker: usize, mbuf: Mbuf, task: Task, hops: u8) {
+        if hops >= MAX_HOPS {
+            return self.drop(mbuf, DropReason::HandoffLoop);
+        }
+        let Some(Some((producer, burst))) = self.peers.get_mut(worker) else {
+            return self.drop(mbuf, DropReason::HandoffLoop);
+        };
+        if burst.is_full() {
+            hand_over(producer, burst, &self.counters);
+        }
+        burst.push(Handoff { mbuf, task, hops: hops + 1 });
+    }
+
+    /// The end of a round: everything gathered leaves.
+    #[inline(always)]
+    pub fn flush(&mut self) {
+        for (side, burst) in &mut self.ports {
+            if !burst.is_empty() {
+                flush(side, burst, &self.counters);
+            }
+        }
+        for (producer, burst) in self.peers.iter_mut().flatten() {
+            if !burst.is_empty() {
+                hand_over(producer, burst, &self.counters);
+            }
+        }
+        if !self.dropped.is_empty() {
+            free_bulk(&mut self.dropped);
+        }
+    }
+}
+
+/// Sends a burst; what the device does not take is dropped: a worker never waits for a device.
+fn flush(side: &mut TxSide, burst: &mut Burst, counters: &WorkerCounters) {
+    let Some(queue) = &mut side.queue else { return };
+    let packets = burst.len();
+    // Counted before: once sent they belong to the device.
+    let bytes: usize = burst.iter().map(Mbuf::len).sum();
+    queue.send(burst);
+    let left: usize = burst.iter().map(Mbuf::len).sum();
+    counters.tx_packets.add((packets - burst.len()) as u64);
+    counters.tx_bytes.add((bytes - left) as u64);
+    if !burst.is_empty() {
+        counters.drops[DropReason::TxFull as usize].add(burst.len() as u64);
+        free_bulk(burst);
+    }
+}
+
+fn hand_over(
+    producer: &mut rtrb::Producer<Handoff>,
+    burst: &mut ArrayVec<Handoff, BURST>,
+    counters: &WorkerCounters,
+) {
+    let taken = push_burst(producer, burst);
+    counters.handed_off.add(taken as u64);
+    if !burst.is_empty() {
+        counters.drops[DropReason::HandoffFull as usize].add(burst.len() as u64);
+        burst.clear();
+    }
+}

@@ -1,0 +1,240 @@
+//! From a destination to a next hop. Any worker looks next hops up; one, the neighbour owner, asks for unknown ones, hears
+//! all ARP, and holds packets meanwhile, within bounds.
+
+use super::board::Board;
+use super::forward;
+use super::limit::TokenBucket;
+use super::message;
+use super::worker::Core;
+use super::world::{NEIGHBOR_OWNER, World};
+use crate::dpdk::Mbuf;
+use crate::flow::record::Record;
+use crate::flow::{Hop, Realm, Record4};
+use crate::neigh::{AdjacencyId, Heard, Neighbors, Output, Want};
+use crate::packet::arp::Operation;
+use crate::packet::build::Path;
+use crate::packet::vlan::Tags;
+use crate::packet::{Arp, DropReason, Link, MacAddr};
+use crate::ring::Task;
+use arrayvec::ArrayVec;
+use std::collections::VecDeque;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+/// Timers that one tick handles at most.
+const TICK_BUDGET: usize = 16;
+
+/// The one worker's neighbours, and the packets that wait for them.
+pub struct NeighborOwner {
+    table: Neighbors,
+    /// By the id that they wait for, oldest first. As many as the table lets be held.
+    held: VecDeque<(AdjacencyId, Mbuf)>,
+    /// Forgotten neighbours whose id others may still read, until that epoch.
+    releasing: VecDeque<(u64, AdjacencyId)>,
+    solicitations: TokenBucket,
+    outputs: ArrayVec<Output, { TICK_BUDGET + 1 }>,
+    board: Arc<Board>,
+}
+
+impl NeighborOwner {
+    /// `hold_total` is the limit that `table` was made with, `capacity` its size.
+    pub fn new(
+        table: Neighbors,
+        capacity: usize,
+        hold_total: usize,
+        solicitations: TokenBucket,
+        board: Arc<Board>,
+    ) -> Self {
+        Self {
+            table,
+            held: VecDeque::with_capacity(hold_total + 1),
+            releasing: VecDeque::with_capacity(capacity),
+            solicitations,
+            outputs: ArrayVec::new(),
+            board,
+        }
+    }
+}
+
+/// The next hop of a packet that a session has translated; the session remembers it.
+#[cold]
+pub fn session(core: &mut Core, world: &World, mbuf: Mbuf, record: &Record4) {
+    // Packets of this half leave into the realm in which those of the other half arrive.
+    let Some(twin) = world.flows.twin(record) else {
+        return core.out.drop(mbuf, DropReason::NoSession);
+    };
+    towards(core, world, mbuf, twin.key().realm(), Some(record), 0);
+}
+
+/// The next hop of a packet in `realm`, by its destination. What can't be resolved here goes to the neighbour owner.
+pub fn towards(
+    core: &mut Core,
+    world: &World,
+    mbuf: Mbuf,
+    realm: Realm,
+    record: Option<&Record4>,
+    hops: u8,
+) {
+    let Some(destination) = mbuf.data().get(30..34).and_then(|d| <[u8; 4]>::try_from(d).ok()) else {
+        return core.out.drop(mbuf, DropReason::Truncated);
+    };
+    let Some((interface, neighbor)) = world.next_hop(realm, Ipv4Addr::from(destination)) else {
+        return core.out.drop(mbuf, DropReason::NoRoute);
+    };
+    if let Some(path) = world.adjacencies.lookup(interface, neighbor)
+        && let Some(hop) = world.adjacencies.hop(path)
+    {
+        if let Some(record) = record {
+            record.common().set_path(path);
+        }
+        return forward::send(core, mbuf, &hop);
+    }
+    let Some(owner) = core.neighbors.as_mut() else {
+        return core.out.hand(NEIGHBOR_OWNER, mbuf, Task::Resolve { realm }, hops);
+    };
+    let want = owner.table.want(interface, neighbor, core.now, &mut |o| owner.outputs.push(o));
+    match want {
+        Want::Hold { id } => owner.held.push_back((id, mbuf)),
+        Want::Known(_) => core.out.drop(mbuf, DropReason::NeighborsFull),
+        Want::QueueFull => core.out.drop(mbuf, DropReason::NeighborQueueFull),
+        Want::Unreachable => core.out.drop(mbuf, DropReason::NeighborUnreachable),
+        Want::TableFull => core.out.drop(mbuf, DropReason::NeighborsFull),
+    }
+    carry_out(core, world);
+}
+
+/// Neighbour owner: an ARP message has come in.
+pub fn heard_arp(
+    core: &mut Core,
+    world: &World,
+    link: &Link<'_>,
+    interface: u16,
+) -> Result<(), DropReason> {
+    let arp = Arp::parse(link.payload)?;
+    let own = &world.interfaces[usize::from(interface)];
+    let for_us = world.answers_for(interface, arp.target_ip);
+    // Somebody claims an address of ours, or speaks for a group.
+    if world.answers_for(interface, arp.sender_ip) || !arp.sender_mac.is_unicast() {
+        return Err(DropReason::ArpInvalid);
+    }
+    let heard = match arp.operation {
+        Operation::Request => {
+            if for_us {
+                let link = Path { destination: arp.sender_mac, source: own.mac, tags: Tags::NONE };
+                let reply = message::arp(&core.pool, &link, &arp.reply(own.mac));
+                core.out.send(own.port, reply.ok_or(DropReason::NoBuffer)?);
+            }
+            Heard::Request { for_us }
+        }
+        Operation::Reply => Heard::Reply { solicited: arp.target_mac == own.mac, overrides: true },
+    };
+    if !arp.is_probe()
+        && world.is_on_link(interface, arp.sender_ip)
+        && let Some(owner) = core.neighbors.as_mut()
+    {
+        let sender = IpAddr::V4(arp.sender_ip);
+        let out = &mut |o| owner.outputs.push(o);
+        owner.table.heard(interface, sender, Some(arp.sender_mac), heard, core.now, out);
+    }
+    carry_out(core, world);
+    Ok(())
+}
+
+/// Neighbour owner: lets time pass. Every other worker: nothing.
+pub fn tick(core: &mut Core, world: &World) {
+    let Some(owner) = core.neighbors.as_mut() else { return };
+    owner.table.tick(core.now, TICK_BUDGET, &mut |o| owner.outputs.push(o));
+    while let Some(&(epoch, id)) = owner.releasing.front()
+        && world.flows.quiescence().reached(epoch)
+    {
+        owner.releasing.pop_front();
+        owner.table.release(id);
+    }
+    if owner.board.is_asked() {
+        let held = |id: u16| owner.held.iter().filter(|h| h.0.0 == id).count() as u16;
+        owner.board.show(owner.table.iter(core.now), held);
+    }
+    carry_out(core, world);
+}
+
+/// Neighbour owner: does what the table said.
+fn carry_out(core: &mut Core, world: &World) {
+    loop {
+        let Some(owner) = core.neighbors.as_mut() else { return };
+        let Some(output) = owner.outputs.pop_at(0) else { return };
+        match output {
+            Output::Solicit { interface, addr, to } => solicit(core, world, interface, addr, to),
+            Output::Resolved { id, interface, addr, mac } => {
+                let hop = hop(world, interface, mac);
+                world.adjacencies.resolved(id, interface, addr, hop);
+                release_held(core, id, |core, mbuf| forward::send(core, mbuf, &hop));
+            }
+            Output::Changed { id, mac } => world.adjacencies.changed_mac(id, mac.0),
+            Output::Lost { id } => {
+                world.adjacencies.lost(id);
+                release_held(core, id, |core, mbuf| core.out.drop(mbuf, DropReason::NeighborUnreachable));
+            }
+            Output::Removed { id } => {
+                world.adjacencies.lost(id);
+                owner.releasing.push_back((world.flows.quiescence().retire(), id));
+            }
+        }
+    }
+}
+
+fn hop(world: &World, interface: u16, mac: MacAddr) -> Hop {
+    let own = &world.interfaces[usize::from(interface)];
+    let mut macs = [0; 12];
+    macs[..6].copy_from_slice(&mac.0);
+    macs[6..].copy_from_slice(&own.mac.0);
+    Hop { macs, port: own.port }
+}
+
+/// Takes the packets that wait for `id` out of the queue, in order.
+fn release_held(core: &mut Core, id: AdjacencyId, mut each: impl FnMut(&mut Core, Mbuf)) {
+    let waiting = core.neighbors.as_ref().map_or(0, |o| o.held.len());
+    for _ in 0..waiting {
+        let Some(owner) = core.neighbors.as_mut() else { return };
+        match owner.held.pop_front() {
+            Some((of, mbuf)) if of == id => each(core, mbuf),
+            Some(other) => owner.held.push_back(other),
+            None => return,
+        }
+    }
+}
+
+/// Asks who has `address`. Without an address of our own on that link, or over the limit, it stays unasked: the table asks
+/// again in its time.
+fn solicit(core: &mut Core, world: &World, interface: u16, address: IpAddr, to: Option<MacAddr>) {
+    let (own, IpAddr::V4(target)) = (&world.interfaces[usize::from(interface)], address) else { return };
+    let Some(owner) = core.neighbors.as_mut() else { return };
+    let Some(speaker) = world.speaks_as(interface, target) else { return };
+    if !owner.solicitations.allow(core.now) {
+        return;
+    }
+    let link = Path { destination: to.unwrap_or(MacAddr::BROADCAST), source: own.mac, tags: Tags::NONE };
+    if let Some(request) = message::arp(&core.pool, &link, &Arp::request(own.mac, speaker, target)) {
+        core.out.send(own.port, request);
+    }
+}
+
+/// Neighbour owner, before it starts: a neighbour that the operator has given. False when the tables are full.
+pub fn insert_permanent(
+    owner: &mut NeighborOwner,
+    world: &World,
+    interface: u16,
+    address: IpAddr,
+    mac: MacAddr,
+) -> bool {
+    let added = owner.table.insert_permanent(interface, address, mac, &mut |_| ());
+    added.is_ok_and(|id| {
+        world.adjacencies.resolved(id, interface, address, hop(world, interface, mac)).is_some()
+    })
+}
+
+/// At the end: what is still held is dropped by name.
+pub fn shut_down(core: &mut Core) {
+    while let Some((_, mbuf)) = core.neighbors.as_mut().and_then(|o| o.held.pop_front()) {
+        core.out.drop(mbuf, DropReason::Shutdown);
+    }
+}

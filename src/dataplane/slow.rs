@@ -1,0 +1,348 @@
+//! One packet at a time: what the fast way does not know. ARP, the edge's own addresses, header options, ICMP echo, the
+//! second leg of a hairpin, and every miss. It judges first and acts afterwards; each packet ends in exactly one [`Verdict`].
+
+use super::classify::Ingress;
+use super::forward;
+use super::message;
+use super::resolve;
+use super::rewrite;
+use super::worker::Core;
+use super::world::{NEIGHBOR_OWNER, World};
+use crate::dpdk::{Checksum, Mbuf};
+use crate::flow::record::Record;
+use crate::flow::{Action, Key4, Protocol, Realm, Record4};
+use crate::nat::Nat44;
+use crate::packet::build::{IcmpError, Path};
+use crate::packet::icmp::{Icmp, IcmpType, may_generate_error};
+use crate::packet::{DropReason, EtherType, Ipv4, Link, MacAddr, Tcp, build};
+use crate::ring::Task;
+use std::net::Ipv4Addr;
+
+/// How a packet came here.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival {
+    pub interface: u16,
+    pub realm: Realm,
+    /// On its second leg: translated once, its link-layer header no longer to be judged.
+    pub hairpin: bool,
+    /// Hand-offs behind it.
+    pub hops: u8,
+}
+
+impl Arrival {
+    pub fn on(ingress: &Ingress) -> Self {
+        Self { interface: ingress.interface, realm: ingress.realm, hairpin: false, hops: 0 }
+    }
+}
+
+/// What becomes of a packet.
+enum Verdict<'w> {
+    Drop(DropReason),
+    /// It has been answered or taken note of.
+    Done,
+    /// Another worker's: its home's, or the neighbour owner's.
+    Hand(usize),
+    /// It has a session.
+    Act { record: &'w Record4, place: Place, tcp_flags: u8 },
+}
+
+/// Where the headers lie in the frame, and which transport it is.
+#[derive(Clone, Copy)]
+struct Place {
+    ip: usize,
+    l4: usize,
+    protocol: Protocol,
+}
+
+impl<'w> From<Result<Verdict<'w>, DropReason>> for Verdict<'w> {
+    fn from(r: Result<Verdict<'w>, DropReason>) -> Self {
+        r.unwrap_or_else(Verdict::Drop)
+    }
+}
+
+/// Judges a packet and does what the verdict says.
+pub fn receive(core: &mut Core, world: &World, mut mbuf: Mbuf, arrival: Arrival) {
+    match Verdict::from(judge(core, world, &mut mbuf, arrival)) {
+        Verdict::Drop(why) => core.out.drop(mbuf, why),
+        Verdict::Done => core.out.counters.local_packets.add(1),
+        Verdict::Hand(worker) => {
+            let Arrival { interface, realm, hairpin, hops } = arrival;
+            core.out.hand(worker, mbuf, Task::Receive { interface, realm, hairpin }, hops);
+        }
+        Verdict::Act { record, place, tcp_flags } => {
+            let (length, kind) = (mbuf.len(), record.common().action().kind());
+            let Place { ip, l4, protocol } = place;
+            if !rewrite::general(mbuf.data_mut(), ip, l4, &record.rewrite(), kind, protocol) {
+                return core.out.drop(mbuf, DropReason::L4HeaderInvalid);
+            }
+            record.common().count(length as u32, core.now);
+            record.common().saw_tcp(tcp_flags);
+            if kind == Action::HAIRPIN {
+                if arrival.hairpin {
+                    return core.out.drop(mbuf, DropReason::HairpinLoop);
+                }
+                return first_leg_done(core, mbuf);
+            }
+            core.out.counters.forwarded_packets.add(1);
+            core.out.counters.forwarded_bytes.add(length as u64);
+            match world.adjacencies.hop(record.common().path()) {
+                Some(hop) => forward::send(core, mbuf, &hop),
+                None => resolve::session(core, world, mbuf, record),
+            }
+        }
+    }
+}
+
+/// A hairpin's source is translated: it waits for the end of the burst to go round again.
+pub fn first_leg_done(core: &mut Core, mbuf: Mbuf) {
+    if core.second_legs.is_full() {
+        return core.out.drop(mbuf, DropReason::HandoffFull);
+    }
+    core.second_legs.push(mbuf);
+}
+
+/// The second legs of the hairpins of a burst: as if they came from the outside.
+pub fn second_legs(core: &mut Core, world: &World) {
+    let Some(nat) = world.nat.as_deref() else { return };
+    while let Some(mbuf) = core.second_legs.pop_at(0) {
+        let interface = 0;
+        let arrival = Arrival { interface, realm: nat.options().outside, hairpin: true, hops: 0 };
+        receive(core, world, mbuf, arrival);
+    }
+}
+
+/// The home of a packet: its subscriber's, from either side. `None` when it has none.
+pub fn home_of(nat: &Nat44, key: &Key4) -> Option<usize> {
+    if nat.is_inside(key.realm()) {
+        Some(nat.home_of_inside(key.realm(), key.source()))
+    } else if nat.is_outside(key.realm()) {
+        nat.home_of_public(key.destination(), key.destination_port())
+    } else {
+        None
+    }
+}
+
+fn judge<'w>(
+    core: &mut Core,
+    world: &'w World,
+    mbuf: &mut Mbuf,
+    arrival: Arrival,
+) -> Result<Verdict<'w>, DropReason> {
+    let link = Link::parse(mbuf.data())?;
+    let to = link.ethernet.destination();
+    let ours = world.interfaces[usize::from(arrival.interface)].mac;
+    if !arrival.hairpin && to != ours && !to.is_multicast() {
+        return Err(DropReason::NotForUs);
+    }
+    if !link.tags.is_empty() {
+        return Err(DropReason::EtherTypeUnknown);
+    }
+    match link.ether_type {
+        EtherType::IPV4 => ipv4(core, world, mbuf, to, arrival),
+        EtherType::ARP if core.id == NEIGHBOR_OWNER => {
+            resolve::heard_arp(core, world, &link, arrival.interface).map(|()| Verdict::Done)
+        }
+        EtherType::ARP => Ok(Verdict::Hand(NEIGHBOR_OWNER)),
+        EtherType::IPV6 if to.is_multicast() => Err(DropReason::Ipv6NotForwarded),
+        EtherType::IPV6 => crate::packet::Ipv6::parse(link.payload)
+            .map_err(DropReason::from)
+            .and(Err(DropReason::Ipv6NotForwarded)),
+        _ => Err(DropReason::EtherTypeUnknown),
+    }
+}
+
+const IP: usize = crate::packet::ethernet::HEADER_LENGTH;
+
+fn ipv4<'w>(
+    core: &mut Core,
+    world: &'w World,
+    mbuf: &mut Mbuf,
+    frame_to: MacAddr,
+    arrival: Arrival,
+) -> Result<Verdict<'w>, DropReason> {
+    let verified = mbuf.rx_ip_checksum();
+    let bytes = &mbuf.data()[IP..];
+    let ip = if mbuf.is_contiguous() { Ipv4::parse(bytes) } else { Ipv4::parse_quoted(bytes) }?;
+    if IP + usize::from(ip.total_length()) > mbuf.len() {
+        return Err(DropReason::Truncated);
+    }
+    if verified == Checksum::Bad || (verified == Checksum::Unknown && !ip.checksum_is_right()) {
+        return Err(DropReason::Ipv4ChecksumBad);
+    }
+    let (source, destination) = (ip.source(), ip.destination());
+    if !is_host(source) || world.is_own(arrival.realm, source) {
+        return Err(DropReason::Ipv4SourceInvalid);
+    }
+    if world.is_own(arrival.realm, destination) {
+        return local(core, world, &ip, mbuf, arrival);
+    }
+    if !is_host(destination) || frame_to.is_multicast() || world.is_broadcast(arrival.realm, destination) {
+        return Err(DropReason::Ipv4DestinationInvalid);
+    }
+    if ip.has_source_route() {
+        return Err(DropReason::Ipv4SourceRoute);
+    }
+    if ip.ttl() <= 1 {
+        return Err(time_exceeded(core, world, &ip, mbuf, frame_to, arrival));
+    }
+    if ip.is_fragment() {
+        return Err(DropReason::Ipv4Fragment);
+    }
+    let flow = transport(&ip, arrival.realm)?;
+    let place = Place { ip: IP, l4: IP + ip.header_length(), protocol: flow.protocol };
+    session(core, world, &flow, place)
+}
+
+/// What the transport header says of the flow.
+struct Flow {
+    key: Key4,
+    protocol: Protocol,
+    tcp_flags: u8,
+    /// Whether this packet may create a session.
+    opens: bool,
+}
+
+fn transport(ip: &Ipv4<'_>, realm: Realm) -> Result<Flow, DropReason> {
+    let payload = ip.payload();
+    let whole = usize::from(ip.total_length()) - ip.header_length();
+    let protocol = Protocol::from_number(ip.protocol().0).ok_or(DropReason::ProtocolUnsupported)?;
+    let end = |port: u16, port2: u16, tcp_flags, opens| Flow {
+        key: Key4::new(realm, protocol, (ip.source(), port), (ip.destination(), port2)),
+        protocol,
+        tcp_flags,
+        opens,
+    };
+    match protocol {
+        Protocol::Tcp => {
+            let tcp = Tcp::parse(payload)?;
+            Ok(end(tcp.source_port(), tcp.destination_port(), tcp.flags().0, true))
+        }
+        Protocol::Udp => {
+            let h: &[u8; 8] = payload.first_chunk().ok_or(DropReason::L4HeaderInvalid)?;
+            let word = |i: usize| u16::from_be_bytes([h[i], h[i + 1]]);
+            if usize::from(word(4)) < 8 || usize::from(word(4)) > whole {
+                return Err(DropReason::L4HeaderInvalid);
+            }
+            Ok(end(word(0), word(2), 0, true))
+        }
+        Protocol::Icmp => {
+            let icmp = Icmp::parse(payload)?;
+            match icmp.echo() {
+                Some(echo) => {
+                    let request = icmp.kind() == IcmpType::ECHO_REQUEST;
+                    Ok(end(echo.identifier, echo.identifier, 0, request))
+                }
+                None if icmp.kind().is_error() => Err(DropReason::IcmpErrorNoSession),
+                None => Err(DropReason::IcmpUnsupported),
+            }
+        }
+        Protocol::Icmpv6 => Err(DropReason::ProtocolUnsupported),
+    }
+}
+
+/// The packet's session: found, made here at home, or its home's business.
+fn session<'w>(
+    core: &mut Core,
+    world: &'w World,
+    flow: &Flow,
+    place: Place,
+) -> Result<Verdict<'w>, DropReason> {
+    let found = |record| Ok(Verdict::Act { record, place, tcp_flags: flow.tcp_flags });
+    if let Some((_, record)) = world.flows.lookup::<Record4>(&flow.key) {
+        return found(record);
+    }
+    let nat = world.nat.as_deref().ok_or(DropReason::RealmNotServed)?;
+    let outbound = nat.is_inside(flow.key.realm());
+    let destination = flow.key.destination();
+    let to_pool = nat.pool().contains(destination);
+    if outbound {
+        // No session, and no port spent, for what leads nowhere.
+        if !to_pool && world.next_hop(nat.options().outside, destination).is_none() {
+            return Err(DropReason::NoRoute);
+        }
+    } else if !nat.is_outside(flow.key.realm()) {
+        return Err(DropReason::RealmNotServed);
+    } else if !to_pool {
+        return Err(DropReason::NoSession);
+    }
+    let home = home_of(nat, &flow.key).ok_or(DropReason::NatNoMapping)?;
+    if home != core.id {
+        return Ok(Verdict::Hand(home));
+    }
+    if !flow.opens {
+        return Err(DropReason::NoSession);
+    }
+    let home = core.nat.as_mut().ok_or(DropReason::RealmNotServed)?;
+    let made = if outbound {
+        home.outbound(&mut core.flows, &flow.key, flow.tcp_flags, core.now)
+    } else {
+        home.inbound(&mut core.flows, &flow.key, flow.tcp_flags, core.now)
+    }?;
+    core.out.counters.sessions_created.add(1);
+    match world.flows.get::<Record4>(made) {
+        Some(record) if record.matches(&flow.key) => found(record),
+        _ => Err(DropReason::NoSession),
+    }
+}
+
+/// To an address of the edge's own: echo is answered here; for anything else nobody listens yet.
+fn local<'w>(
+    core: &mut Core,
+    world: &World,
+    ip: &Ipv4<'_>,
+    mbuf: &Mbuf,
+    arrival: Arrival,
+) -> Result<Verdict<'w>, DropReason> {
+    let (link, interface) = back(world, mbuf, arrival)?;
+    let room = IP + usize::from(ip.total_length());
+    let mut answered = false;
+    let reply = message::compose(&core.pool, room, |buffer| {
+        let length = build::echo_reply(buffer, &link, ip)?;
+        answered = length.is_some();
+        Ok(length.unwrap_or(0))
+    });
+    match reply {
+        Some(reply) if answered => {
+            core.out.send(interface, reply);
+            Ok(Verdict::Done)
+        }
+        Some(_) => Err(DropReason::LocalNoListener),
+        None => Err(DropReason::NoBuffer),
+    }
+}
+
+/// The way back to whoever sent this frame: link-layer path and port.
+fn back(world: &World, mbuf: &Mbuf, arrival: Arrival) -> Result<(Path, u16), DropReason> {
+    let interface = &world.interfaces[usize::from(arrival.interface)];
+    Ok((Path::back(&Link::parse(mbuf.data())?, interface.mac), interface.port))
+}
+
+/// RFC 1812 section 5.3.1: says so to the sender, within the limit and the rules about errors.
+fn time_exceeded(
+    core: &mut Core,
+    world: &World,
+    ip: &Ipv4<'_>,
+    mbuf: &Mbuf,
+    frame_to: MacAddr,
+    arrival: Arrival,
+) -> DropReason {
+    let speaker = world.speaks_as(arrival.interface, ip.source());
+    let (Some(source), Ok((link, port))) = (speaker, back(world, mbuf, arrival)) else {
+        return DropReason::TtlExceededQuiet;
+    };
+    if arrival.hairpin || !may_generate_error(frame_to, ip) || !core.icmp_errors.allow(core.now) {
+        return DropReason::TtlExceededQuiet;
+    }
+    match message::icmp_error(&core.pool, &link, source, IcmpError::TimeExceeded, ip) {
+        Some(error) => {
+            core.out.send(port, error);
+            DropReason::TtlExceeded
+        }
+        None => DropReason::TtlExceededQuiet,
+    }
+}
+
+/// Whether this can be the address of one host (RFC 1122 section 3.2.1.3, RFC 5735).
+fn is_host(a: Ipv4Addr) -> bool {
+    !(a.octets()[0] == 0 || a.is_loopback() || a.octets()[0] >= 224)
+}

@@ -1,0 +1,305 @@
+//! The loop of one worker: bursts in, stages, bursts out, quiescent; now and then the sweep and the timers.
+
+use super::classify::Ingress;
+use super::forward::{self, Lanes};
+use super::limit::TokenBucket;
+use super::output::Output;
+use super::resolve::{self, NeighborOwner};
+use super::slow::{self, Arrival};
+use super::world::World;
+use crate::dpdk::{BURST, Burst, Mbuf, Pool, RxQueue, cycles, cycles_hz, pause};
+use crate::flow::{FlowHome, Reporter};
+use crate::nat::NatHome;
+use crate::packet::DropReason;
+use crate::ring::{Handoff, Task};
+use arrayvec::ArrayVec;
+use rtrb::Consumer;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// A full round of the sweep takes about this long, in milliseconds: sessions live that much longer at most.
+const SWEEP_ROUND: usize = 10_000;
+/// Records that one round of the loop sweeps at most: some ten microseconds.
+const SWEEP_BUDGET: usize = 4096;
+/// Empty rounds before a worker that may sleep does.
+const EMPTY_ROUNDS: u32 = 200;
+const NAP: Duration = Duration::from_micros(50);
+/// Silence, in milliseconds, that ends a port's input where input can end.
+const END_OF_INPUT: u32 = 50;
+
+/// What a worker does when there is nothing to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Idle {
+    Poll,
+    /// Naps after some empty rounds, quiescence-wise offline.
+    Sleep,
+}
+
+/// What the control thread says to all workers. Written by it, but for the input's progress, which the worker that polls a
+/// port's first queue writes.
+#[derive(Default)]
+pub struct Control {
+    stop: AtomicBool,
+    /// The place among the inputs of the one that is being read, where they are read one after another.
+    input: AtomicUsize,
+    inputs: usize,
+}
+
+impl Control {
+    /// `inputs` ports are read one after another to their end; with `None` all are polled for ever.
+    pub fn new(inputs: Option<usize>) -> Self {
+        Self { inputs: inputs.unwrap_or(0), ..Self::default() }
+    }
+
+    /// Every worker finishes its round and returns.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
+    }
+
+    /// Whether all input has been read, where input can end.
+    pub fn input_is_over(&self) -> bool {
+        self.inputs > 0 && self.input.load(Ordering::Acquire) >= self.inputs
+    }
+
+    #[inline(always)]
+    fn may_read(&self, input: usize) -> bool {
+        self.inputs == 0 || self.input.load(Ordering::Relaxed) == input
+    }
+}
+
+/// A queue that a worker polls.
+pub struct RxSide {
+    pub queue: RxQueue,
+    /// Number in [`World::interfaces`].
+    pub interface: u16,
+    /// The port's place among the inputs.
+    pub input: usize,
+}
+
+/// Everything that a worker is made of.
+pub struct WorkerParts {
+    pub id: usize,
+    pub world: Arc<World>,
+    pub control: Arc<Control>,
+    pub rx: Vec<RxSide>,
+    pub out: Output,
+    pub from_peers: Vec<Consumer<Handoff>>,
+    pub flows: FlowHome,
+    pub nat: Option<NatHome>,
+    pub neighbors: Option<NeighborOwner>,
+    pub pool: Pool,
+    pub icmp_errors: TokenBucket,
+    pub idle: Idle,
+}
+
+/// What the stages work with.
+pub struct Core {
+    pub id: usize,
+    pub out: Output,
+    pub flows: FlowHome,
+    pub nat: Option<NatHome>,
+    pub neighbors: Option<NeighborOwner>,
+    pub pool: Pool,
+    pub icmp_errors: TokenBucket,
+    /// Hairpins between their legs.
+    pub second_legs: ArrayVec<Mbuf, BURST>,
+    /// Wrapping milliseconds, read once a round.
+    pub now: u32,
+}
+
+/// Wrapping milliseconds from the time stamp counter.
+struct Clock {
+    start: u64,
+    /// Milliseconds a cycle, as a fraction of 2^64.
+    scale: u64,
+}
+
+impl Clock {
+    fn new() -> Self {
+        let scale = (1000u128 << 64) / u128::from(cycles_hz().max(1_000_000));
+        Self { start: cycles(), scale: scale as u64 }
+    }
+
+    #[inline(always)]
+    fn now(&self) -> u32 {
+        ((u128::from(cycles().wrapping_sub(self.start)) * u128::from(self.scale)) >> 64) as u32
+    }
+}
+
+/// One worker. See the module.
+pub struct Worker {
+    core: Core,
+    world: Arc<World>,
+    control: Arc<Control>,
+    rx: Vec<(RxSide, Ingress)>,
+    from_peers: Vec<Consumer<Handoff>>,
+    idle: Idle,
+    clock: Clock,
+    ticked: u32,
+    heard: u32,
+    empty: u32,
+}
+
+impl Worker {
+    pub fn new(parts: WorkerParts) -> Self {
+        let ingress = |rx: RxSide| {
+            let ingress = parts.world.ingress(rx.interface);
+            (rx, ingress)
+        };
+        Self {
+            core: Core {
+                id: parts.id,
+                out: parts.out,
+                flows: parts.flows,
+                nat: parts.nat,
+                neighbors: parts.neighbors,
+                pool: parts.pool,
+                icmp_errors: parts.icmp_errors,
+                second_legs: ArrayVec::new(),
+                now: 0,
+            },
+            rx: parts.rx.into_iter().map(ingress).collect(),
+            world: parts.world,
+            control: parts.control,
+            from_peers: parts.from_peers,
+            idle: parts.idle,
+            clock: Clock::new(),
+            ticked: 0,
+            heard: 0,
+            empty: 0,
+        }
+    }
+
+    /// Runs until it is told to stop.
+    pub fn run(mut self) {
+        let world = self.world.clone();
+        let reporter = Reporter::new(world.flows.quiescence().clone(), self.core.id);
+        let mut lanes = Lanes::default();
+        let mut packets = Burst::new();
+        reporter.online();
+        while !self.control.stop.load(Ordering::Relaxed) {
+            let got = self.round(&world, &mut lanes, &mut packets);
+            reporter.quiescent();
+            self.rest(got, &reporter);
+        }
+        for consumer in &mut self.from_peers {
+            while let Ok(handoff) = consumer.pop() {
+                self.core.out.drop(handoff.mbuf, DropReason::Shutdown);
+            }
+        }
+        resolve::shut_down(&mut self.core);
+        self.core.out.flush();
+    }
+
+    /// One round over all queues and rings. Returns the packets taken.
+    #[inline(always)]
+    fn round(&mut self, world: &World, lanes: &mut Lanes, packets: &mut Burst) -> usize {
+        self.core.now = self.clock.now();
+        let mut got = 0;
+        for (rx, ingress) in &mut self.rx {
+            if !self.control.may_read(rx.input) {
+                continue;
+            }
+            let received = rx.queue.receive(packets);
+            if received > 0 {
+                got += received;
+                let counters = &self.core.out.counters;
+                counters.rx_packets.add(received as u64);
+                counters.rx_bytes.add(packets.iter().map(|m| m.len() as u64).sum());
+                forward::burst(&mut self.core, world, lanes, packets, ingress);
+            }
+        }
+        got += self.take_over(world);
+        if self.core.now != self.ticked {
+            self.tick(world);
+        }
+        let counters = &self.core.out.counters;
+        counters.polls.add(1);
+        if got == 0 {
+            counters.empty_polls.add(1);
+        }
+        got
+    }
+
+    /// What other workers have handed over: at most a burst from each.
+    fn take_over(&mut self, world: &World) -> usize {
+        let mut got = 0;
+        for consumer in &mut self.from_peers {
+            let Ok(chunk) = consumer.read_chunk(consumer.slots().min(BURST)) else { continue };
+            for Handoff { mbuf, task, hops } in chunk {
+                got += 1;
+                match task {
+                    Task::Receive { interface, realm, hairpin } => {
+                        let arrival = Arrival { interface, realm, hairpin, hops };
+                        slow::receive(&mut self.core, world, mbuf, arrival);
+                    }
+                    Task::Resolve { realm } => {
+                        resolve::towards(&mut self.core, world, mbuf, realm, None, hops);
+                    }
+                    Task::Send { port } => self.core.out.send(port, mbuf),
+                }
+            }
+            slow::second_legs(&mut self.core, world);
+        }
+        if got > 0 {
+            self.core.out.counters.received_handoff.add(got as u64);
+            self.core.out.flush();
+        }
+        got
+    }
+
+    /// A millisecond or more has passed: a step of the sweep, the neighbours' timers, the levels.
+    fn tick(&mut self, world: &World) {
+        let core = &mut self.core;
+        let elapsed = core.now.wrapping_sub(self.ticked).min(SWEEP_ROUND as u32) as usize;
+        self.ticked = core.now;
+        if let Some(nat) = &mut core.nat {
+            let mut budget = (core.flows.owned_records() * elapsed / SWEEP_ROUND + 1).min(SWEEP_BUDGET);
+            let mut removed = 0;
+            while budget > 0 {
+                let step = budget.min(crate::flow::slab::CHUNK);
+                removed += nat.sweep(&mut core.flows, step, core.now);
+                budget -= step;
+            }
+            core.out.counters.sessions_removed.add(removed as u64);
+            let (mappings, subscribers) = nat.population();
+            core.out.counters.mappings.set(mappings as u64);
+            core.out.counters.subscribers.set(subscribers as u64);
+        }
+        resolve::tick(core, world);
+        core.out.flush();
+    }
+
+    /// After an empty round: the end of an input, a nap, or just the next round.
+    fn rest(&mut self, got: usize, reporter: &Reporter) {
+        if got > 0 {
+            (self.empty, self.heard) = (0, self.core.now);
+            return;
+        }
+        self.end_input();
+        self.empty = self.empty.saturating_add(1);
+        if self.idle == Idle::Sleep && self.empty >= EMPTY_ROUNDS {
+            reporter.offline();
+            self.core.out.counters.sleeping.set(1);
+            std::thread::sleep(NAP);
+            self.core.out.counters.sleeping.set(0);
+            reporter.online();
+        } else {
+            pause();
+        }
+    }
+
+    /// Where inputs end: the worker that polls an input's first queue passes on to the next after some silence.
+    fn end_input(&mut self) {
+        if self.control.inputs == 0 || self.core.now.wrapping_sub(self.heard) < END_OF_INPUT {
+            return;
+        }
+        let current = self.control.input.load(Ordering::Relaxed);
+        let mine = self.rx.iter().any(|(rx, _)| rx.input == current && rx.queue.queue() == 0);
+        if mine {
+            self.heard = self.core.now;
+            self.control.input.store(current + 1, Ordering::Release);
+        }
+    }
+}

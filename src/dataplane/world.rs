@@ -1,0 +1,105 @@
+//! What all workers share: made at start, read by everybody, changed by nobody but through the tables' own rules.
+
+use super::classify::Ingress;
+use crate::flow::{Adjacencies, FlowTable, Realm};
+use crate::nat::Nat44;
+use crate::packet::MacAddr;
+use crate::route::{NextHop, Route, RouteTable};
+use ipnet::IpNet;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+/// The worker that owns the neighbours and hears all ARP.
+pub const NEIGHBOR_OWNER: usize = 0;
+
+/// A port's place in a realm.
+#[derive(Clone, Debug)]
+pub struct Interface {
+    pub name: String,
+    /// Number among the configured ports.
+    pub port: u16,
+    pub realm: Realm,
+    pub mac: MacAddr,
+    /// The edge's own addresses, with their connected prefixes.
+    pub addresses: Vec<IpNet>,
+    /// Bytes of the largest IP packet.
+    pub mtu: u16,
+}
+
+/// See the module.
+pub struct World {
+    pub workers: usize,
+    /// Whether the receiving worker spreads packets over all by their home (`distribute = "software"`).
+    pub spread: bool,
+    pub interfaces: Vec<Interface>,
+    /// The interface of each port, if it has one.
+    pub by_port: Vec<Option<u16>>,
+    pub routes: RouteTable,
+    pub flows: Arc<FlowTable>,
+    pub adjacencies: Adjacencies,
+    pub nat: Option<Arc<Nat44>>,
+}
+
+impl World {
+    /// How packets of an interface come in.
+    pub fn ingress(&self, interface: u16) -> Ingress {
+        let i = &self.interfaces[usize::from(interface)];
+        let [a, b, c, d, e, f] = i.mac.0;
+        Ingress { interface, realm: i.realm, mac: u64::from_le_bytes([a, b, c, d, e, f, 0, 0]) }
+    }
+
+    /// Whether this is an address of the edge's own in that realm.
+    pub fn is_own(&self, realm: Realm, address: Ipv4Addr) -> bool {
+        self.in_realm(realm).any(|i| i.addresses.iter().any(|n| n.addr() == IpAddr::V4(address)))
+    }
+
+    fn in_realm(&self, realm: Realm) -> impl Iterator<Item = &Interface> {
+        self.interfaces.iter().filter(move |i| i.realm == realm)
+    }
+
+    /// The directed broadcast address of a connected prefix of that realm (RFC 1812 section 5.3.5).
+    pub fn is_broadcast(&self, realm: Realm, address: Ipv4Addr) -> bool {
+        self.in_realm(realm).flat_map(|i| &i.addresses).any(|n| match n {
+            IpNet::V4(n) => n.prefix_len() < 31 && (n.broadcast() == address || n.network() == address),
+            IpNet::V6(_) => false,
+        })
+    }
+
+    /// Whether the edge answers ARP for this address on that interface: its own ones there, and the NAT addresses that lie
+    /// in a connected prefix of an outside interface.
+    pub fn answers_for(&self, interface: u16, address: Ipv4Addr) -> bool {
+        let i = &self.interfaces[usize::from(interface)];
+        let own = i.addresses.iter().any(|n| n.addr() == IpAddr::V4(address));
+        let nat = self.nat.as_deref().is_some_and(|nat| {
+            nat.is_outside(i.realm) && nat.pool().contains(address) && self.is_on_link(interface, address)
+        });
+        own || nat
+    }
+
+    /// Whether an address lies in a connected prefix of that interface.
+    pub fn is_on_link(&self, interface: u16, address: Ipv4Addr) -> bool {
+        let a = IpAddr::V4(address);
+        self.interfaces[usize::from(interface)].addresses.iter().any(|n| n.contains(&a))
+    }
+
+    /// The edge's own IPv4 address that speaks on an interface: one in the prefix of `towards` if there is one.
+    pub fn speaks_as(&self, interface: u16, towards: Ipv4Addr) -> Option<Ipv4Addr> {
+        let addresses = &self.interfaces[usize::from(interface)].addresses;
+        let v4 = |n: &IpNet| match n {
+            IpNet::V4(n) => Some(n.addr()),
+            IpNet::V6(_) => None,
+        };
+        let near = addresses.iter().find(|n| n.contains(&IpAddr::V4(towards))).and_then(v4);
+        near.or_else(|| addresses.iter().find_map(v4))
+    }
+
+    /// The interface and the neighbour that lead to a destination in a realm.
+    pub fn next_hop(&self, realm: Realm, destination: Ipv4Addr) -> Option<(u16, IpAddr)> {
+        match self.routes.lookup4(realm.0, destination)? {
+            Route::Via(hop @ NextHop { interface, .. }) => {
+                Some((interface, hop.neighbor(IpAddr::V4(destination))))
+            }
+            Route::Blackhole => None,
+        }
+    }
+}
