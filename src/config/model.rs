@@ -220,6 +220,16 @@ pub struct Route {
     pub target: RouteTarget,
 }
 
+impl Route {
+    /// The interface and the address of the route's gateway, if it has one.
+    pub fn gateway(&self) -> Option<(u16, IpAddr)> {
+        match self.target {
+            RouteTarget::Gateway { address, interface } => Some((interface, address)),
+            RouteTarget::OnLink { .. } | RouteTarget::Blackhole => None,
+        }
+    }
+}
+
 /// Where a [`Route`] leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RouteTarget {

@@ -35,7 +35,7 @@ impl Names {
         let index = self.list.len();
         if let Some(name) = name {
             if self.index.contains_key(&name.value) {
-                let message = format!("there is a {} named \"{}\" already", self.kind, name.value);
+                let message = format!("another {} is named \"{}\"", self.kind, name.value);
                 report.refuse(name.place, message, "write another name");
             } else {
                 self.index.insert(name.value.clone(), index);
