@@ -352,6 +352,14 @@ fn independent_errors_are_reported_together_in_order() {
     assert!(found.is_sorted_by_key(|refusal| refusal.line));
 }
 
+#[test]
+fn a_flood_of_errors_is_cut() {
+    let unknown: String = (0..50_000).map(|number| format!("x{number} = 1\n")).collect();
+    let errors = config::parse("t.toml", &format!("{unknown}{GOOD}")).expect_err("unknown keys");
+    assert_eq!(errors.refusals().len(), 100);
+    assert!(errors.to_string().ends_with("\nand 49900 more"), "{}", errors.refusals()[99]);
+}
+
 /// `workers.stop = "end-of-input"` with this device, and the hint if it is refused.
 fn hint_at_end_of_input(device: &str) -> Option<String> {
     let text = format!(

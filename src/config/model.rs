@@ -37,7 +37,7 @@ pub struct Config {
     pub limits: Limits,
     /// `[manage]`: the operator's socket and the log.
     pub manage: Manage,
-    /// What is accepted and yet worth a second look, a sentence each.
+    /// What is accepted and yet worth a second look: at most 100, each `file:line:column: key: sentence`.
     pub warnings: Vec<String>,
 }
 
