@@ -3,7 +3,7 @@
 //! Guarantees: every refusal has a place, says what is wrong and says what to write instead; they are in the order of
 //! the file. Never: stops at the first refusal, or prints anything itself.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -20,8 +20,13 @@ pub enum ConfigErrors {
         source: io::Error,
     },
     /// The text is refused: mend each place as its hint says.
-    #[error("{}", join(.0))]
-    Refused(Vec<Refusal>),
+    #[error("{}", list(refusals, *omitted))]
+    Refused {
+        /// In the order of the file; 1 to 100.
+        refusals: Vec<Refusal>,
+        /// How many there are beside those.
+        omitted: usize,
+    },
 }
 
 impl ConfigErrors {
@@ -29,13 +34,17 @@ impl ConfigErrors {
     pub fn refusals(&self) -> &[Refusal] {
         match self {
             ConfigErrors::Unreadable { .. } => &[],
-            ConfigErrors::Refused(refusals) => refusals,
+            ConfigErrors::Refused { refusals, .. } => refusals,
         }
     }
 }
 
-fn join(refusals: &[Refusal]) -> String {
-    refusals.iter().map(Refusal::to_string).collect::<Vec<_>>().join("\n")
+fn list(refusals: &[Refusal], omitted: usize) -> String {
+    let mut lines: Vec<String> = refusals.iter().map(Refusal::to_string).collect();
+    if omitted > 0 {
+        lines.push(format!("and {omitted} more"));
+    }
+    lines.join("\n")
 }
 
 /// One thing that is wrong. Displayed as `file:line:column: key: message`, then the hint on a line of its own.
@@ -96,18 +105,28 @@ impl fmt::Display for Place {
     }
 }
 
+/// Refusals, and warnings, that are kept: nobody reads more at once.
+const KEPT_MAX: usize = 100;
+
 /// Collects refusals and warnings while a text is judged.
 #[derive(Debug)]
 pub(super) struct Report<'a> {
     file: &'a str,
     text: &'a str,
     refusals: RefCell<Vec<(usize, Refusal)>>,
+    omitted: Cell<usize>,
     warnings: RefCell<Vec<String>>,
 }
 
 impl<'a> Report<'a> {
     pub fn new(file: &'a str, text: &'a str) -> Report<'a> {
-        Report { file, text, refusals: RefCell::default(), warnings: RefCell::default() }
+        Report {
+            file,
+            text,
+            refusals: RefCell::default(),
+            omitted: Cell::default(),
+            warnings: RefCell::default(),
+        }
     }
 
     /// Refuses what stands at `place`.
@@ -123,6 +142,10 @@ impl<'a> Report<'a> {
         message: impl Into<String>,
         hint: impl Into<String>,
     ) {
+        if self.refusals.borrow().len() == KEPT_MAX {
+            self.omitted.set(self.omitted.get() + 1);
+            return;
+        }
         let (line, column) = position(self.text, offset);
         let refusal =
             Refusal { file: self.file.into(), line, column, key, message: message.into(), hint: hint.into() };
@@ -131,6 +154,9 @@ impl<'a> Report<'a> {
 
     /// Accepts what stands at `place`, and yet says something about it.
     pub fn warn(&self, place: Place, message: impl fmt::Display) {
+        if self.warnings.borrow().len() == KEPT_MAX {
+            return;
+        }
         let (line, column) = position(self.text, place.offset);
         self.warnings.borrow_mut().push(format!("{}:{line}:{column}: {place}: {message}", self.file));
     }
@@ -147,7 +173,8 @@ impl<'a> Report<'a> {
     pub fn into_errors(self) -> ConfigErrors {
         let mut refusals = self.refusals.into_inner();
         refusals.sort_by_key(|(offset, _)| *offset);
-        ConfigErrors::Refused(refusals.into_iter().map(|(_, refusal)| refusal).collect())
+        let refusals = refusals.into_iter().map(|(_, refusal)| refusal).collect();
+        ConfigErrors::Refused { refusals, omitted: self.omitted.get() }
     }
 }
 
@@ -194,11 +221,12 @@ pub(super) fn quoted<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
     words.into_iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", ")
 }
 
-/// A hint that names what there is, and what was probably meant: `the realms are "a", "b"; did you mean "a"?`.
+/// A hint that names what there is (the first 16 of it), and what was probably meant: `the realms are "a", "b"; did you mean "a"?`.
 pub(super) fn one_of(what: &str, word: &str, known: &[&str]) -> String {
     let meant = closest(word, known.iter().copied());
     let meant = meant.map(|meant| format!("; did you mean \"{meant}\"?")).unwrap_or_default();
-    format!("{what} {}{meant}", quoted(known.iter().copied()))
+    let more = if known.len() > 16 { " and others" } else { "" };
+    format!("{what} {}{more}{meant}", quoted(known.iter().copied().take(16)))
 }
 
 #[cfg(test)]

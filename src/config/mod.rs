@@ -56,7 +56,7 @@ fn read(path: &Path) -> io::Result<String> {
 /// Judges `text`; errors and warnings call it `name`.
 ///
 /// # Errors
-/// [`ConfigErrors::Refused`] with everything that is wrong: at least one refusal, in the order of the text.
+/// [`ConfigErrors::Refused`] with everything that is wrong: 1 to 100 refusals, in the order of the text.
 pub fn parse(name: &str, text: &str) -> Result<Config, ConfigErrors> {
     let report = Report::new(name, text);
     let (document, errors) = DeTable::parse_recoverable(text);

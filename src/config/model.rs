@@ -37,7 +37,7 @@ pub struct Config {
     pub limits: Limits,
     /// `[manage]`: the operator's socket and the log.
     pub manage: Manage,
-    /// What is accepted and yet worth a second look, a sentence each.
+    /// What is accepted and yet worth a second look: at most 100, each `file:line:column: key: sentence`.
     pub warnings: Vec<String>,
 }
 
@@ -218,6 +218,16 @@ pub struct Route {
     pub prefix: IpNet,
     /// Required: `via`, `interface`, both, or `blackhole = true`.
     pub target: RouteTarget,
+}
+
+impl Route {
+    /// The interface and the address of the route's gateway, if it has one.
+    pub fn gateway(&self) -> Option<(u16, IpAddr)> {
+        match self.target {
+            RouteTarget::Gateway { address, interface } => Some((interface, address)),
+            RouteTarget::OnLink { .. } | RouteTarget::Blackhole => None,
+        }
+    }
 }
 
 /// Where a [`Route`] leads.

@@ -7,10 +7,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 
-use super::error::{Place, Report};
-use super::model::{
-    Filtering, Flow, Nat44, Neighbor, PoolRange, PortRange, Route, RouteTarget, Side, Timeouts,
-};
+use super::error::Report;
+use super::model::{Filtering, Flow, Nat44, Neighbor, PoolRange, PortRange, Route, Side, Timeouts};
 use super::network::{Network, REALMS_MAX};
 use super::section::{Located, Section, or};
 use super::system::{SESSIONS_MAX, SESSIONS_MIN};
@@ -33,10 +31,9 @@ pub(super) fn read(
     mut section: Section<'_>,
     around: &Surroundings<'_>,
 ) -> Option<Nat44> {
-    if !section.is_present() {
+    if !section.is_written() {
         return None;
     }
-    let place = section.place();
     let inside = read_inside(report, &mut section, around.network);
     let outside = read_outside(report, &mut section, around.network);
     let pool = section.strings("pool", 1..=POOL_RANGES_MAX, values::pool_range);
@@ -62,7 +59,7 @@ pub(super) fn read(
         report.warn(mappings.place, "more mappings than flow.sessions");
     }
     let pool = pool?;
-    check_pool(report, Place { key: "pool", ..place }, &pool, outside, around);
+    check_pool(report, &pool, outside, around);
     let blocks = blocks?;
     let mut nat = Nat44 {
         inside: inside?,
@@ -198,15 +195,14 @@ fn read_timeouts(report: &Report<'_>, mut section: Section<'_>) -> Timeouts {
 /// Refuses public addresses that are somebody else's too.
 fn check_pool(
     report: &Report<'_>,
-    place: Place,
     pool: &[Located<PoolRange>],
     outside: Option<u16>,
     around: &Surroundings<'_>,
 ) {
     let addresses: u64 = pool.iter().map(|range| range.value.count()).sum();
-    if addresses > POOL_ADDRESSES_MAX {
-        let message = format!("has {addresses} addresses");
-        report.refuse(place, message, format!("write {POOL_ADDRESSES_MAX} addresses or less"));
+    if let Some(first) = pool.first().filter(|_| addresses > POOL_ADDRESSES_MAX) {
+        let hint = format!("write {POOL_ADDRESSES_MAX} addresses or less");
+        report.refuse(first.place, format!("has {addresses} addresses"), hint);
     }
     let mut sorted: Vec<&Located<PoolRange>> = pool.iter().collect();
     sorted.sort_by_key(|range| range.value.first);
@@ -223,7 +219,10 @@ fn check_pool(
     }
     let taken = taken_addresses(outside, around);
     for range in pool {
-        for (address, owner) in taken.iter().filter(|(address, _)| range.value.contains(*address)) {
+        let above = taken.partition_point(|(address, _)| *address < range.value.first);
+        for (address, owner) in
+            taken[above..].iter().take_while(|(address, _)| range.value.contains(*address))
+        {
             let message = format!("{} has {address} in it, {owner}", range.value);
             report.refuse(range.place, message, "write ranges without it: \"FIRST-LAST\"");
         }
@@ -231,7 +230,7 @@ fn check_pool(
     }
 }
 
-/// IPv4 addresses that the pool must not have, each with what it is.
+/// IPv4 addresses that the pool must not have, ascending, each with what it is.
 fn taken_addresses(outside: Option<u16>, around: &Surroundings<'_>) -> Vec<(Ipv4Addr, &'static str)> {
     let mut taken = Vec::new();
     let mut take = |address: IpAddr, owner| {
@@ -251,7 +250,7 @@ fn taken_addresses(outside: Option<u16>, around: &Surroundings<'_>) -> Vec<(Ipv4
         }
     }
     for route in around.routes.iter().filter(|route| route.realm == outside) {
-        if let RouteTarget::Gateway { address, .. } = route.target {
+        if let Some((_, address)) = route.gateway() {
             take(address, "the gateway of a route");
         }
     }
@@ -261,7 +260,7 @@ fn taken_addresses(outside: Option<u16>, around: &Surroundings<'_>) -> Vec<(Ipv4
             take(neighbor.value.address, "a static neighbour");
         }
     }
-    taken.sort();
+    taken.sort_by_key(|(address, _)| *address);
     taken.dedup_by_key(|(address, _)| *address);
     taken
 }

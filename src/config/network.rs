@@ -35,7 +35,7 @@ impl Names {
         let index = self.list.len();
         if let Some(name) = name {
             if self.index.contains_key(&name.value) {
-                let message = format!("there is a {} named \"{}\" already", self.kind, name.value);
+                let message = format!("another {} is named \"{}\"", self.kind, name.value);
                 report.refuse(name.place, message, "write another name");
             } else {
                 self.index.insert(name.value.clone(), index);
@@ -64,7 +64,7 @@ impl Names {
 #[derive(Debug)]
 pub(super) struct InterfaceDraft {
     name: Option<String>,
-    port: Option<Located<u16>>,
+    port: Option<u16>,
     /// [`Realm::id`].
     pub realm: Option<u16>,
     pub addresses: Vec<Located<IpNet>>,
@@ -105,12 +105,11 @@ impl Network {
         self.interface_names.take(report, place, name.as_ref());
         let port = port.and_then(|port| {
             let index = port_names.resolve(report, &port)?;
-            let is_taken = |other: &InterfaceDraft| other.port.is_some_and(|other| other.value == index);
-            if self.interfaces.iter().any(is_taken) {
+            if self.interfaces.iter().any(|other| other.port == Some(index)) {
                 let message = format!("port \"{}\" has an interface already", port.value);
                 report.refuse(port.place, message, "write another port: a port has one interface");
             }
-            Some(Located { value: index, place: port.place })
+            Some(index)
         });
         let realm = realm.and_then(|realm| self.realm_names.resolve(report, &realm)).map(|index| index + 1);
         self.interfaces.push(InterfaceDraft { name: name.map(|name| name.value), port, realm, addresses });
@@ -163,8 +162,7 @@ impl Network {
 
     fn warn_of_unused(&self, report: &Report<'_>, port_names: &Names) {
         for (index, (name, place)) in (0..).zip(port_names.list.iter().zip(&port_names.places)) {
-            let is_here = |interface: &InterfaceDraft| interface.port.is_some_and(|port| port.value == index);
-            if !self.interfaces.iter().any(is_here) {
+            if !self.interfaces.iter().any(|interface| interface.port == Some(index)) {
                 report.warn(*place, format_args!("\"{name}\" has no interface: what it receives is dropped"));
             }
         }
@@ -183,7 +181,7 @@ impl Network {
         let interface = |draft: InterfaceDraft| {
             Some(Interface {
                 name: draft.name?,
-                port: draft.port?.value,
+                port: draft.port?,
                 realm: draft.realm?,
                 addresses: draft.addresses.into_iter().map(|address| address.value).collect(),
             })

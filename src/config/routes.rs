@@ -141,6 +141,7 @@ pub(super) fn neighbors<'a>(
     flow: &Flow,
 ) -> Vec<Located<Neighbor>> {
     let mut seen = HashSet::new();
+    let gateways: HashSet<(u16, IpAddr)> = routes.iter().filter_map(Route::gateway).collect();
     let sections = document.tables("neighbor", usize::from(flow.neighbors)).unwrap_or_default();
     let neighbors = sections.into_iter().filter_map(|mut section| {
         let hint = "write interface = \"…\", the name of an [[interface]]";
@@ -150,7 +151,7 @@ pub(super) fn neighbors<'a>(
         section.finish();
         let interface = network.interface_names.resolve(report, &interface?)?;
         let (address, mac) = (address?, mac?.value);
-        check_neighbor(report, network, routes, interface, &address);
+        check_neighbor(report, network, &gateways, interface, &address);
         if !seen.insert((interface, address.value)) {
             let message = format!("{} is a neighbour of this interface already", address.value);
             report.refuse(address.place, message, "remove one of the two");
@@ -164,7 +165,7 @@ pub(super) fn neighbors<'a>(
 fn check_neighbor(
     report: &Report<'_>,
     network: &Network,
-    routes: &[Route],
+    gateways: &HashSet<(u16, IpAddr)>,
     interface: u16,
     address: &Located<IpAddr>,
 ) {
@@ -185,8 +186,8 @@ fn check_neighbor(
         return;
     }
     let is_link_local = matches!(address.value, IpAddr::V6(v6) if v6.is_unicast_link_local());
-    let gateway = RouteTarget::Gateway { address: address.value, interface };
-    if connected.is_none() && !is_link_local && !routes.iter().any(|route| route.target == gateway) {
+    let is_gateway = gateways.contains(&(interface, address.value));
+    if connected.is_none() && !is_link_local && !is_gateway {
         let message =
             format!("{} is neither in a prefix of this interface nor a gateway on it", address.value);
         report.refuse(

@@ -26,15 +26,16 @@ pub(super) struct Section<'a> {
     report: &'a Report<'a>,
     path: &'static str,
     offset: usize,
-    /// `None` stands for a section that the file does not have.
+    /// `None` stands for a section that the file does not have, or has as something else.
     table: Option<&'a DeTable<'a>>,
+    is_written: bool,
     asked: Vec<&'static str>,
 }
 
 impl<'a> Section<'a> {
     /// The document itself: its keys are the sections.
     pub fn document(report: &'a Report<'a>, table: &'a DeTable<'a>) -> Section<'a> {
-        Section { report, path: "", offset: 0, table: Some(table), asked: Vec::new() }
+        Section { report, path: "", offset: 0, table: Some(table), is_written: true, asked: Vec::new() }
     }
 
     /// Where the section begins.
@@ -42,9 +43,9 @@ impl<'a> Section<'a> {
         Place { section: self.path, key: "", offset: self.offset }
     }
 
-    /// Whether the file has this section.
-    pub fn is_present(&self) -> bool {
-        self.table.is_some()
+    /// Whether the file has this section, rightly or wrongly.
+    pub fn is_written(&self) -> bool {
+        self.is_written
     }
 
     /// Whether `key` is written, rightly or wrongly. Doesn't ask for it.
@@ -60,7 +61,7 @@ impl<'a> Section<'a> {
 
     /// Says that a required `key` is missing, unless the whole section is and that was said.
     pub fn missing(&self, key: &'static str, hint: impl Into<String>) {
-        if self.is_present() && !self.contains(key) {
+        if self.table.is_some_and(|table| !table.contains_key(key)) {
             let place = Place { key, ..self.place() };
             self.report.refuse(place, "is missing", hint);
         }
@@ -73,10 +74,17 @@ impl<'a> Section<'a> {
 
     /// The section `[path]`, present or not.
     pub fn table(&mut self, key: &'static str, path: &'static str) -> Section<'a> {
-        let mut section =
-            Section { report: self.report, path, offset: self.offset, table: None, asked: Vec::new() };
+        let mut section = Section {
+            report: self.report,
+            path,
+            offset: self.offset,
+            table: None,
+            is_written: false,
+            asked: Vec::new(),
+        };
         if let Some((entry, place)) = self.entry(key) {
             section.offset = place.offset;
+            section.is_written = true;
             match entry.get_ref() {
                 DeValue::Table(table) => section.table = Some(table),
                 other => self.ill_typed(place, "one table", other, format!("write [{path}], once")),
@@ -105,6 +113,7 @@ impl<'a> Section<'a> {
                     path: key,
                     offset: place.offset,
                     table: Some(table),
+                    is_written: true,
                     asked: Vec::new(),
                 }),
                 other => self.ill_typed(place, "a table", other, format!("write [[{key}]] above each")),

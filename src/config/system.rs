@@ -23,7 +23,7 @@ const MBUF_OVERHEAD: u64 = 192;
 
 /// The instance, and the path of its socket.
 pub(super) fn instance(report: &Report<'_>, mut section: Section<'_>) -> Option<(Instance, PathBuf)> {
-    if !section.is_present() {
+    if !section.is_written() {
         report.refuse(
             section.place(),
             "the section is missing",
@@ -84,7 +84,7 @@ pub(super) fn eal(report: &Report<'_>, mut section: Section<'_>) -> (Eal, Option
 /// The workers, and where `stop` is written.
 pub(super) fn workers(report: &Report<'_>, mut section: Section<'_>) -> Option<(Workers, Located<Stop>)> {
     let section_place = section.place();
-    if !section.is_present() {
+    if !section.is_written() {
         report.refuse(section_place, "the section is missing", "write [workers] and cores = [1] below it");
     }
     let cores = section.integers("cores", 1..=WORKERS_MAX, 0..=CORE_MAX);

@@ -1,0 +1,339 @@
+//! Right configurations: what they come to, the defaults, the warnings, and the files of `configs/`. And no text at all,
+//! right or wrong, makes the reader panic.
+
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use ces::config::{self, Config, Device, Distribute, Filtering, HugePages, Idle, RouteTarget, Side, Stop};
+use proptest::prelude::*;
+
+const SMALL: &str = r#"
+[instance]
+name = "small"
+[workers]
+cores = [3, 4]
+[[port]]
+name = "in"
+device = "net_tap0,iface=a,mac=fixed"
+[[port]]
+name = "out"
+device = "0000:0A:00.1"
+[[realm]]
+name = "home"
+side = "inside"
+[[realm]]
+name = "internet"
+side = "outside"
+[[interface]]
+port = "in"
+realm = "home"
+addresses = ["10.0.0.1/24"]
+[[interface]]
+name = "wan"
+port = "out"
+realm = "internet"
+addresses = ["203.0.113.1/24", "fe80::1/64", "2001:db8::1/64"]
+[nat44]
+inside = ["home"]
+outside = "internet"
+pool = ["198.51.100.0/28", "198.51.100.20", "198.51.100.30-198.51.100.33"]
+"#;
+
+fn accepted(text: &str) -> Config {
+    config::parse("test.toml", text).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+fn configs() -> Vec<PathBuf> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs");
+    let files = std::fs::read_dir(directory).expect("configs/").map(|entry| entry.expect("an entry").path());
+    files.filter(|path| path.extension().is_some_and(|extension| extension == "toml")).collect()
+}
+
+#[test]
+fn every_file_of_configs_is_accepted() {
+    let names: Vec<String> = configs()
+        .iter()
+        .map(|path| {
+            if let Err(errors) = config::load(path) {
+                panic!("{errors}");
+            }
+            path.file_stem().expect("a name").to_string_lossy().into_owned()
+        })
+        .collect();
+    for name in ["lab", "pcap", "null", "bench", "bare-metal"] {
+        assert!(names.iter().any(|found| found == name), "configs/{name}.toml is missing");
+    }
+}
+
+#[test]
+fn defaults_are_filled_in() {
+    let config = accepted(SMALL);
+    assert_eq!(config.instance.runtime_dir, Path::new("/run/ces"));
+    assert_eq!(config.manage.socket, Path::new("/run/ces/small.sock"));
+    assert_eq!(config.manage.log, "info");
+    assert_eq!((config.eal.huge_pages, config.eal.mbuf_data_room), (HugePages::Auto, 2176));
+    assert_eq!((config.eal.memory_mb, config.eal.mbufs, config.eal.args.len()), (None, None, 0));
+    let workers = &config.workers;
+    assert_eq!((workers.distribute, workers.idle, workers.stop), (Distribute::Rss, Idle::Poll, Stop::Signal));
+    assert_eq!(workers.control_core, None);
+    let port = &config.ports[0];
+    assert_eq!((port.mtu, port.rx_descriptors, port.tx_descriptors), (1500, 1024, 1024));
+    assert_eq!((port.queues, port.owner, port.mac), (2, None, None), "a queue for each worker");
+    assert_eq!((config.flow.sessions, config.flow.neighbors), (65_536, 1024));
+    let limits = config.limits;
+    assert_eq!((limits.icmp_errors_per_second, limits.arp_per_second), (1000, 1000));
+    assert_eq!((limits.neighbor_hold, limits.neighbor_hold_total), (8, 1024));
+    assert_eq!(config.warnings, Vec::<String>::new());
+}
+
+#[test]
+fn names_become_indices() {
+    let config = accepted(SMALL);
+    let vdev = Device::Vdev { name: "net_tap0".into(), args: "iface=a,mac=fixed".into() };
+    assert_eq!(config.ports[0].device, vdev);
+    assert_eq!(vdev.to_string(), "net_tap0,iface=a,mac=fixed");
+    assert_eq!(config.ports[1].device, Device::Pci("0000:0a:00.1".into()), "lower-case");
+    let realms: Vec<_> =
+        config.realms.iter().map(|realm| (realm.id, realm.name.as_str(), realm.side)).collect();
+    assert_eq!(realms, [(1, "home", Side::Inside), (2, "internet", Side::Outside)]);
+    let interfaces: Vec<_> = config
+        .interfaces
+        .iter()
+        .map(|it| (it.name.as_str(), it.port, it.realm, it.addresses.len()))
+        .collect();
+    assert_eq!(interfaces, [("in", 0, 1, 1), ("wan", 1, 2, 3)], "the first is named by its port");
+}
+
+#[test]
+fn translation_is_sized_by_pool_and_sessions() {
+    let nat = accepted(SMALL).nat44.expect("nat44");
+    assert_eq!((nat.inside.as_slice(), nat.outside), (&[1][..], 2));
+    assert_eq!(nat.pool.iter().map(|range| range.count()).collect::<Vec<_>>(), [16, 1, 4]);
+    assert!(nat.pool[2].contains(Ipv4Addr::new(198, 51, 100, 33)));
+    assert!(!nat.pool[2].contains(Ipv4Addr::new(198, 51, 100, 34)));
+    assert_eq!((nat.addresses(), nat.blocks_per_address()), (21, 1008));
+    assert_eq!(nat.subscribers, 21 * 1008, "a block each");
+    assert_eq!((nat.ports.first, nat.ports.last), (1024, 65_535));
+    assert_eq!((nat.block_size, nat.blocks_per_subscriber, nat.mappings), (64, 8, 65_536));
+    assert_eq!((nat.filtering, nat.hairpin), (Filtering::EndpointIndependent, true));
+    assert_eq!((nat.inbound_sessions_per_mapping, nat.random_seed), (64, None));
+    let times = nat.timeouts;
+    assert_eq!((times.udp, times.tcp_established, times.tcp_transitory, times.icmp), (300, 7440, 240, 60));
+
+    let few = accepted(&format!("{SMALL}ports = \"1024-1087\"\n[flow]\nsessions = 2048\n"));
+    let nat = few.nat44.expect("nat44");
+    assert_eq!((nat.blocks_per_subscriber, nat.subscribers), (1, 21), "one block an address");
+    let few = accepted(&format!("{SMALL}[flow]\nsessions = 2048\n"));
+    assert_eq!(few.nat44.expect("nat44").subscribers, 2048, "a session each");
+}
+
+#[test]
+fn routes_find_their_interfaces() {
+    let config = accepted(&format!(
+        "{SMALL}
+[[route]]
+realm = \"internet\"
+prefix = \"0.0.0.0/0\"
+via = \"203.0.113.254\"
+[[route]]
+realm = \"internet\"
+prefix = \"::/0\"
+via = \"fe80::2\"
+interface = \"wan\"
+[[route]]
+realm = \"home\"
+prefix = \"192.168.0.0/16\"
+via = \"172.16.0.1\"
+interface = \"in\"
+[[route]]
+realm = \"home\"
+prefix = \"172.16.0.0/12\"
+interface = \"in\"
+[[route]]
+realm = \"home\"
+prefix = \"10.0.0.0/8\"
+blackhole = true
+[[neighbor]]
+interface = \"in\"
+address = \"172.16.0.1\"
+mac = \"02:00:00:00:00:01\"
+"
+    ));
+    let gateway = |address: &str, interface| RouteTarget::Gateway {
+        address: address.parse().expect("an address"),
+        interface,
+    };
+    let targets: Vec<RouteTarget> = config.routes.iter().map(|route| route.target).collect();
+    let expected = [
+        gateway("203.0.113.254", 1),
+        gateway("fe80::2", 1),
+        gateway("172.16.0.1", 0),
+        RouteTarget::OnLink { interface: 0 },
+        RouteTarget::Blackhole,
+    ];
+    assert_eq!(targets, expected);
+    assert_eq!(config.neighbors[0].mac, [2, 0, 0, 0, 0, 1]);
+}
+
+#[test]
+fn two_realms_may_have_the_same_prefix_and_point_to_point_links_both_addresses() {
+    let text = SMALL.replace("\"203.0.113.1/24\"", "\"10.0.0.1/24\"").replace("10.0.0.1/24", "10.0.0.0/31");
+    assert_eq!(accepted(&text).interfaces[1].addresses[0].to_string(), "10.0.0.0/31");
+}
+
+#[test]
+fn sleeping_workers_share_a_core() {
+    let text = SMALL.replace("cores = [3, 4]", "cores = [1, 1]\nidle = \"sleep\"");
+    assert_eq!(accepted(&text).workers.cores, [1, 1]);
+}
+
+#[test]
+fn what_is_odd_is_warned_about_at_its_place() {
+    let warned = |piece: &str, with: &str| {
+        let warnings = accepted(&SMALL.replacen(piece, with, 1)).warnings;
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+        warnings[0].clone()
+    };
+    let nat = "[nat44]\n";
+    let udp = warned(nat, "[nat44]\ntimeouts.udp = 30\n");
+    assert_eq!(udp, "test.toml:28:16: nat44.timeouts.udp: 30 s is less than the 120 s of RFC 4787 REQ-5");
+    assert!(warned(nat, "[nat44]\nrandom_seed = 1\n").contains("predictable"));
+    assert!(warned(nat, "[nat44]\nmappings = 70000\n").contains("flow.sessions"));
+    assert!(
+        warned("[[realm]]", "[[realm]]\nname = \"x\"\nside = \"inside\"\n[[realm]]").contains("no interface")
+    );
+    assert!(
+        warned("[[realm]]", "[[port]]\nname = \"x\"\ndevice = \"net_null0\"\n[[realm]]").contains("dropped")
+    );
+    assert!(warned("cores = [3, 4]", "cores = [3, 4]\ncontrol_core = 3").contains("core 3"));
+    assert!(warned("name = \"in\"", "name = \"in\"\nqueues = 2\nowner = 1").contains("without effect"));
+}
+
+#[test]
+fn cesd_checks_and_says_so_by_its_exit_code() {
+    let check = |path: &Path| {
+        let run =
+            Command::new(env!("CARGO_BIN_EXE_cesd")).arg("--check").arg(path).output().expect("cesd runs");
+        (
+            run.status.code(),
+            String::from_utf8_lossy(&run.stdout).into_owned(),
+            String::from_utf8_lossy(&run.stderr).into_owned(),
+        )
+    };
+    let lab = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/lab.toml");
+    let (code, out, err) = check(&lab);
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    assert!(out.starts_with(&format!("{}: ok\n", lab.display())), "{out}");
+
+    let (code, out, err) = check(Path::new("/nonexistent/ces.toml"));
+    assert_eq!((code, out.as_str()), (Some(2), ""));
+    assert!(err.starts_with("/nonexistent/ces.toml: cannot be read: ") && err.contains("hint: "), "{err}");
+
+    let (code, out, err) = check(&Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"));
+    assert_eq!((code, out.as_str()), (Some(2), ""));
+    assert!(err.contains("Cargo.toml:1:1: instance: "), "{err}");
+}
+
+#[test]
+fn endless_and_binary_files_are_refused() {
+    for path in ["/dev/zero", env!("CARGO_BIN_EXE_cesd"), "/"] {
+        assert!(config::load(Path::new(path)).is_err(), "{path}");
+    }
+}
+
+/// A refused text has a refusal, and every refusal a place in the text and a hint.
+fn judge(text: &str) -> Result<(), TestCaseError> {
+    if let Err(errors) = config::parse("any.toml", text) {
+        prop_assert!(!errors.refusals().is_empty(), "refused without a reason:\n{text}");
+        for refusal in errors.refusals() {
+            prop_assert!(refusal.line <= text.split('\n').count() && refusal.column >= 1);
+            prop_assert!(!refusal.message.is_empty() && !refusal.hint.is_empty());
+        }
+    }
+    Ok(())
+}
+
+/// The files of `configs/` and the text above.
+fn texts() -> impl Strategy<Value = String> {
+    let read = |path: PathBuf| std::fs::read_to_string(path).expect("a file of configs/");
+    let mut texts: Vec<String> = configs().into_iter().map(read).collect();
+    texts.push(SMALL.into());
+    prop::sample::select(texts)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
+    #[test]
+    fn no_text_panics(text in any::<String>()) {
+        judge(&text)?;
+    }
+
+    #[test]
+    fn no_truncation_panics(text in texts(), end in any::<prop::sample::Index>()) {
+        let end = text.floor_char_boundary(end.index(text.len() + 1));
+        judge(&text[..end])?;
+    }
+
+    #[test]
+    fn no_changed_bytes_panic(text in texts(), changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6)) {
+        let mut bytes = text.into_bytes();
+        for (index, byte) in changes {
+            let index = index.index(bytes.len());
+            bytes[index] = byte;
+        }
+        judge(&String::from_utf8_lossy(&bytes))?;
+    }
+
+    /// Whole lines dropped, doubled or exchanged: still TOML, so it is judged rather than refused as text.
+    #[test]
+    fn no_changed_lines_panic(text in texts(), changes in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), 0..3), 1..6)) {
+        let mut lines: Vec<&str> = text.lines().filter(|line| !line.trim_start().starts_with('#')).collect();
+        for (from, to, kind) in changes {
+            let (from, to) = (from.index(lines.len()), to.index(lines.len()));
+            match kind {
+                0 => { lines.remove(from); }
+                1 => lines.insert(to, lines[from]),
+                _ => lines.swap(from, to),
+            }
+        }
+        judge(&lines.join("\n"))?;
+    }
+
+    /// Any value for any key.
+    #[test]
+    fn no_value_panics(text in texts(), line in any::<prop::sample::Index>(), value in values()) {
+        let mut lines: Vec<String> = text.lines().map(String::from).collect();
+        let assignments: Vec<usize> = (0..lines.len()).filter(|&at| lines[at].contains(" = ")).collect();
+        let at = assignments[line.index(assignments.len())];
+        let key = lines[at].split(" = ").next().unwrap_or_default().to_owned();
+        lines[at] = format!("{key} = {value}");
+        judge(&lines.join("\n"))?;
+    }
+}
+
+/// TOML values, right and wrong ones.
+fn values() -> impl Strategy<Value = String> {
+    let text = prop_oneof![
+        "[0-9a-f:.]{0,20}(/[0-9]{1,3})?".prop_map(String::from),
+        "[0-9]{1,3}[.][0-9]{1,3}[.][0-9]{1,3}[.][0-9]{1,3}(/[0-9]{1,2}|-[0-9]{1,3}[.]0[.]0[.][0-9])?",
+        "[0-9]{1,5}-[0-9]{1,5}",
+        "(net|eth)_[a-z_]{0,12}[0-9]?(,[a-z]{1,4}=[a-z0-9/]{0,9})?",
+        "[a-zµ☃,=:\\[\\] -]{0,40}",
+    ]
+    .prop_map(|text| format!("\"{text}\""));
+    let value = prop_oneof![
+        text,
+        any::<i64>().prop_map(|number| number.to_string()),
+        (0..70_000i64).prop_map(|number| number.to_string()),
+        any::<bool>().prop_map(|value| value.to_string()),
+        Just("1979-05-27".into()),
+        Just("nan".into()),
+        Just("{ a = 1 }".into()),
+    ];
+    prop_oneof![
+        value.clone(),
+        prop::collection::vec(value, 0..5).prop_map(|list| format!("[{}]", list.join(", ")))
+    ]
+}
