@@ -59,8 +59,11 @@ impl BitOr for TcpFlags {
 impl fmt::Debug for TcpFlags {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names = ["FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR"];
-        let present = names.into_iter().enumerate().filter(|(bit, _)| self.0 >> bit & 1 == 1);
-        f.debug_set().entries(present.map(|(_, name)| format_args!("{name}").to_string())).finish()
+        let mut set = f.debug_set();
+        for (_, name) in names.into_iter().enumerate().filter(|(bit, _)| self.0 >> bit & 1 == 1) {
+            set.entry(&format_args!("{name}"));
+        }
+        set.finish()
     }
 }
 
