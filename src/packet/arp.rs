@@ -82,3 +82,33 @@ impl Arp {
         Ok(LENGTH)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_hardware_protocols_and_operations_are_refused() {
+        let mut message = [0; LENGTH];
+        let asker = MacAddr([2, 0, 0, 0, 0, 1]);
+        let request = Arp::request(asker, Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 2));
+        request.emit(&mut message).unwrap();
+        assert_eq!(Arp::parse(&message), Ok(request));
+        for at in 0..8 {
+            let mut wrong = message;
+            wrong[at] ^= 0x40;
+            assert_eq!(Arp::parse(&wrong), Err(Error::ArpInvalid), "byte {at}");
+        }
+        assert_eq!(Arp::parse(&message[..27]), Err(Error::Truncated));
+    }
+
+    #[test]
+    fn a_reply_goes_back_and_a_probe_teaches_nothing() {
+        let (asker, owner) = (MacAddr([2, 0, 0, 0, 0, 1]), MacAddr([2, 0, 0, 0, 0, 2]));
+        let request = Arp::request(asker, Ipv4Addr::UNSPECIFIED, Ipv4Addr::new(10, 0, 0, 2));
+        let reply = request.reply(owner);
+        assert!(request.is_probe() && !reply.is_probe());
+        assert_eq!((reply.sender_mac, reply.sender_ip), (owner, request.target_ip));
+        assert_eq!((reply.target_mac, reply.target_ip), (asker, request.sender_ip));
+    }
+}

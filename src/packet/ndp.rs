@@ -288,3 +288,138 @@ fn emit(
     body[18..].copy_from_slice(&mac.0);
     header.emit(buffer, pseudo_header, &body)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packet::{Protocol, ipv6};
+
+    const HOST: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+    const MANY: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+    const NOBODY: Ipv6Addr = Ipv6Addr::UNSPECIFIED;
+    const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
+
+    /// What a message with this type, parameter and body says, when it arrives in a right packet with these addresses.
+    fn read(
+        from: Ipv6Addr,
+        to: Ipv6Addr,
+        kind: u8,
+        parameter: [u8; 4],
+        body: &[u8],
+    ) -> Result<String, Error> {
+        let header = ipv6::Header { hop_limit: HOP_LIMIT, ..ipv6::Header::new(from, to, Protocol::ICMPV6) };
+        let message = icmpv6::Header { kind: Icmpv6Type(kind), code: 0, parameter };
+        read_as(header, message, body, 0)
+    }
+
+    fn read_as(ip: ipv6::Header, message: icmpv6::Header, body: &[u8], damage: u8) -> Result<String, Error> {
+        let mut bytes = [0; 200];
+        let pseudo_header = PseudoHeader::V6 { source: ip.source, destination: ip.destination };
+        let length = message.emit(&mut bytes[40..], &pseudo_header, body).unwrap();
+        ip.emit(&mut bytes, length).unwrap();
+        bytes[42] ^= damage;
+        let packet = Ipv6::parse(&bytes).unwrap();
+        let icmp = Icmpv6::parse(packet.payload()).unwrap();
+        let read = Message::parse(&packet, &icmp)?;
+        Ok(read.map_or_else(|| "another".into(), |message| format!("{message:?}")))
+    }
+
+    fn body(target: Ipv6Addr, options: &[u8]) -> Vec<u8> {
+        [&target.octets()[..], options].concat()
+    }
+
+    const INVALID: Result<String, Error> = Err(Error::L4HeaderInvalid);
+    const SOURCE: [u8; 8] = [1, 1, 2, 0, 0, 0, 0, 1];
+
+    #[test]
+    fn solicited_node_groups() {
+        let group: Ipv6Addr = "ff02::1:ff28:9c5a".parse().unwrap();
+        assert_eq!(solicited_node("fe80::2aa:ff:fe28:9c5a".parse().unwrap()), group);
+        assert!(is_solicited_node(group) && !is_solicited_node(MANY));
+    }
+
+    #[test]
+    fn only_right_packets_from_the_link_are_read() {
+        let ip = ipv6::Header { hop_limit: HOP_LIMIT, ..ipv6::Header::new(HOST, MANY, Protocol::ICMPV6) };
+        let message = icmpv6::Header { kind: Icmpv6Type::NEIGHBOR_SOLICITATION, code: 0, parameter: [0; 4] };
+        let body = body(HOST, &SOURCE);
+        assert!(read_as(ip, message, &body, 0).is_ok());
+        assert_eq!(read_as(ipv6::Header { hop_limit: 254, ..ip }, message, &body, 0), INVALID);
+        assert_eq!(read_as(ip, icmpv6::Header { code: 1, ..message }, &body, 0), INVALID);
+        assert_eq!(read_as(ip, message, &body, 1), INVALID, "checksum");
+        assert_eq!(read_as(ip, message, &body[..15], 0), INVALID, "cut short");
+        let echo = icmpv6::Header { kind: Icmpv6Type::ECHO_REQUEST, ..message };
+        assert_eq!(read_as(ip, echo, &body, 0), Ok("another".into()));
+    }
+
+    #[test]
+    fn addresses_must_suit_the_message() {
+        let group = solicited_node(HOST);
+        assert!(read(NOBODY, group, 135, [0; 4], &body(HOST, &[])).is_ok(), "is my address free?");
+        assert_eq!(read(NOBODY, MANY, 135, [0; 4], &body(HOST, &[])), INVALID);
+        assert_eq!(read(NOBODY, group, 135, [0; 4], &body(HOST, &SOURCE)), INVALID);
+        assert_eq!(read(HOST, group, 135, [0; 4], &body(MANY, &[])), INVALID);
+        assert_eq!(read(HOST, HOST, 136, [0; 4], &body(MANY, &[])), INVALID);
+        assert!(read(HOST, MANY, 136, [0x20, 0, 0, 0], &body(HOST, &[])).is_ok());
+        assert_eq!(read(HOST, MANY, 136, [0x40, 0, 0, 0], &body(HOST, &[])), INVALID, "solicited by all?");
+        assert!(read(HOST, MANY, 133, [0; 4], &SOURCE).is_ok());
+        assert_eq!(read(NOBODY, MANY, 133, [0; 4], &SOURCE), INVALID);
+        let global = "2001:db8::1".parse().unwrap();
+        assert_eq!(read(global, MANY, 134, [0; 4], &[0; 8]), INVALID);
+    }
+
+    #[test]
+    fn options_are_whole_or_the_message_is_refused() {
+        for options in
+            [&[1, 0, 0, 0, 0, 0, 0, 0][..], &[1, 2, 0, 0, 0, 0, 0, 0], &[1], &[9, 1, 0, 0, 0, 0, 0]]
+        {
+            assert_eq!(read(HOST, HOST, 135, [0; 4], &body(HOST, options)), INVALID, "{options:?}");
+        }
+    }
+
+    #[test]
+    fn a_router_advertisement_with_all_options() {
+        let mut options = vec![0, 0, 0x75, 0x30, 0, 0, 0x03, 0xe8]; // reachable 30 s, retransmit 1 s
+        options.extend([5, 1, 0, 0, 0, 0, 0x05, 0xdc]); // MTU 1500
+        options.extend([3, 4, 64, 0xc0, 0, 0, 0, 9, 0, 0, 0, 8, 0, 0, 0, 0]);
+        options.extend(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0).octets());
+        options.extend(SOURCE);
+        options.extend([14, 1, 1, 2, 3, 4, 5, 6]);
+        let ip = ipv6::Header { hop_limit: HOP_LIMIT, ..ipv6::Header::new(HOST, MANY, Protocol::ICMPV6) };
+        let kind = Icmpv6Type::ROUTER_ADVERTISEMENT;
+        let message = icmpv6::Header { kind, code: 0, parameter: [64, 0x40, 0x07, 0x08] };
+        let mut bytes = [0; 200];
+        let pseudo_header = PseudoHeader::V6 { source: HOST, destination: MANY };
+        let length = message.emit(&mut bytes[40..], &pseudo_header, &options).unwrap();
+        ip.emit(&mut bytes, length).unwrap();
+        let packet = Ipv6::parse(&bytes).unwrap();
+        let icmp = Icmpv6::parse(packet.payload()).unwrap();
+        let Ok(Some(Message::RouterAdvertisement(read, options))) = Message::parse(&packet, &icmp) else {
+            panic!("no advertisement");
+        };
+        let expected = RouterAdvertisement {
+            hop_limit: 64,
+            managed: false,
+            other: true,
+            lifetime: 1800,
+            reachable_time: 30_000,
+            retransmit_timer: 1000,
+        };
+        assert_eq!(read, expected);
+        let prefix = Prefix {
+            prefix: "2001:db8::".parse().unwrap(),
+            length: 64,
+            on_link: true,
+            autonomous: true,
+            valid_lifetime: 9,
+            preferred_lifetime: 8,
+        };
+        let expected = [
+            NdpOption::Mtu(1500),
+            NdpOption::PrefixInformation(prefix),
+            NdpOption::SourceLinkLayerAddress(MAC),
+            NdpOption::Other { kind: 14, data: &[1, 2, 3, 4, 5, 6] },
+        ];
+        assert_eq!(options.collect::<Vec<_>>(), expected);
+    }
+}

@@ -53,3 +53,26 @@ impl<'a> Iterator for RawOptions<'a> {
         Some(Ok(RawOption { kind, at, data }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Kind and place of each option; `None` for what is malformed.
+    fn read(list: &[u8]) -> Vec<Option<(u8, usize)>> {
+        RawOptions::new(list).map(|option| option.ok().map(|o| (o.kind, o.at))).collect()
+    }
+
+    #[test]
+    fn padding_is_skipped_and_the_end_ends() {
+        assert_eq!(read(&[1, 1, 7, 3, 9, 1, 8, 2, 0, 7, 3, 9]), [Some((7, 4)), Some((8, 8))]);
+    }
+
+    #[test]
+    fn a_malformed_length_ends_the_list() {
+        for length in [0, 1, 4, 255] {
+            assert_eq!(read(&[8, 2, 7, length, 1]), [Some((8, 2)), None], "length {length}");
+        }
+        assert_eq!(read(&[7]), [None]);
+    }
+}

@@ -378,3 +378,39 @@ impl Header<'_> {
         Ok(total)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_offsets_that_contradict_are_refused() {
+        let mut segment = [0; 24];
+        for (words, expected) in [(0, None), (4, None), (5, Some(4)), (6, Some(0)), (7, None), (15, None)] {
+            segment[12] = words << 4;
+            assert_eq!(Tcp::parse(&segment).ok().map(|tcp| tcp.payload().len()), expected, "{words} words");
+        }
+    }
+
+    #[test]
+    fn only_a_bare_syn_starts_a_connection() {
+        for bits in 0..=255 {
+            assert_eq!(TcpFlags(bits).starts_connection(), bits & 0x17 == 0x02, "{bits:#x}");
+        }
+        let flags = TcpFlags::SYN | TcpFlags::ECE;
+        assert!(flags.contains(TcpFlags::SYN) && !flags.contains(TcpFlags::SYN | TcpFlags::ACK));
+        assert!(flags.intersects(TcpFlags::SYN | TcpFlags::ACK) && !flags.intersects(TcpFlags::RST));
+        assert_eq!(format!("{flags:?}"), "{SYN, ECE}");
+    }
+
+    #[test]
+    fn a_known_option_of_a_wrong_length_is_an_error() {
+        let mut segment = [0; 28];
+        segment[12] = 7 << 4;
+        segment[20..].copy_from_slice(&[2, 3, 5, 3, 3, 7, 0, 0]);
+        let tcp = Tcp::parse(&segment).unwrap();
+        let options: Vec<_> = tcp.options().collect();
+        assert_eq!(options, [Err(Error::L4HeaderInvalid), Ok(TcpOption::WindowScale(7))]);
+        assert!(!TcpMut::parse(&mut segment).unwrap().set_mss(1400));
+    }
+}

@@ -136,3 +136,29 @@ impl Header {
         Ok(length)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    #[test]
+    fn lengths_that_contradict_are_refused() {
+        let datagram = |length| [0, 1, 0, 2, 0, length, 0, 0, 0xaa, 0xbb];
+        assert_eq!(Udp::parse(&datagram(7)).err(), Some(Error::L4HeaderInvalid));
+        assert_eq!(Udp::parse(&datagram(11)).err(), Some(Error::L4HeaderInvalid));
+        assert_eq!(Udp::parse(&datagram(8)).unwrap().payload(), []);
+        assert_eq!(Udp::parse(&datagram(9)).unwrap().payload(), [0xaa], "what follows is padding");
+    }
+
+    #[test]
+    fn a_missing_checksum_is_right_over_ipv4_and_stays_missing() {
+        let (four, six) = (Ipv4Addr::LOCALHOST, Ipv6Addr::LOCALHOST);
+        let mut datagram = [0, 1, 0, 2, 0, 8, 0, 0];
+        let mut view = UdpMut::parse(&mut datagram).unwrap();
+        view.set_source_port(9);
+        assert_eq!(view.view().header(), Header { source_port: 9, destination_port: 2 });
+        assert!(view.view().checksum_is_right(&PseudoHeader::V4 { source: four, destination: four }));
+        assert!(!view.view().checksum_is_right(&PseudoHeader::V6 { source: six, destination: six }));
+    }
+}

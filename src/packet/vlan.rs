@@ -169,3 +169,22 @@ impl Header {
         Ok(at)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_tags_are_read_and_a_third_is_not() {
+        let mut frame = vec![0; 12];
+        frame.extend([0x88, 0xa8, 0xb0, 0x64, 0x81, 0x00, 0x00, 0x0a, 0x81, 0x00, 0x00, 0x0b, 0x08, 0x00]);
+        let link = Link::parse(&frame).unwrap();
+        let outer = link.tags.outer().unwrap();
+        assert_eq!((outer.vlan(), outer.priority(), outer.drop_eligible()), (100, 5, true));
+        assert_eq!(link.tags.inner(), Some(Tag::customer(10)));
+        assert_eq!((link.ether_type, link.payload_offset, link.tags.len()), (EtherType::VLAN, 22, 2));
+        for length in 12..22 {
+            assert_eq!(Link::parse(&frame[..length]).err(), Some(Error::Truncated), "{length} bytes");
+        }
+    }
+}
