@@ -1,1 +1,115 @@
-//! (to come)
+//! The configuration: one TOML file, read once at the start into one immutable [`Config`].
+//!
+//! Guarantees: a `Config` is complete and free of contradictions; names are resolved to indices, defaults are filled
+//! in. Everything that is wrong with a text is reported at once, each with its line, column and key, what is wrong and
+//! what to write instead. No text makes it panic.
+//! Never: looks at the machine (whether a device, a core or a huge page exists is asked at the start), changes a
+//! running instance, or uses another room.
+//!
+//! Reading is separated from judging: a section hands out typed values with their places, and what
+//! was never asked for is an unknown key. One file a group of sections: `system`, `ports`, `network`, `routes`,
+//! `nat44`. The commented examples are in `configs/`.
+
+mod error;
+mod model;
+mod nat44;
+mod network;
+mod ports;
+mod routes;
+mod section;
+mod system;
+mod values;
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use toml::de::DeTable;
+
+pub use error::{ConfigErrors, Refusal};
+pub use model::*;
+
+use error::Report;
+use section::Section;
+
+/// Longest configuration, in bytes.
+const TEXT_MAX: u64 = 16 << 20;
+
+/// Reads and judges the file at `path`.
+///
+/// # Errors
+/// [`ConfigErrors::Unreadable`] when there is no such UTF-8 text of at most 16 MiB, else as [`parse`].
+pub fn load(path: &Path) -> Result<Config, ConfigErrors> {
+    let text = read(path).map_err(|source| ConfigErrors::Unreadable { path: path.into(), source })?;
+    parse(&path.display().to_string(), &text)
+}
+
+fn read(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(TEXT_MAX + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > TEXT_MAX {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is longer than 16 MiB"));
+    }
+    Ok(text)
+}
+
+/// Judges `text`; errors and warnings call it `name`.
+///
+/// # Errors
+/// [`ConfigErrors::Refused`] with everything that is wrong: at least one refusal, in the order of the text.
+pub fn parse(name: &str, text: &str) -> Result<Config, ConfigErrors> {
+    let report = Report::new(name, text);
+    let (document, errors) = DeTable::parse_recoverable(text);
+    for error in &errors {
+        let offset = error.span().map_or(text.len(), |span| span.start);
+        let hint = "write TOML 1.0: [section], then key = value a line, strings in quotes, lists in [ ]";
+        report.refuse_key(offset, String::new(), error.message(), hint);
+    }
+    if !errors.is_empty() {
+        return Err(report.into_errors());
+    }
+    let config = judge(&report, Section::document(&report, document.get_ref()));
+    match config {
+        Some(config) if report.is_clean() => Ok(Config { warnings: report.into_warnings(), ..config }),
+        _ => Err(report.into_errors()),
+    }
+}
+
+/// The configuration, if it could be read; what is wrong with it goes to `report`.
+fn judge<'a>(report: &Report<'a>, mut document: Section<'a>) -> Option<Config> {
+    let instance = system::instance(report, document.table("instance", "instance"));
+    let (eal, mbufs_place) = system::eal(report, document.table("eal", "eal"));
+    let workers = system::workers(report, document.table("workers", "workers"));
+    let worker_count = workers.as_ref().map(|(workers, _)| workers.cores.len());
+    let flow = system::flow(report, document.table("flow", "flow"), worker_count);
+    let limits = system::limits(report, document.table("limits", "limits"));
+    let manage = system::manage(document.table("manage", "manage"));
+
+    let (ports, port_names) = ports::read(report, &mut document, workers.as_ref());
+    ports::check_pool(report, mbufs_place, &eal, &ports, &limits);
+    let network = network::Network::read(report, &mut document, &port_names);
+    let routes = routes::routes(report, &mut document, &network);
+    let neighbors = routes::neighbors(report, &mut document, &network, &routes, &flow);
+    let around =
+        nat44::Surroundings { network: &network, routes: &routes, neighbors: &neighbors, flow: &flow };
+    let nat44 = nat44::read(report, document.table("nat44", "nat44"), &around);
+    document.finish();
+
+    let (instance, socket) = instance?;
+    let (realms, interfaces) = network.finish()?;
+    Some(Config {
+        instance,
+        eal,
+        workers: workers?.0,
+        ports,
+        realms,
+        interfaces,
+        routes,
+        neighbors: neighbors.into_iter().map(|neighbor| neighbor.value).collect(),
+        flow,
+        nat44,
+        limits,
+        manage: Manage { socket, log: manage },
+        warnings: Vec::new(),
+    })
+}

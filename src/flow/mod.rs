@@ -1,2 +1,41 @@
-//! Unsafe room 2.
+//! **Unsafe room 2**: where threads share flow state. Keys, records, the lock-free index, leases and quiescence.
+//!
+//! What it guarantees:
+//! - A reader never blocks and never misses a live entry: entries are published, replaced and cleared by compare-and-swap
+//!   and are never moved.
+//! - A record is only reused after every worker has reported a quiescent state since it left the index.
+//! - Everything is preallocated at start; when something is full the caller is refused, nothing grows.
+//!
+//! What it never does: interpret policy, read a clock, look at packets, log.
+//!
+//! | file | what threads share in it | who writes | who reads |
+//! |---|---|---|---|
+//! | [`index`] | slots of the hash index | home workers, by CAS | every worker, the management thread |
+//! | [`record`] | the half-flows | home (before publication); the forwarding worker (counters, last seen, path) | every worker, management |
+//! | [`adjacency`] | next hops | the neighbour owner | every worker, management |
+//! | [`lease`] | free chunks of records, free port blocks | any worker, by CAS | any worker |
+//! | [`quiescence`] | a counter a worker | that worker | home workers |
+//!
+//! The unsafe code is in [`memory`] (huge pages) and in one function of [`index`] (eight tags compared at once).
 #![allow(unsafe_code)]
+
+pub mod adjacency;
+pub mod hash;
+pub mod index;
+pub mod key;
+pub mod lease;
+pub mod memory;
+pub mod quiescence;
+pub mod record;
+pub mod slab;
+mod sync;
+pub mod table;
+
+pub use adjacency::{Adjacencies, AdjacencyId, Hop, Path};
+pub use hash::{Hash, HashKey};
+pub use index::{Index, Ref};
+pub use key::{Key4, Key6, Protocol, Realm};
+pub use quiescence::{Quiescence, Reporter};
+pub use record::{Action, Half, Record, Record4, Record6, Rewrite4};
+pub use slab::{Chunks, Slab};
+pub use table::{FlowHome, FlowTable, Full, Judge, Lookup};

@@ -1,1 +1,64 @@
-//! (to come)
+//! The operator's socket: what a running `cesd` shows of itself, and how `cesctl` asks for it.
+//!
+//! One Unix stream socket an instance, `{runtime_dir}/{instance}.sock`, mode 0600. One JSON object a line in each
+//! direction ([`protocol`]); the answers are the types of [`model`]. [`serve`] answers from a [`Source`], which the
+//! appliance implements; [`client`] asks; [`text`] lays an answer out for people.
+//!
+//! Guarantees: at most [`CLIENTS_MAX`] clients and [`protocol::REQUEST_MAX`] bytes a request; a client that is slow,
+//! silent or sends rubbish never delays another, nor a worker. Never: changes anything, reads a packet, or knows what
+//! stands behind the [`Source`].
+
+mod connection;
+mod server;
+
+pub mod client;
+pub mod model;
+pub mod protocol;
+pub mod text;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+pub use model::{Counters, Flows, NeighborStatus, PortStatus, Status};
+pub use protocol::{FlowFilter, Refusal};
+pub use server::{CLIENTS_MAX, Error, Server, serve};
+
+/// Where instances put their sockets unless told otherwise.
+pub const RUNTIME_DIR: &str = "/run/ces";
+
+/// What the socket shows. Called on the management thread, one request at a time: an answer is a snapshot, should
+/// take milliseconds rather than seconds, and must not make a worker wait.
+pub trait Source: Send + Sync {
+    /// The process as a whole.
+    fn status(&self) -> Status;
+    /// Every configured port, in the config's order.
+    fn ports(&self) -> Vec<PortStatus>;
+    /// What the workers counted since the start.
+    fn counters(&self) -> Counters;
+    /// The sessions that match `filter`, at most `filter.limit` of them; a [`Refusal`] if the filter names a realm
+    /// that does not exist.
+    fn flows(&self, filter: &FlowFilter) -> Result<Flows, Refusal>;
+    /// Every neighbour that is known or being resolved.
+    fn neighbors(&self) -> Vec<NeighborStatus>;
+}
+
+/// The socket of an instance.
+pub fn socket_path(runtime_dir: &Path, instance: &str) -> PathBuf {
+    runtime_dir.join(format!("{instance}.sock"))
+}
+
+/// The names of the instances with a socket in `runtime_dir`, sorted; none if the directory does not exist. A name
+/// says that the instance was started, not that it still runs.
+pub fn instances(runtime_dir: &Path) -> io::Result<Vec<String>> {
+    let entries = match std::fs::read_dir(runtime_dir) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let name = entry?.file_name();
+        names.extend(name.to_str().and_then(|name| name.strip_suffix(".sock")).map(str::to_owned));
+    }
+    names.sort_unstable();
+    Ok(names)
+}

@@ -1,3 +1,32 @@
-//! Typed views over bytes.
+//! Typed views over bytes: what a frame says, and how to write one.
+//!
+//! A view is made by `parse`, which checks every length once and refuses a header that contradicts itself; afterwards
+//! no accessor can fail, panic, or look at bytes that the packet does not own. A `…Mut` view changes bytes in place and keeps
+//! checksums right. Each protocol's `Header` is the same content as a plain value: `emit` writes it into a caller's buffer,
+//!
+//! Guaranteed: no input of any length or content makes anything here panic or loop without bound. Never: allocates, reads a clock, keeps state.
+
+pub mod arp;
+pub mod checksum;
 pub mod drop;
+mod error;
+pub mod ethernet;
+pub mod ipv4;
+pub mod ipv6;
+mod options;
+mod protocol;
+pub mod tcp;
+pub mod udp;
+pub mod vlan;
+
+pub use arp::Arp;
+pub use checksum::{Delta, PseudoHeader};
 pub use drop::{DROP_REASONS, DropReason};
+pub use error::Error;
+pub use ethernet::{EtherType, Ethernet, EthernetMut, MacAddr};
+pub use ipv4::{Ipv4, Ipv4Mut};
+pub use ipv6::Ipv6;
+pub use protocol::Protocol;
+pub use tcp::{Tcp, TcpFlags, TcpMut, TcpOption};
+pub use udp::{Udp, UdpMut};
+pub use vlan::{Link, Tag, Tags};

@@ -1,0 +1,422 @@
+//! The validated configuration: what the rest of the house reads.
+//!
+//! Guarantees: a value of these types was accepted by [`parse`](super::parse), so every name is resolved to an
+//! index, every number lies in the range that its field gives, and no two fields contradict each other.
+//! Never: changed after it is made, and no default is left to its readers except where a field says `None`.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+
+/// A whole configuration file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// `[instance]`: which edge this is.
+    pub instance: Instance,
+    /// `[eal]`: DPDK's environment abstraction layer.
+    pub eal: Eal,
+    /// `[workers]`: the threads that forward.
+    pub workers: Workers,
+    /// `[[port]]`, in file order; 1 to 32 of them. Other fields name a port by its index here.
+    pub ports: Vec<Port>,
+    /// `[[realm]]`, in file order; 1 to 4095 of them. Realm `id` stands at index `id - 1`.
+    pub realms: Vec<Realm>,
+    /// `[[interface]]`, in file order; at most one a port. Other fields name an interface by its index here.
+    pub interfaces: Vec<Interface>,
+    /// `[[route]]`, in file order, without the connected routes: those follow from [`Interface::addresses`].
+    pub routes: Vec<Route>,
+    /// `[[neighbor]]`: static neighbours, in file order; at most [`Flow::neighbors`].
+    pub neighbors: Vec<Neighbor>,
+    /// `[flow]`: sizes of the tables.
+    pub flow: Flow,
+    /// `[nat44]`: IPv4 address and port translation; `None` when the file has no such section.
+    pub nat44: Option<Nat44>,
+    /// `[limits]`: what the edge answers and holds at most.
+    pub limits: Limits,
+    /// `[manage]`: the operator's socket and the log.
+    pub manage: Manage,
+    /// What is accepted and yet worth a second look, a sentence each.
+    pub warnings: Vec<String>,
+}
+
+/// `[instance]`: which edge this is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instance {
+    /// 1 to 32 of `a-z`, `0-9` and `-`. DPDK's file prefix, the socket and the lock are named by it. Required.
+    pub name: String,
+    /// Absolute path of the directory of the socket and the lock. Default `/run/ces`.
+    pub runtime_dir: PathBuf,
+}
+
+/// `[eal]`: DPDK's environment abstraction layer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Eal {
+    /// Whether memory comes from huge pages. Default [`HugePages::Auto`].
+    pub huge_pages: HugePages,
+    /// Memory for DPDK, in mebibytes: 64 to 1,048,576. Default `None`: DPDK decides.
+    pub memory_mb: Option<u32>,
+    /// Further arguments of EAL, none of which contradicts an argument that `cesd` makes itself. Default empty.
+    pub args: Vec<String>,
+    /// Size of the packet pool, in mbufs: 1,024 to 67,108,864. Default `None`: derived from the ports' rings.
+    pub mbufs: Option<u32>,
+    /// Bytes of an mbuf's data, its 128 bytes of headroom included: 192 to 16,384. Default 2,176.
+    pub mbuf_data_room: u16,
+}
+
+/// `eal.huge_pages`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HugePages {
+    /// `"auto"`: used when there are any.
+    Auto,
+    /// `"required"`: the start fails without them.
+    Required,
+    /// `"none"`: never used.
+    None,
+}
+
+/// `[workers]`: the threads that forward.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Workers {
+    /// The core (0 to 1023) of each worker, 1 to 64 of them. A core stands twice only with [`Idle::Sleep`]. Required.
+    pub cores: Vec<u16>,
+    /// The core of every other thread, 0 to 1023. Default `None`: the cores that the process was started on.
+    pub control_core: Option<u16>,
+    /// How flows are spread over the workers. Default [`Distribute::Rss`].
+    pub distribute: Distribute,
+    /// What a worker does while nothing arrives. Default [`Idle::Poll`].
+    pub idle: Idle,
+    /// What ends the process. Default [`Stop::Signal`].
+    pub stop: Stop,
+}
+
+/// `workers.distribute`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Distribute {
+    /// `"rss"`: by the device's receive-side scaling.
+    Rss,
+    /// `"software"`: the receiving worker hashes the inner header and hands packets off.
+    Software,
+}
+
+/// `workers.idle`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Idle {
+    /// `"poll"`: polls without a pause.
+    Poll,
+    /// `"sleep"`: sleeps about 50 µs after a run of empty polls.
+    Sleep,
+}
+
+/// `workers.stop`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// `"signal"`: SIGTERM or SIGINT.
+    Signal,
+    /// `"end-of-input"`: ports are read one after another, in file order, each to its end; then the process exits.
+    /// Every device is then a `net_pcap`, `net_null` or `net_ring` that comes to an end.
+    EndOfInput,
+}
+
+/// `[[port]]`: a DPDK port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Port {
+    /// Unique; 1 to 32 of `a-z`, `0-9` and `-`. Required.
+    pub name: String,
+    /// Unique by [`Device::name`]. Required.
+    pub device: Device,
+    /// Longest layer 3 packet, in bytes: 68 to 9,600. Default 1,500.
+    pub mtu: u16,
+    /// Descriptors of a receive queue: 64 to 32,768. Default 1,024. The device may round it.
+    pub rx_descriptors: u16,
+    /// Descriptors of a transmit queue: 64 to 32,768. Default 1,024. The device may round it.
+    pub tx_descriptors: u16,
+    /// Receive queues wanted: 1 to the number of workers. Default: the number of workers. The device may have fewer.
+    pub queues: u16,
+    /// Index of the worker that polls this port when it has fewer queues than there are workers. Default `None`:
+    /// the data plane decides.
+    pub owner: Option<u16>,
+    /// A unicast MAC address to use instead of the device's. Default `None`.
+    pub mac: Option<[u8; 6]>,
+}
+
+/// `port.device`: what a port is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Device {
+    /// A PCI address in full, lower-case: `0000:03:00.0`.
+    Pci(String),
+    /// A virtual device of DPDK.
+    Vdev {
+        /// The driver's name and an instance number: `net_tap0`.
+        name: String,
+        /// What follows the first comma; may be empty: `iface=ces-in`.
+        args: String,
+    },
+}
+
+impl Device {
+    /// The name that DPDK knows the device by: the PCI address, or the virtual device without its arguments.
+    pub fn name(&self) -> &str {
+        match self {
+            Device::Pci(address) => address,
+            Device::Vdev { name, .. } => name,
+        }
+    }
+}
+
+impl fmt::Display for Device {
+    /// As DPDK takes it: the PCI address, or `name,args`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Device::Vdev { name, args } if !args.is_empty() => write!(f, "{name},{args}"),
+            _ => f.write_str(self.name()),
+        }
+    }
+}
+
+/// `[[realm]]`: an address space of its own. Two realms may have the same prefixes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Realm {
+    /// Position in the file, counted from 1: 1 to 4,095. 0 is no realm.
+    pub id: u16,
+    /// Unique; 1 to 32 of `a-z`, `0-9` and `-`. Required.
+    pub name: String,
+    /// Required.
+    pub side: Side,
+}
+
+/// `realm.side`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// `"inside"`: private hosts.
+    Inside,
+    /// `"outside"`: the public network.
+    Outside,
+}
+
+/// `[[interface]]`: a port's place in a realm.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// Unique; 1 to 32 of `a-z`, `0-9` and `-`. Default: the port's name.
+    pub name: String,
+    /// Index in [`Config::ports`]. Required.
+    pub port: u16,
+    /// [`Realm::id`]. Required.
+    pub realm: u16,
+    /// The edge's own host addresses, each with its connected prefix; at most 64. Unique in the realm, and no two
+    /// interfaces of a realm have overlapping prefixes (IPv6 link-local excepted). Default empty.
+    pub addresses: Vec<IpNet>,
+}
+
+/// `[[route]]`: a static route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// [`Realm::id`]. Required.
+    pub realm: u16,
+    /// Without host bits; unique in the realm, and no interface's connected prefix. Required.
+    pub prefix: IpNet,
+    /// Required: `via`, `interface`, both, or `blackhole = true`.
+    pub target: RouteTarget,
+}
+
+/// Where a [`Route`] leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RouteTarget {
+    /// `via`: a router of the prefix's address family.
+    Gateway {
+        /// Not an address of the edge.
+        address: IpAddr,
+        /// Index in [`Config::interfaces`], of the route's realm: given, or the one with `address` in a connected prefix.
+        interface: u16,
+    },
+    /// `interface` alone: the destinations are neighbours there.
+    OnLink {
+        /// Index in [`Config::interfaces`], of the route's realm.
+        interface: u16,
+    },
+    /// `blackhole = true`: dropped.
+    Blackhole,
+}
+
+/// `[[neighbor]]`: a neighbour that is neither resolved nor aged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Neighbor {
+    /// Index in [`Config::interfaces`]. Required.
+    pub interface: u16,
+    /// In a connected prefix of the interface, or the gateway of a route there; unique on the interface. Required.
+    pub address: IpAddr,
+    /// Unicast. Required.
+    pub mac: [u8; 6],
+}
+
+/// `[flow]`: sizes of the tables, all allocated at the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flow {
+    /// Bidirectional sessions: 1,024 for each worker to 67,108,864 in all. Default 65,536.
+    pub sessions: u32,
+    /// Neighbours, static ones included: 16 to 32,768. Default 1,024.
+    pub neighbors: u16,
+}
+
+/// `[nat44]`: translation of IPv4 addresses and ports (RFC 3022, with the behaviour of RFC 4787, 5382 and 5508).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Nat44 {
+    /// [`Realm::id`]s whose hosts are translated: one or more, each once, each of [`Side::Inside`]. Required.
+    pub inside: Vec<u16>,
+    /// [`Realm::id`] that they are translated into, of [`Side::Outside`]. Required.
+    pub outside: u16,
+    /// Public addresses: 1 to 65,536 in all, in disjoint ranges, none an address of the edge, of a gateway, of a static
+    /// neighbour or in an inside realm's connected prefix. Required.
+    pub pool: Vec<PoolRange>,
+    /// Public ports and ICMP identifiers, in whole blocks. Default 1024–65535.
+    pub ports: PortRange,
+    /// Ports of a block, the unit that subscribers lease: a power of two, 64 to 4,096. Default 64.
+    pub block_size: u16,
+    /// Blocks that a subscriber may have at once: 1 to 1,024, and no more than one public address has. Default 8, or
+    /// what one address has.
+    pub blocks_per_subscriber: u16,
+    /// Inside hosts with a mapping at once: 1 to the smaller of sessions and blocks. Default: that number.
+    pub subscribers: u32,
+    /// Mappings: 1,024 to 67,108,864. Default [`Flow::sessions`].
+    pub mappings: u32,
+    /// Default [`Filtering::EndpointIndependent`].
+    pub filtering: Filtering,
+    /// Whether inside hosts reach each other's public addresses (RFC 4787 section 6, REQ-9). Default true.
+    pub hairpin: bool,
+    /// Sessions that outside hosts may open through one mapping: 1 to 65,535. Default 64.
+    pub inbound_sessions_per_mapping: u16,
+    /// Life times without traffic.
+    pub timeouts: Timeouts,
+    /// Makes ports and hashes predictable, for tests and benches only: 0 to 2^63 - 1. Default `None`: unpredictable
+    /// (RFC 6056).
+    pub random_seed: Option<u64>,
+}
+
+impl Nat44 {
+    /// Public addresses in the pool: 1 to 65,536.
+    pub fn addresses(&self) -> u32 {
+        self.pool.iter().map(|range| range.count() as u32).sum()
+    }
+
+    /// Port blocks of one public address: 1 to 1,023.
+    pub fn blocks_per_address(&self) -> u32 {
+        self.ports.count() / u32::from(self.block_size)
+    }
+}
+
+/// Public IPv4 addresses from `first` to `last`, both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolRange {
+    /// Lowest address.
+    pub first: Ipv4Addr,
+    /// Highest address, not below `first`.
+    pub last: Ipv4Addr,
+}
+
+impl PoolRange {
+    /// How many addresses: 1 or more.
+    pub fn count(&self) -> u64 {
+        u64::from(u32::from(self.last)) - u64::from(u32::from(self.first)) + 1
+    }
+
+    /// Whether `address` lies in the range.
+    pub fn contains(&self, address: Ipv4Addr) -> bool {
+        (self.first..=self.last).contains(&address)
+    }
+}
+
+impl fmt::Display for PoolRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.first == self.last { self.first.fmt(f) } else { write!(f, "{}-{}", self.first, self.last) }
+    }
+}
+
+/// Ports from `first` to `last`, both included; `first` and `last + 1` are multiples of the block size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortRange {
+    /// Lowest port: 1 or more.
+    pub first: u16,
+    /// Highest port, not below `first`.
+    pub last: u16,
+}
+
+impl PortRange {
+    /// How many ports: 1 or more.
+    pub fn count(&self) -> u32 {
+        u32::from(self.last) - u32::from(self.first) + 1
+    }
+}
+
+/// `nat44.filtering` (RFC 4787 section 5, REQ-8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Filtering {
+    /// `"endpoint-independent"`: a mapping lets every outside host in.
+    EndpointIndependent,
+    /// `"address-and-port-dependent"`: only those that the inside host has sent to.
+    AddressAndPortDependent,
+}
+
+/// `[nat44.timeouts]`: seconds without traffic after which a session ends, each 1 to 86,400.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// UDP. Default 300; under 120 is warned about (RFC 4787 section 4.3, REQ-5).
+    pub udp: u32,
+    /// Established TCP connections. Default 7,440; less is warned about (RFC 5382 section 5, REQ-5).
+    pub tcp_established: u32,
+    /// TCP connections that open or close. Default 240; less is warned about (RFC 5382 section 5, REQ-5).
+    pub tcp_transitory: u32,
+    /// ICMP queries. Default 60; less is warned about (RFC 5508 section 3.2, REQ-2).
+    pub icmp: u32,
+}
+
+/// `[limits]`: what the edge answers and holds at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// ICMP errors sent a second (RFC 1812 section 4.3.2.8): 0 (none at all) to 1,000,000. Default 1,000.
+    pub icmp_errors_per_second: u32,
+    /// ARP requests and neighbour solicitations sent a second: 1 to 1,000,000. Default 1,000.
+    pub arp_per_second: u32,
+    /// Packets held for one neighbour while it is resolved: 1 to 64. Default 8.
+    pub neighbor_hold: u16,
+    /// Packets held for all neighbours: [`Limits::neighbor_hold`] to 65,535. Default 1,024.
+    pub neighbor_hold_total: u16,
+}
+
+/// `[manage]`: the operator's socket and the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manage {
+    /// Unix socket of `cesctl`, derived: `RUNTIME_DIR/NAME.sock`; at most 107 bytes.
+    pub socket: PathBuf,
+    /// Directives of `tracing`'s filter, such as `info` or `info,ces::nat=debug`. Default `info`.
+    pub log: String,
+}
+
+impl fmt::Display for Config {
+    /// A short summary for the operator, without a line feed at its end.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "  instance \"{}\", {} worker(s) on cores {:?}",
+            self.instance.name,
+            self.workers.cores.len(),
+            self.workers.cores
+        )?;
+        for interface in &self.interfaces {
+            let (port, realm) =
+                (&self.ports[usize::from(interface.port)], &self.realms[usize::from(interface.realm) - 1]);
+            let addresses: Vec<String> = interface.addresses.iter().map(IpNet::to_string).collect();
+            let addresses = if addresses.is_empty() { "no address".into() } else { addresses.join(" ") };
+            writeln!(
+                f,
+                "  interface \"{}\": {} in realm \"{}\", {addresses}",
+                interface.name, port.device, realm.name
+            )?;
+        }
+        write!(f, "  {} route(s), {} sessions", self.routes.len(), self.flow.sessions)?;
+        match &self.nat44 {
+            Some(nat) => write!(f, ", nat44 with {} public address(es)", nat.addresses()),
+            None => write!(f, ", no nat44"),
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Next hops as the fast path needs them: the twelve bytes of Ethernet addresses and the port to leave by.
+//!
+//! What many sessions share is an index, never a copy: a session stores a [`Path`], and one write here moves every session
+//! that uses it. Written by the neighbour owner alone; read by every worker and by management.
+
+use super::hash::{Hash, HashKey, Hashed};
+use super::index::{Index, Ref};
+use super::key::{Key6, Protocol, Realm};
+use super::memory::Region;
+use super::sync::{AtomicU64, Ordering};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Which adjacency, and the generation it must still have. 0 is "not resolved yet".
+///
+/// Layout of its bits: id 16 | generation 16. A generation is never 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Path(pub u32);
+
+/// The number of an adjacency.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AdjacencyId(pub u16);
+
+/// A resolved next hop: what is written over the head of a frame, and where it goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hop {
+    /// Destination and source MAC address.
+    pub macs: [u8; 12],
+    /// The DPDK port that it leaves by, as the dataplane numbers ports.
+    pub port: u16,
+}
+
+#[repr(C, align(64))]
+struct Cell {
+    /// Destination MAC 48 | first two bytes of the source MAC 16.
+    macs: AtomicU64,
+    /// Last four bytes of the source MAC 32 | port 16 | generation 16 (0: nothing here).
+    rest: AtomicU64,
+    /// The next hop's address, two words, wire order; IPv4 as IPv4-mapped (RFC 4291 section 2.5.5.2).
+    address: [AtomicU64; 2],
+    /// Interface 16 | the last generation used 16.
+    about: AtomicU64,
+}
+
+/// The table of next hops. See the module.
+pub struct Adjacencies {
+    cells: Region<Cell>,
+    index: Index,
+    hash: HashKey,
+}
+
+/// The table number of adjacencies within the index.
+const TABLE: u8 = 1;
+
+impl Adjacencies {
+    /// For ids `0..capacity` (at most 65,536).
+    pub fn new(capacity: usize, hash: HashKey) -> Self {
+        assert!(capacity <= 1 << 16);
+        let zero = || AtomicU64::new(0);
+        Self {
+            cells: Region::new(capacity, |_| Cell {
+                macs: zero(),
+                rest: zero(),
+                address: [zero(), zero()],
+                about: zero(),
+            }),
+            index: Index::new(capacity * 2),
+            hash,
+        }
+    }
+
+    /// The next hop behind a path, or `None` when it must be resolved (again).
+    #[inline(always)]
+    pub fn hop(&self, path: Path) -> Option<Hop> {
+        // The id is 16 bits wide and may lie past the table: `get` is the check.
+        let cell = self.cells.get((path.0 & 0xffff) as usize)?;
+        let rest = cell.rest.load(Ordering::Acquire);
+        if (rest >> 48) as u32 != path.0 >> 16 || path.0 >> 16 == 0 {
+            return None;
+        }
+        let mut macs = [0; 12];
+        macs[..8].copy_from_slice(&cell.macs.load(Ordering::Relaxed).to_le_bytes());
+        macs[8..].copy_from_slice(&(rest as u32).to_le_bytes());
+        Some(Hop { macs, port: (rest >> 32) as u16 })
+    }
+
+    fn key(interface: u16, address: IpAddr) -> Key6 {
+        let a = match address {
+            IpAddr::V4(a) => a.to_ipv6_mapped(),
+            IpAddr::V6(a) => a,
+        };
+        Key6::new(Realm(interface), Protocol::Icmp, (a, 0), (Ipv6Addr::UNSPECIFIED, 0))
+    }
+
+    fn hashed(&self, interface: u16, address: IpAddr) -> (Hash, [u64; 2]) {
+        let k = Self::key(interface, address);
+        (k.hash(&self.hash), [k.addresses[0], k.addresses[1]])
+    }
+
+    /// The path to a resolved neighbour, or `None`.
+    pub fn lookup(&self, interface: u16, address: IpAddr) -> Option<Path> {
+        let (hash, words) = self.hashed(interface, address);
+        let found = self.index.find(hash, |r| {
+            let c = &self.cells[r.index()];
+            c.address[0].load(Ordering::Relaxed) == words[0]
+                && c.address[1].load(Ordering::Relaxed) == words[1]
+                && c.about.load(Ordering::Relaxed) as u16 == interface
+        })?;
+        Some(Path(found.index() as u32 | u32::from(found.generation()) << 16))
+    }
+
+    /// Neighbour owner: `id` now is `address` on `interface`, reached by `hop`. The id was free, and no worker can still
+    /// hold a path of its former use (see [`super::Quiescence`]). `None` when the index has no room.
+    pub fn resolved(&self, id: AdjacencyId, interface: u16, address: IpAddr, hop: Hop) -> Option<Path> {
+        let cell = &self.cells[id.0 as usize];
+        let generation = (cell.about.load(Ordering::Relaxed) >> 16) as u16;
+        let generation = generation.wrapping_add(1).max(1);
+        let (hash, words) = self.hashed(interface, address);
+        cell.address[0].store(words[0], Ordering::Relaxed);
+        cell.address[1].store(words[1], Ordering::Relaxed);
+        cell.about.store(u64::from(interface) | u64::from(generation) << 16, Ordering::Relaxed);
+        self.write(cell, hop, generation);
+        self.index.insert(hash, Ref::new(TABLE, id.0.into(), generation)).ok()?;
+        Some(Path(u32::from(id.0) | u32::from(generation) << 16))
+    }
+
+    /// Neighbour owner: the same neighbour has another MAC address or port. Every session follows at once.
+    pub fn changed(&self, id: AdjacencyId, hop: Hop) {
+        let cell = &self.cells[id.0 as usize];
+        let generation = (cell.about.load(Ordering::Relaxed) >> 16) as u16;
+        self.write(cell, hop, generation);
+    }
+
+    fn write(&self, cell: &Cell, hop: Hop, generation: u16) {
+        let mut low = [0; 8];
+        low.copy_from_slice(&hop.macs[..8]);
+        let mut high = [0; 8];
+        high[..4].copy_from_slice(&hop.macs[8..]);
+        cell.macs.store(u64::from_le_bytes(low), Ordering::Relaxed);
+        let rest = u64::from_le_bytes(high) | u64::from(hop.port) << 32 | u64::from(generation) << 48;
+        cell.rest.store(rest, Ordering::Release);
+    }
+
+    /// Neighbour owner: nobody answers there any more. Every session that used it resolves its path again.
+    pub fn lost(&self, id: AdjacencyId) {
+        let cell = &self.cells[id.0 as usize];
+        cell.rest.store(0, Ordering::Release);
+        let (about, (interface, address)) = (cell.about.load(Ordering::Relaxed), self.owner_of(id));
+        let (hash, _) = self.hashed(interface, address);
+        self.index.remove(hash, Ref::new(TABLE, id.0.into(), (about >> 16) as u16));
+    }
+
+    /// Interface and address of an id, as last written.
+    fn owner_of(&self, id: AdjacencyId) -> (u16, IpAddr) {
+        let cell = &self.cells[id.0 as usize];
+        let word = |i: usize| cell.address[i].load(Ordering::Relaxed) as u128;
+        let a = Ipv6Addr::from((word(0) | word(1) << 64).to_le_bytes());
+        let a = a.to_ipv4_mapped().map_or(IpAddr::V6(a), |v4: Ipv4Addr| IpAddr::V4(v4));
+        (cell.about.load(Ordering::Relaxed) as u16, a)
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn hop(n: u8) -> Hop {
+        Hop { macs: std::array::from_fn(|i| n + i as u8), port: n.into() }
+    }
+
+    #[test]
+    fn one_write_moves_every_path_and_loss_forces_resolution() {
+        let mut seed = 0u64;
+        let a = Adjacencies::new(
+            8,
+            HashKey::new(|| {
+                seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+                seed
+            }),
+        );
+        let (v4, v6): (IpAddr, IpAddr) = ("10.0.0.2".parse().unwrap(), "2001:db8::2".parse().unwrap());
+        assert_eq!(a.hop(Path::default()), None);
+        let p = a.resolved(AdjacencyId(3), 1, v4, hop(1)).unwrap();
+        let q = a.resolved(AdjacencyId(4), 1, v6, hop(2)).unwrap();
+        assert_eq!((a.lookup(1, v4), a.lookup(1, v6), a.lookup(2, v4)), (Some(p), Some(q), None));
+        assert_eq!((a.hop(p), a.hop(q)), (Some(hop(1)), Some(hop(2))));
+        a.changed(AdjacencyId(3), hop(7));
+        assert_eq!((a.hop(p), a.lookup(1, v4)), (Some(hop(7)), Some(p)));
+        a.lost(AdjacencyId(3));
+        assert_eq!((a.hop(p), a.lookup(1, v4)), (None, None));
+        // The id comes back for somebody else: the old path stays dead.
+        let r = a.resolved(AdjacencyId(3), 2, v6, hop(9)).unwrap();
+        assert_eq!((a.hop(p), a.hop(r), a.lookup(2, v6)), (None, Some(hop(9)), Some(r)));
+        assert_eq!(a.hop(Path(0xffff_ffff)), None, "an id past the table");
+    }
+}

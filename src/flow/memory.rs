@@ -1,0 +1,135 @@
+//! Preallocated arrays on huge pages when there are any.
+//!
+//! A [`Region`] is made once at start, every element written, so that no page fault happens later; it never grows.
+
+use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
+
+/// The size of the pages that a region asks for.
+const HUGE_PAGE: usize = 2 << 20;
+
+/// A fixed array of `T`, zero-copy shared or owned, on 2 MB pages when the system has free ones, on transparent huge
+/// pages otherwise, on ordinary pages at the least.
+pub struct Region<T> {
+    start: NonNull<T>,
+    len: usize,
+    /// Bytes mapped; 0 for an empty region, which maps nothing.
+    mapped: usize,
+    huge: bool,
+}
+
+// SAFETY: a region owns its elements like a `Box<[T]>` does; it hands out `&T` and `&mut T` by the same rules.
+unsafe impl<T: Send> Send for Region<T> {}
+// SAFETY: as above: `&Region<T>` gives `&T` only.
+unsafe impl<T: Sync> Sync for Region<T> {}
+
+impl<T> Region<T> {
+    /// Maps room for `len` elements and fills each with `make(i)`.
+    ///
+    /// # Panics
+    /// When the system has no such memory, like `Vec::with_capacity` does. Only called at start.
+    pub fn new(len: usize, mut make: impl FnMut(usize) -> T) -> Self {
+        const { assert!(!std::mem::needs_drop::<T>(), "a region's elements are never dropped") };
+        const { assert!(std::mem::size_of::<T>() > 0 && std::mem::align_of::<T>() <= 4096) };
+        let bytes =
+            len.checked_mul(std::mem::size_of::<T>()).expect("a region larger than the address space");
+        if bytes == 0 {
+            return Self { start: NonNull::dangling(), len: 0, mapped: 0, huge: false };
+        }
+        let (address, mapped, huge) = map(bytes);
+        let start = address.cast::<T>();
+        for i in 0..len {
+            // SAFETY: the mapping is writable, page-aligned (4096 >= align_of::<T>()) and holds `len` elements.
+            unsafe { start.add(i).write(make(i)) };
+        }
+        Self { start, len, mapped, huge }
+    }
+
+    /// Whether it lies on reserved huge pages.
+    pub fn is_huge(&self) -> bool {
+        self.huge
+    }
+}
+
+/// Maps `bytes` of anonymous memory: (address, bytes mapped, on reserved huge pages).
+fn map(bytes: usize) -> (NonNull<libc::c_void>, usize, bool) {
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    if cfg!(not(loom)) && bytes >= HUGE_PAGE / 2 {
+        let rounded = bytes.next_multiple_of(HUGE_PAGE);
+        // SAFETY: an anonymous mapping at an address of the kernel's choice touches no memory of ours. Without
+        // MAP_NORESERVE the pages are reserved now, so that a later touch can't raise SIGBUS.
+        let p = unsafe {
+            libc::mmap(std::ptr::null_mut(), rounded, protection, flags | libc::MAP_HUGETLB, -1, 0)
+        };
+        if p != libc::MAP_FAILED
+            && let Some(p) = NonNull::new(p)
+        {
+            return (p, rounded, true);
+        }
+    }
+    let rounded = bytes.next_multiple_of(if bytes >= HUGE_PAGE { HUGE_PAGE } else { 4096 });
+    // SAFETY: as above.
+    let p = unsafe { libc::mmap(std::ptr::null_mut(), rounded, protection, flags, -1, 0) };
+    assert!(p != libc::MAP_FAILED, "no memory for {bytes} bytes of flow state: lower `flow.sessions`");
+    // SAFETY: advice on the mapping just made; a refusal changes nothing.
+    unsafe { libc::madvise(p, rounded, libc::MADV_HUGEPAGE) };
+    (NonNull::new(p).expect("mmap without MAP_FIXED never maps page 0"), rounded, false)
+}
+
+impl<T> Drop for Region<T> {
+    fn drop(&mut self) {
+        if self.mapped > 0 {
+            // SAFETY: exactly the mapping made in `new`; no element needs dropping, and no borrow outlives `self`.
+            unsafe { libc::munmap(self.start.as_ptr().cast(), self.mapped) };
+        }
+    }
+}
+
+impl<T> Deref for Region<T> {
+    type Target = [T];
+    #[inline(always)]
+    fn deref(&self) -> &[T] {
+        // SAFETY: `len` elements were written in `new` and live as long as `self`.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
+    }
+}
+
+impl<T> DerefMut for Region<T> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut [T] {
+        // SAFETY: as in `deref`, and `&mut self` makes it exclusive.
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
+    }
+}
+
+/// Asks the processor to fetch the cache line of `t`; a hint that is always safe to give.
+#[inline(always)]
+pub fn prefetch<T>(t: &T) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: prefetching never faults and changes nothing that a program can observe.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(t).cast()) };
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+    let _ = t;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn holds_what_was_written() {
+        for len in [0, 1, 1000, 1 << 20] {
+            let mut r = Region::new(len, |i| i as u64);
+            assert_eq!(r.len(), len);
+            assert!(r.iter().enumerate().all(|(i, &v)| v == i as u64));
+            if let Some(last) = r.last_mut() {
+                *last = 7;
+                assert_eq!(r[len - 1], 7);
+            }
+        }
+    }
+}

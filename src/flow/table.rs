@@ -1,0 +1,363 @@
+//! The flow table of all workers: any worker looks up and forwards without a lock; a session's home alone creates and
+//! removes it.
+//!
+//! Order of creation: both records, the answers' entry, the initiator's entry; the first packet is forwarded after that.
+//! Removal reverses it, and the records are used again after every worker has been quiescent.
+
+use super::hash::{Hash, HashKey, Hashed};
+use super::index::{Index, Ref};
+use super::memory::prefetch;
+use super::quiescence::Quiescence;
+use super::record::{Action, Half, Record, Record4, Record6};
+use super::slab::{Chunks, Slab};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Sessions that a worker may have removed and not yet reclaimed.
+const RETIRED: usize = 4096;
+
+/// Why a session could not be made. Nothing of it is left behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Full {
+    /// No free record.
+    Records,
+    /// No room in the index for one of the two keys.
+    Index,
+}
+
+/// A family of records and its table.
+pub trait Family: Record {
+    /// Its number in a [`Ref`].
+    const TABLE: u8;
+    #[doc(hidden)]
+    fn slab(table: &FlowTable) -> &Slab<Self>;
+    #[doc(hidden)]
+    fn home(home: &mut FlowHome) -> (&FlowTable, &mut Chunks);
+}
+
+impl Family for Record4 {
+    const TABLE: u8 = 4;
+    #[inline(always)]
+    fn slab(table: &FlowTable) -> &Slab<Self> {
+        &table.v4
+    }
+    fn home(home: &mut FlowHome) -> (&FlowTable, &mut Chunks) {
+        (&home.table, &mut home.chunks4)
+    }
+}
+
+impl Family for Record6 {
+    const TABLE: u8 = 6;
+    #[inline(always)]
+    fn slab(table: &FlowTable) -> &Slab<Self> {
+        &table.v6
+    }
+    fn home(home: &mut FlowHome) -> (&FlowTable, &mut Chunks) {
+        (&home.table, &mut home.chunks6)
+    }
+}
+
+/// The shared side. See the module.
+pub struct FlowTable {
+    hash: HashKey,
+    index: Index,
+    v4: Slab<Record4>,
+    v6: Slab<Record6>,
+    quiescence: Arc<Quiescence>,
+}
+
+/// What a look-up carries from one stage to the next.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Lookup {
+    pub hash: Hash,
+    /// An entry with the right tag, its key not yet compared. Not [`Ref::is_some`] where there is none.
+    pub candidate: Ref,
+}
+
+impl FlowTable {
+    /// Room for `sessions4` IPv4 and `sessions6` IPv6 sessions, both directions of each.
+    pub fn new(sessions4: usize, sessions6: usize, workers: usize, hash: HashKey) -> Self {
+        Self {
+            hash,
+            index: Index::new((sessions4 + sessions6) * 2),
+            v4: Slab::new(sessions4 * 2, workers),
+            v6: Slab::new(sessions6 * 2, workers),
+            quiescence: Arc::new(Quiescence::new(workers)),
+        }
+    }
+
+    /// Sessions of both families that it was made for, at least.
+    pub fn capacity(&self) -> usize {
+        (self.v4.len() + self.v6.len()) / 2
+    }
+
+    /// Whether all of it lies on reserved huge pages.
+    pub fn is_huge(&self) -> bool {
+        self.index.is_huge() && (self.v4.is_empty() || self.v4.is_huge())
+    }
+
+    /// Where workers report.
+    pub fn quiescence(&self) -> &Arc<Quiescence> {
+        &self.quiescence
+    }
+
+    /// First stage of a look-up: hash, and fetch the first bucket.
+    #[inline(always)]
+    pub fn begin<R: Family>(&self, key: &R::Key) -> Lookup {
+        let hash = key.hash(&self.hash);
+        self.index.prefetch(hash);
+        Lookup { hash, candidate: Ref::default() }
+    }
+
+    /// Second stage: find a candidate in the first bucket and fetch its record; where there is none fetch the second bucket
+    /// and say true: [`Self::locate_second`] must follow.
+    #[inline(always)]
+    pub fn locate<R: Family>(&self, lookup: &mut Lookup) -> bool {
+        match self.index.candidate_first(lookup.hash) {
+            Some(r) => {
+                self.fetch::<R>(r);
+                lookup.candidate = r;
+                false
+            }
+            None => {
+                self.index.prefetch_second(lookup.hash);
+                true
+            }
+        }
+    }
+
+    /// Between the stages, for those that the first bucket didn't have.
+    #[inline(always)]
+    pub fn locate_second<R: Family>(&self, lookup: &mut Lookup) {
+        if let Some(r) = self.index.candidate_second(lookup.hash) {
+            self.fetch::<R>(r);
+            lookup.candidate = r;
+        }
+    }
+
+    #[inline(always)]
+    fn fetch<R: Family>(&self, r: Ref) {
+        if let Some(record) = R::slab(self).get(r.index()) {
+            prefetch(record);
+        }
+    }
+
+    /// Last stage: the record of the candidate if it has this key.
+    #[inline(always)]
+    pub fn confirm<R: Family>(&self, lookup: &Lookup, key: &R::Key) -> Option<&R> {
+        let r = lookup.candidate;
+        let record = R::slab(self).get(r.index())?;
+        (r.table() == R::TABLE && record.matches(key)).then_some(record)
+    }
+
+    /// A whole look-up: what [`Self::confirm`] may have missed (another entry with the same tag, or the overflow).
+    pub fn find<R: Family>(&self, hash: Hash, key: &R::Key) -> Option<(Ref, &R)> {
+        let r = self.index.find(hash, |r| {
+            r.table() == R::TABLE && R::slab(self).get(r.index()).is_some_and(|rec| rec.matches(key))
+        })?;
+        R::slab(self).get(r.index()).map(|rec| (r, rec))
+    }
+
+    /// Hashes and looks up.
+    pub fn lookup<R: Family>(&self, key: &R::Key) -> Option<(Ref, &R)> {
+        self.find(key.hash(&self.hash), key)
+    }
+
+    /// The record behind a reference, if it still has that generation.
+    pub fn get<R: Family>(&self, r: Ref) -> Option<&R> {
+        let record = R::slab(self).get(r.index())?;
+        (r.table() == R::TABLE && record.common().generation() == r.generation()).then_some(record)
+    }
+
+    /// The other half of a session.
+    pub fn twin<R: Family>(&self, record: &R) -> Option<&R> {
+        self.get(record.common().twin())
+    }
+
+    /// Every session, as (initiator's half, other half), for management: a session that comes or goes meanwhile may be
+    /// missed, or seen with counters of its successor.
+    pub fn sessions<'a, R: Family + 'a>(&'a self) -> impl Iterator<Item = (&'a R, &'a R)> {
+        R::slab(self)
+            .iter()
+            .filter(|r| r.common().action().is_initiator())
+            .filter_map(|r| self.twin(r).map(|t| (r, t)))
+    }
+}
+
+/// What decides about a session during the sweep, and hears of its removal. The NAT.
+pub trait Judge<R> {
+    /// Whether the session has been idle for too long. `initiator` and `other` are its halves, `now` wrapping milliseconds.
+    fn is_over(&self, initiator: &R, other: &R, now: u32) -> bool;
+    /// It has left the index: release what it held.
+    fn removed(&mut self, initiator: &R, other: &R);
+}
+
+/// The home side: the one worker that creates, sweeps and removes the sessions made through it.
+pub struct FlowHome {
+    table: Arc<FlowTable>,
+    chunks4: Chunks,
+    chunks6: Chunks,
+    /// Removed halves, oldest first, two a session.
+    retired: VecDeque<Ref>,
+    /// (epoch that must be reached, halves of `retired` that wait for it), oldest first.
+    batches: VecDeque<(u64, usize)>,
+}
+
+impl FlowHome {
+    /// A home without sessions.
+    pub fn new(table: Arc<FlowTable>) -> Self {
+        Self {
+            chunks4: Chunks::new(&table.v4),
+            chunks6: Chunks::new(&table.v6),
+            retired: VecDeque::with_capacity(2 * RETIRED),
+            batches: VecDeque::with_capacity(2 * RETIRED),
+            table,
+        }
+    }
+
+    /// The shared side.
+    pub fn table(&self) -> &Arc<FlowTable> {
+        &self.table
+    }
+
+    /// Makes a session. Its keys are not in the index yet: the caller, the home of both, has looked.
+    ///
+    /// # Errors
+    /// [`Full`]; nothing is left behind.
+    pub fn create<R: Family>(
+        &mut self,
+        initiator: &Half<R::Key, R::Rewrite>,
+        other: &Half<R::Key, R::Rewrite>,
+        now: u32,
+    ) -> Result<Ref, Full> {
+        let (table, chunks) = R::home(self);
+        let slab = R::slab(table);
+        let a = chunks.allocate(slab).ok_or(Full::Records)?;
+        let Some(b) = chunks.allocate(slab) else {
+            chunks.free(slab, a);
+            return Err(Full::Records);
+        };
+        let record = |i: u32| slab.get(i as usize).expect("allocated from this slab");
+        let (ra, rb) = (record(a), record(b));
+        let generation = ra.common().generation().max(rb.common().generation()).wrapping_add(1);
+        let (ref_a, ref_b) = (Ref::new(R::TABLE, a, generation), Ref::new(R::TABLE, b, generation));
+        ra.write(
+            &Half { action: initiator.action.with(Action::INITIATOR), ..*initiator },
+            ref_b,
+            generation,
+            now,
+        );
+        rb.write(other, ref_a, generation, now);
+        let (hash_a, hash_b) = (initiator.key.hash(&table.hash), other.key.hash(&table.hash));
+        let published = table.index.insert(hash_b, ref_b).is_ok();
+        if published && table.index.insert(hash_a, ref_a).is_ok() {
+            return Ok(ref_a);
+        }
+        if published {
+            // Others may have found the answers' entry meanwhile: its records wait for quiescence like any.
+            table.index.remove(hash_b, ref_b);
+            self.retire(ref_a, ref_b);
+            self.seal();
+        } else {
+            chunks.free(slab, a);
+            chunks.free(slab, b);
+        }
+        Err(Full::Index)
+    }
+
+    /// Takes a session of this home out of the index, given its initiator's half. Its records follow after quiescence.
+    /// False when that reference is no longer valid.
+    pub fn remove<R: Family>(&mut self, initiator: Ref) -> bool {
+        let (table, _) = R::home(self);
+        let Some((twin, keys)) = table.get::<R>(initiator).and_then(|a| {
+            let twin = a.common().twin();
+            table.get::<R>(twin).map(|b| (twin, (a.key(), b.key())))
+        }) else {
+            return false;
+        };
+        let removed = table.index.remove(keys.0.hash(&table.hash), initiator);
+        table.index.remove(keys.1.hash(&table.hash), twin);
+        if removed {
+            if let Some(record) = table.get::<R>(initiator) {
+                record.common().retire();
+            }
+            self.retire(initiator, twin);
+        }
+        removed
+    }
+
+    fn retire(&mut self, a: Ref, b: Ref) {
+        self.retired.push_back(a);
+        self.retired.push_back(b);
+    }
+
+    /// Closes the batch of what was retired since the last one.
+    fn seal(&mut self) {
+        let waiting: usize = self.batches.iter().map(|b| b.1).sum();
+        if self.retired.len() > waiting {
+            self.batches.push_back((self.table.quiescence.retire(), self.retired.len() - waiting));
+        }
+    }
+
+    /// Frees the records of batches whose grace has passed.
+    pub fn reclaim(&mut self) {
+        while let Some(&(epoch, halves)) = self.batches.front()
+            && self.table.quiescence.reached(epoch)
+        {
+            self.batches.pop_front();
+            for _ in 0..halves {
+                let Some(r) = self.retired.pop_front() else { break };
+                if r.table() == Record4::TABLE {
+                    self.chunks4.free(&self.table.v4, r.index() as u32);
+                } else {
+                    self.chunks6.free(&self.table.v6, r.index() as u32);
+                }
+            }
+        }
+    }
+
+    /// Looks at up to `budget` of this home's IPv4 records and removes the sessions that `judge` calls over. Call it a little
+    /// at a time; [`Self::owned_records`] tells what a full round is. Returns the number of sessions removed.
+    pub fn sweep4(&mut self, budget: usize, now: u32, judge: &mut impl Judge<Record4>) -> usize {
+        self.reclaim();
+        // A removal needs a place among the retired: without one the sweep goes on later.
+        let budget = budget.min((2 * RETIRED).saturating_sub(self.retired.len()) / 2);
+        let table = self.table.clone();
+        let mut removed = 0;
+        for i in self.chunks4.next_stretch(budget) {
+            let Some(record) = table.v4.get(i) else { break };
+            let common = record.common();
+            if !common.action().is_initiator() {
+                continue;
+            }
+            let r = Ref::new(Record4::TABLE, i as u32, common.generation());
+            let Some(other) = table.twin(record) else { continue };
+            if judge.is_over(record, other, now) && self.remove::<Record4>(r) {
+                judge.removed(record, other);
+                removed += 1;
+            }
+        }
+        if removed > 0 {
+            self.seal();
+        }
+        removed
+    }
+
+    /// What a full round of [`Self::sweep4`] looks at.
+    pub fn owned_records(&self) -> usize {
+        self.chunks4.owned_records()
+    }
+
+    /// Records in use, retired ones included.
+    pub fn live_records(&self) -> usize {
+        self.chunks4.live() + self.chunks6.live()
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+#[path = "table_tests.rs"]
+mod tests;
+
+#[cfg(all(test, loom))]
+#[path = "table_loom.rs"]
+mod loom_models;

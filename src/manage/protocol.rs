@@ -1,0 +1,186 @@
+//! The lines of the operator's socket: a request and its answer, one JSON object each (RFC 8259).
+//!
+//! `{"show":"status"}` and `{"show":"flows","host":"10.0.0.2","realm":"home","limit":100}` are requests; the answer is
+//! `{"ok":…}` with a type of [`super::model`], or `{"error":{"message":…,"hint":…}}`.
+//!
+//! Guarantees: whatever the line, there is exactly one answer line. Never guesses: an unknown verb, field or value is
+//! refused.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::Source;
+
+/// Version of the protocol, in [`super::Status`].
+pub const VERSION: u32 = 1;
+
+/// Longest request in bytes, its newline included.
+pub const REQUEST_MAX: usize = 4096;
+
+/// What a client may ask for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "show", rename_all = "lowercase", deny_unknown_fields)]
+pub enum Request {
+    Status {},
+    Ports {},
+    Counters {},
+    Flows(FlowFilter),
+    Neighbors {},
+}
+
+/// Which sessions to show: those that meet every condition.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FlowFilter {
+    /// Inside, outside or remote address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<IpAddr>,
+    /// The realm of the inside, by name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub realm: Option<String>,
+    /// How many to show.
+    #[serde(default)]
+    pub limit: FlowLimit,
+}
+
+/// How many sessions one answer may show: 0 (count only) to [`FlowLimit::MAX`], 100 by default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "u64")]
+pub struct FlowLimit(u32);
+
+impl FlowLimit {
+    pub const MAX: u32 = 10_000;
+
+    /// The limit as a number.
+    pub const fn get(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl Default for FlowLimit {
+    fn default() -> Self {
+        FlowLimit(100)
+    }
+}
+
+impl TryFrom<u64> for FlowLimit {
+    type Error = String;
+
+    fn try_from(limit: u64) -> Result<Self, String> {
+        match u32::try_from(limit) {
+            Ok(limit) if limit <= Self::MAX => Ok(FlowLimit(limit)),
+            _ => Err(format!("limit {limit} is too high: at most {} flows at a time", Self::MAX)),
+        }
+    }
+}
+
+/// Why a request gets no answer, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}; {hint}")]
+pub struct Refusal {
+    pub message: String,
+    pub hint: String,
+}
+
+impl Refusal {
+    pub fn new(message: impl Into<String>, hint: impl Into<String>) -> Refusal {
+        Refusal { message: message.into(), hint: hint.into() }
+    }
+}
+
+/// An answer line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reply<T> {
+    Ok(T),
+    Error(Refusal),
+}
+
+impl<T: Serialize> Reply<T> {
+    /// The line, newline included.
+    pub fn to_line(&self) -> Vec<u8> {
+        let mut line = serde_json::to_vec(self).expect("the model has only text keys and finite numbers");
+        line.push(b'\n');
+        line
+    }
+}
+
+/// The answer line to a request line, which comes without its newline.
+pub fn answer(line: &[u8], source: &dyn Source) -> Vec<u8> {
+    match serde_json::from_slice(line) {
+        Ok(Request::Status {}) => Reply::Ok(source.status()).to_line(),
+        Ok(Request::Ports {}) => Reply::Ok(source.ports()).to_line(),
+        Ok(Request::Counters {}) => Reply::Ok(source.counters()).to_line(),
+        Ok(Request::Flows(filter)) => source.flows(&filter).map_or_else(Reply::Error, Reply::Ok).to_line(),
+        Ok(Request::Neighbors {}) => Reply::Ok(source.neighbors()).to_line(),
+        Err(error) => refuse(
+            format!("request not understood: {error}"),
+            r#"send one JSON object a line, such as {"show":"status"}"#,
+        ),
+    }
+}
+
+/// The line that says why there is no answer.
+pub fn refuse(message: impl Into<String>, hint: impl Into<String>) -> Vec<u8> {
+    Reply::<()>::Error(Refusal::new(message, hint)).to_line()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn parse(line: &str) -> Result<Request, String> {
+        serde_json::from_str(line).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn requests_as_documented() {
+        assert_eq!(parse(r#"{"show":"status"}"#), Ok(Request::Status {}));
+        assert_eq!(parse(r#"{"show":"flows"}"#), Ok(Request::Flows(FlowFilter::default())));
+        let filter = FlowFilter {
+            host: Some([10, 0, 0, 2].into()),
+            realm: Some("home".into()),
+            limit: FlowLimit::try_from(7).unwrap(),
+        };
+        let line = r#"{"show":"flows","host":"10.0.0.2","realm":"home","limit":7}"#;
+        assert_eq!(parse(line), Ok(Request::Flows(filter.clone())));
+        assert_eq!(serde_json::to_string(&Request::Flows(filter)).unwrap(), line);
+    }
+
+    #[test]
+    fn wrong_requests_say_what_is_wrong() {
+        for (line, word) in [
+            ("", "EOF"),
+            ("[]", "show"),
+            ("{}", "show"),
+            (r#"{"show":"everything"}"#, "everything"),
+            (r#"{"show":"status","host":"10.0.0.2"}"#, "host"),
+            (r#"{"show":"flows","hots":"10.0.0.2"}"#, "hots"),
+            (r#"{"show":"flows","host":"10.0.0"}"#, "IP address"),
+            (r#"{"show":"flows","limit":10001}"#, "10001"),
+            (r#"{"show":"flows","limit":-1}"#, "-1"),
+            (r#"{"show":"flows","limit":"5"}"#, "\"5\""),
+            (r#"{"show":"ports"} {"show":"ports"}"#, "trailing"),
+        ] {
+            let error = parse(line).unwrap_err();
+            assert!(error.contains(word), "{line}: {error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn build_then_parse_is_the_identity(host: Option<IpAddr>, realm: Option<String>, limit in 0..=10_000u64) {
+            let limit = FlowLimit::try_from(limit).unwrap();
+            let request = Request::Flows(FlowFilter { host, realm, limit });
+            let line = serde_json::to_vec(&request).unwrap();
+            prop_assert_eq!(serde_json::from_slice::<Request>(&line).unwrap(), request);
+        }
+
+        #[test]
+        fn no_bytes_make_the_parser_panic(line: Vec<u8>) {
+            prop_assert!(serde_json::from_slice::<Request>(&line).is_err());
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! The NAT against its promises, by random sequences over several homes.
+
+use super::*;
+use crate::flow::{FlowTable, Reporter};
+use proptest::prelude::*;
+use std::collections::{HashMap, HashSet};
+
+const OUTSIDE: Realm = Realm(9);
+const ACK: u8 = 16;
+
+fn keys(seed: u64) -> HashKey {
+    let mut s = seed;
+    HashKey::new(|| {
+        s = s.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+        s ^ s >> 31
+    })
+}
+
+struct Bed {
+    table: Arc<FlowTable>,
+    nat: Arc<Nat44>,
+    homes: Vec<(FlowHome, NatHome)>,
+    reporters: Vec<Reporter>,
+    now: u32,
+}
+
+fn public(d: u8) -> Ipv4Addr {
+    Ipv4Addr::new(203, 0, 113, d)
+}
+
+fn options() -> NatOptions {
+    NatOptions {
+        inside: vec![Realm(1), Realm(2)],
+        outside: OUTSIDE,
+        filtering: Filtering::EndpointIndependent,
+        hairpin: true,
+        inbound_sessions_per_mapping: 3,
+        blocks_per_subscriber: 2,
+        timeouts: Timeouts::default(),
+        mappings: 4000,
+        subscribers: 1000,
+    }
+}
+
+fn bed(workers: usize, options: NatOptions) -> Bed {
+    let mut n = 7u64;
+    let pool = Pool::new(&[(public(16), public(17))], 1024..=2047, 64, || {
+        n = n.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        n >> 33
+    });
+    let table = Arc::new(FlowTable::new(4000, 0, workers, keys(1)));
+    let nat = Arc::new(Nat44::new(options, pool, keys(2), workers));
+    let homes = (0..workers)
+        .map(|w| (FlowHome::new(table.clone()), NatHome::new(nat.clone(), w, [w as u8; 32])))
+        .collect();
+    let reporters = (0..workers).map(|w| Reporter::new(table.quiescence().clone(), w)).collect();
+    Bed { table, nat, homes, reporters, now: u32::MAX - 500_000 }
+}
+
+impl Bed {
+    /// What the dataplane does with a packet: the translated key, or why it is dropped.
+    fn send(&mut self, key: &Key4, flags: u8) -> Result<Key4, DropReason> {
+        let mut key = *key;
+        for _ in 0..3 {
+            if self.table.lookup::<Record4>(&key).is_none() {
+                let (destination, port) = (key.destination(), key.destination_port());
+                let outside = key.realm() == OUTSIDE;
+                let home = if outside {
+                    self.nat.home_of_public(destination, port).ok_or(DropReason::NatNoMapping)?
+                } else {
+                    self.nat.home_of_inside(key.realm(), key.source())
+                };
+                let (flows, nat) = &mut self.homes[home];
+                if outside { nat.inbound(flows, &key, flags, self.now) } else {
+                    nat.outbound(flows, &key, flags, self.now)
+                }?;
+            }
+            let (_, r) = self.table.lookup::<Record4>(&key).expect("just made");
+            r.common().count(64, self.now);
+            r.common().saw_tcp(flags);
+            let twin = self.table.twin(r).expect("both halves live");
+            let rewrite = r.rewrite();
+            let ports = rewrite.ports.to_le_bytes();
+            let realm = if r.common().action().kind() == Action::HAIRPIN { OUTSIDE } else { twin.key().realm() };
+            let translated =
+                Key4::from_wire(rewrite.addresses.to_le_bytes(), ports, realm, key.protocol());
+            if r.common().action().kind() != Action::HAIRPIN {
+                return Ok(translated);
+            }
+            key = translated;
+        }
+        Err(DropReason::HairpinLoop)
+    }
+
+    fn sweep_all(&mut self) {
+        for (flows, nat) in &mut self.homes {
+            for _ in 0..=flows.owned_records() / 128 + 1 {
+                nat.sweep(flows, 100_000, self.now);
+            }
+        }
+        self.reporters.iter().for_each(Reporter::quiescent);
+        self.homes.iter_mut().for_each(|(flows, _)| flows.reclaim());
+    }
+
+    fn population(&self) -> (usize, usize) {
+        self.homes.iter().map(|h| h.1.population()).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1))
+    }
+}
+
+fn udp(realm: u16, host: u8, port: u16, remote: u8, remote_port: u16) -> Key4 {
+    let (inside, outside) = (Ipv4Addr::new(10, 0, 0, host), Ipv4Addr::new(198, 51, 100, remote));
+    Key4::new(Realm(realm), Protocol::Udp, (inside, port), (outside, remote_port))
+}
+
+fn with_protocol(k: Key4, p: Protocol) -> Key4 {
+    Key4::new(k.realm(), p, (k.source(), k.source_port()), (k.destination(), k.destination_port()))
+}
+
+#[test]
+fn mapping_is_endpoint_independent_and_answers_come_back() {
+    let mut b = bed(2, options());
+    let (one, two) = (udp(1, 2, 4000, 1, 53), udp(1, 2, 4000, 77, 99));
+    let (t1, t2) = (b.send(&one, 0).unwrap(), b.send(&two, 0).unwrap());
+    assert_eq!((t1.source(), t1.source_port()), (t2.source(), t2.source_port()));
+    assert_eq!(b.send(&t1.reversed(OUTSIDE), 0).unwrap(), one.reversed(Realm(1)));
+    assert_eq!(b.send(&t2.reversed(OUTSIDE), 0).unwrap(), two.reversed(Realm(1)));
+    // The same host and port in the other realm is somebody else.
+    let t3 = b.send(&udp(2, 2, 4000, 1, 53), 0).unwrap();
+    assert_ne!((t1.source(), t1.source_port()), (t3.source(), t3.source_port()));
+    assert_eq!(b.population(), (2, 2));
+}
+
+#[test]
+fn filters_and_quota_from_outside() {
+    let mut b = bed(1, options());
+    let t = b.send(&udp(1, 2, 4000, 1, 53), 0).unwrap();
+    let stranger = |n: u8| {
+        Key4::new(OUTSIDE, Protocol::Udp, (Ipv4Addr::new(192, 0, 2, n), 7), (t.source(), t.source_port()))
+    };
+    for n in 1..=3 {
+        assert_eq!(b.send(&stranger(n), 0).unwrap().destination(), Ipv4Addr::new(10, 0, 0, 2));
+    }
+    assert_eq!(b.send(&stranger(4), 0), Err(DropReason::NatInboundQuota));
+    assert_eq!(b.send(&stranger(3), 0).map(|k| k.destination_port()), Ok(4000));
+    let nobody = Key4::new(OUTSIDE, Protocol::Udp, (Ipv4Addr::new(192, 0, 2, 1), 7), (public(16), 3000));
+    assert_eq!(b.send(&nobody, 0), Err(DropReason::NatNoMapping));
+
+    let mut b = bed(1, NatOptions { filtering: Filtering::AddressAndPortDependent, ..options() });
+    let t = b.send(&udp(1, 2, 4000, 1, 53), 0).unwrap();
+    let stranger = Key4::new(OUTSIDE, Protocol::Udp, (Ipv4Addr::new(192, 0, 2, 1), 7), (t.source(), t.source_port()));
+    assert_eq!(b.send(&stranger, 0), Err(DropReason::NatFiltered));
+}
+
+#[test]
+fn hairpin_shows_the_external_source_and_can_be_off() {
+    for workers in [1, 2] {
+        let mut b = bed(workers, options());
+        let server = b.send(&udp(1, 2, 4000, 1, 53), 0).unwrap();
+        let (address, port) = (server.source(), server.source_port());
+        let call = Key4::new(Realm(2), Protocol::Udp, (Ipv4Addr::new(10, 0, 0, 2), 5), (address, port));
+        let heard = b.send(&call, 0).unwrap();
+        assert_eq!((heard.destination(), heard.destination_port()), (Ipv4Addr::new(10, 0, 0, 2), 4000));
+        assert_eq!(heard.realm(), Realm(1));
+        assert!(b.nat.pool().contains(heard.source()), "RFC 4787 REQ-9 a");
+        let back = b.send(&heard.reversed(Realm(1)), 0).unwrap();
+        assert_eq!(back, call.reversed(Realm(2)));
+
+        let mut b = bed(workers, NatOptions { hairpin: false, ..options() });
+        b.send(&udp(1, 2, 4000, 1, 53), 0).unwrap();
+        assert_eq!(b.send(&call, 0), Err(DropReason::HairpinOff));
+    }
+}
+
+#[test]
+fn tcp_opens_with_a_syn_only_and_lives_by_its_state() {
+    let mut b = bed(1, options());
+    let k = with_protocol(udp(1, 2, 4000, 1, 80), Protocol::Tcp);
+    assert_eq!(b.send(&k, ACK), Err(DropReason::TcpNotSyn));
+    let back = b.send(&k, SYN).unwrap().reversed(OUTSIDE);
+    b.send(&back, SYN | ACK).unwrap();
+    b.send(&k, ACK).unwrap();
+    b.now = b.now.wrapping_add(7_000_000);
+    b.sweep_all();
+    assert_eq!(b.population().0, 1, "established: 2 h 4 min");
+    b.send(&k, 1 | ACK).unwrap();
+    b.send(&back, 1 | ACK).unwrap();
+    b.now = b.now.wrapping_add(239_000);
+    b.sweep_all();
+    assert_eq!(b.population().0, 1);
+    b.now = b.now.wrapping_add(2_000);
+    b.sweep_all();
+    assert_eq!(b.population(), (0, 0), "closing: 4 min");
+}
+
+#[test]
+fn echo_identifiers_are_translated_once_for_both_ends() {
+    let mut b = bed(1, options());
+    let k = with_protocol(udp(1, 2, 4000, 1, 4000), Protocol::Icmp);
+    let t = b.send(&k, 0).unwrap();
+    assert_eq!(t.source_port(), t.destination_port());
+    assert_eq!(b.send(&t.reversed(OUTSIDE), 0).unwrap(), k.reversed(Realm(1)));
+    let ping = Key4::new(OUTSIDE, Protocol::Icmp, (Ipv4Addr::new(192, 0, 2, 1), t.source_port()), (t.source(), t.source_port()));
+    assert_eq!(b.send(&ping, 0), Err(DropReason::NatFiltered));
+}
+
+#[test]
+fn udp_is_kept_alive_from_inside_only() {
+    let mut b = bed(1, options());
+    let k = udp(1, 2, 4000, 1, 53);
+    let back = b.send(&k, 0).unwrap().reversed(OUTSIDE);
+    for _ in 0..4 {
+        b.now = b.now.wrapping_add(100_000);
+        let _ = b.send(&back, 0);
+        b.sweep_all();
+    }
+    assert_eq!(b.population(), (0, 0), "RFC 4787 REQ-6");
+}
+
+#[test]
+fn a_subscriber_is_refused_at_its_block_limit_and_others_are_not() {
+    let mut b = bed(1, options());
+    for port in 0..128 {
+        b.send(&udp(1, 2, 1000 + port, 1, 53), 0).unwrap();
+    }
+    assert_eq!(b.send(&udp(1, 2, 9000, 1, 53), 0), Err(DropReason::NatNoPort));
+    assert!(b.send(&with_protocol(udp(1, 2, 9000, 1, 53), Protocol::Tcp), SYN).is_ok(), "another port space");
+    assert!(b.send(&udp(1, 3, 9000, 1, 53), 0).is_ok());
+    assert!(b.send(&udp(1, 2, 1000, 99, 53), 0).is_ok(), "an existing mapping still opens sessions");
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Out { realm: u16, host: u8, port: u16, remote: u8, protocol: Protocol },
+    In { pick: usize, remote: u8 },
+    Wait(u32),
+    Sweep,
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let protocol = prop_oneof![Just(Protocol::Udp), Just(Protocol::Tcp), Just(Protocol::Icmp)];
+    prop_oneof![
+        8 => (1u16..3, 0u8..6, 0u16..40, 0u8..4, protocol)
+            .prop_map(|(realm, host, port, remote, protocol)| Op::Out { realm, host, port, remote, protocol }),
+        4 => (any::<usize>(), 0u8..4).prop_map(|(pick, remote)| Op::In { pick, remote }),
+        1 => (0u32..200_000).prop_map(Op::Wait),
+        1 => Just(Op::Sweep),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    /// Random packets from both sides, time and sweeps, on 1 to 3 homes: endpoint independence, no shared public endpoint,
+    /// paired addresses, exact populations; after everything has expired nothing is left and every port is free again.
+    #[test]
+    fn promises_hold(workers in 1usize..4, ops in prop::collection::vec(op(), 1..600)) {
+        let mut b = bed(workers, options());
+        let whole: usize = b.nat.pool().blocks();
+        let mut seen: Vec<(Key4, Key4)> = vec![];
+        for o in ops {
+            match o {
+                Op::Out { realm, host, port, remote, protocol } => {
+                    let k = with_protocol(udp(realm, host, port, remote, if protocol == Protocol::Icmp { port } else { 53 }), protocol);
+                    match b.send(&k, SYN) {
+                        Ok(t) => {
+                            prop_assert!(b.nat.pool().contains(t.source()));
+                            prop_assert_eq!(t.destination(), k.destination());
+                            prop_assert_eq!(b.send(&t.reversed(OUTSIDE), SYN | ACK).unwrap(), k.reversed(Realm(realm)));
+                            seen.push((k, t));
+                        }
+                        Err(e) => prop_assert_eq!(e, DropReason::NatNoPort),
+                    }
+                }
+                Op::In { pick, remote } => if !seen.is_empty() {
+                    let (k, t) = seen[pick % seen.len()];
+                    let from = (Ipv4Addr::new(192, 0, 2, remote), 5);
+                    let p = Protocol::from_number(t.protocol()).unwrap();
+                    // While the mapping lives it leads to its own inside endpoint or nowhere.
+                    if b.table.lookup::<Record4>(&k).is_some()
+                        && let Ok(x) = b.send(&Key4::new(OUTSIDE, p, from, (t.source(), t.source_port())), SYN)
+                    {
+                        prop_assert_eq!((x.destination(), x.destination_port(), x.realm()), (k.source(), k.source_port(), k.realm()));
+                    }
+                },
+                Op::Wait(ms) => b.now = b.now.wrapping_add(ms),
+                Op::Sweep => b.sweep_all(),
+            }
+            // Over all live sessions: one public endpoint an inside endpoint, one inside endpoint a public one.
+            let (mut by_inside, mut by_public, mut addresses) = (HashMap::new(), HashMap::new(), HashMap::new());
+            for (first, other) in b.table.sessions::<Record4>() {
+                let (out, back) = if first.common().action().is_outbound() { (first, other) } else { (other, first) };
+                let (i, o) = (out.key(), back.key());
+                let inside = (i.realm(), i.source(), i.source_port(), i.protocol());
+                let outside = (o.destination(), o.destination_port(), o.protocol());
+                prop_assert_eq!(*by_inside.entry(inside).or_insert(outside), outside);
+                prop_assert_eq!(*by_public.entry(outside).or_insert(inside), inside);
+                prop_assert_eq!(*addresses.entry((i.realm(), i.source())).or_insert(o.destination()), o.destination());
+            }
+            prop_assert_eq!(b.population(), (by_inside.len(), addresses.len()));
+        }
+        b.now = b.now.wrapping_add(10_000_000);
+        // Sessions retired by the first round are reclaimed by the second.
+        b.sweep_all();
+        b.sweep_all();
+        prop_assert_eq!(b.population(), (0, 0));
+        prop_assert_eq!(b.table.sessions::<Record4>().count(), 0);
+        let free: HashSet<u32> = (0..b.nat.pool().addresses())
+            .flat_map(|a| std::iter::from_fn(|| b.nat.pool().lease(a, 0, 0, super::super::pool::NONE)).collect::<Vec<_>>())
+            .collect();
+        prop_assert_eq!(free.len(), whole, "every block came back once");
+    }
+}
