@@ -24,7 +24,7 @@ const MAY_USE: &[Row] = &[
     ("dataplane", &["dpdk", "packet", "flow", "route", "neigh", "nat", "alg", "ring"]),
     ("edge", &["packet", "ring", "config", "flow"]),
     ("dns", &["packet", "ring", "config", "flow"]),
-    ("manage", &["packet::DropReason"]),
+    ("manage", &["packet::DropReason", "packet::DROP_REASONS"]),
     ("appliance", EVERYTHING),
     ("bin", EVERYTHING),
     ("lib", &[]),
@@ -108,6 +108,7 @@ fn what_the_plan_allows_is_not_flagged() {
             "//! x\nfn f<'a>(c: &'a char) -> bool { *c == '\"' || *c == '\\'' }\nuse crate::flow::Key;",
         ),
         ("nat/mod.rs", "//! x\npub(in crate::nat) fn f() {}\nmacro_rules! m { () => { $crate::nat::f() } }"),
+        ("nat/pool_tests.rs", "//! x\nuse super::super::mapping::NONE;"),
         ("manage/mod.rs", "//! x\nuse crate::packet::DropReason;"),
         ("dpdk/eal.rs", "//! x\nuse super::ffi;\nfn f() { unsafe { ffi::rte_eal_cleanup() } }"),
         ("flow/index.rs", "//! x\nunsafe impl Sync for Index {}"),
@@ -161,13 +162,17 @@ fn violations(name: &str, source: &str) -> Vec<String> {
     found
 }
 
-/// The module path of a file relative to `src`; a program is a crate of its own, so its path is `bin`.
+/// The module path of a file relative to `src`; a program is a crate of its own, so its path is `bin`. The tests and
+/// models of `x.rs` may stand beside it, by `#[path]`: `x_tests.rs` is `x::tests`, `x_loom.rs` is `x::loom`.
 fn module_of(name: &str) -> Vec<String> {
     let mut module: Vec<String> = name.trim_end_matches(".rs").split('/').map(str::to_owned).collect();
     if module[0] == "bin" {
         module.truncate(1);
     } else if module.len() > 1 && module.last().is_some_and(|last| last == "mod") {
         module.pop();
+    } else if let Some((of, kind @ ("tests" | "loom"))) = name.trim_end_matches(".rs").rsplit_once('_') {
+        module.pop();
+        module.extend([of.rsplit('/').next().unwrap_or(of).to_owned(), kind.to_owned()]);
     }
     module
 }

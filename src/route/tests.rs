@@ -1,3 +1,5 @@
+//! Tests of the routes: longest match against a naive oracle, and what is refused.
+
 use super::*;
 use proptest::collection::vec;
 use proptest::prelude::*;

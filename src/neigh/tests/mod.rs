@@ -1,3 +1,5 @@
+//! Tests of the neighbours: the state machine, the table and what it emits.
+
 use super::state::{Effect, Event, transition};
 use super::*;
 
