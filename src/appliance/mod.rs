@@ -1,1 +1,166 @@
-//! (to come)
+//! Puts the rooms together and runs them: what `cesd` starts, and the benches and tests too.
+//!
+//! Order of start: lock the instance, block signals, read the cores, EAL, packet pool, ports, tables, workers, socket. Order of
+//! end: workers finish their round, then everything is given back. It makes nothing that outlives the process but the runtime
+//! directory.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | [`instance`] | one process an instance: the lock |
+//! | [`plan`] | from the configuration to sizes, queues and owners |
+//! | [`assemble`] | the parts of every worker |
+//! | [`source`] | what the operator's socket shows |
+//! | [`watch`] | signals, stalled workers, the dump at a crash |
+
+pub mod assemble;
+pub mod instance;
+pub mod plan;
+pub mod source;
+pub mod watch;
+
+use crate::config::{Config, Stop};
+use crate::dataplane::{Control, Worker, WorkerCounters};
+use crate::dpdk::{Eal, Lcore};
+use crate::manage;
+use crate::packet::DropReason;
+use instance::Instance;
+use source::Shown;
+use std::sync::Arc;
+use std::time::Instant;
+pub use watch::{Ended, Signals};
+
+/// Why the appliance does not start, or ends.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Instance(#[from] instance::Error),
+    #[error("the cores of this machine cannot be read; is /sys mounted?")]
+    Cores,
+    #[error(
+        "workers.cores names core {0}, which this process may not use: choose among {1:?}, or widen its affinity"
+    )]
+    NoSuchCore(u16, Vec<usize>),
+    #[error(transparent)]
+    Dpdk(#[from] crate::dpdk::Error),
+    #[error("port \"{port}\": {source}")]
+    Port { port: String, source: crate::dpdk::Error },
+    #[error("routes: {0}")]
+    Route(#[from] crate::route::RouteError),
+    #[error("neighbours: {0}")]
+    Neighbors(#[from] crate::neigh::NeighborsError),
+    #[error("the static neighbour {0} does not fit: raise flow.neighbors")]
+    NeighborsFull(std::net::IpAddr),
+    #[error(transparent)]
+    Manage(#[from] manage::Error),
+    #[error("signals cannot be read: {0}")]
+    Signals(#[from] nix::Error),
+}
+
+/// A running appliance.
+pub struct Appliance {
+    config: Arc<Config>,
+    shown: Arc<Shown>,
+    control: Arc<Control>,
+    lcores: Vec<Lcore<()>>,
+    server: Option<manage::Server>,
+    ports: assemble::Ports,
+    eal: Eal,
+    _instance: Instance,
+}
+
+/// What it did in its life: the figures of all workers together.
+pub struct Summary {
+    pub seconds: f64,
+    pub rx_packets: u64,
+    pub tx_packets: u64,
+    pub forwarded_packets: u64,
+    pub local_packets: u64,
+    pub sessions_created: u64,
+    pub sessions_removed: u64,
+    /// Every reason with a count.
+    pub drops: Vec<(DropReason, u64)>,
+}
+
+impl Appliance {
+    /// Starts everything that `config` asks for; the calling thread becomes the control thread.
+    ///
+    /// # Errors
+    /// What is missing or refused, and what to do about it. Nothing is left behind.
+    pub fn start(config: Config) -> Result<Self, Error> {
+        let started = Instant::now();
+        let config = Arc::new(config);
+        let instance = Instance::lock(&config.instance)?;
+        let layout = plan::cores(&config.workers)?;
+        let eal = Eal::init(plan::eal(&config, &layout))?;
+        let parts = assemble::assemble(&config, &eal)?;
+        let control = parts.control.clone();
+        let shown = Arc::new(Shown::new(config.clone(), &parts, &layout, started));
+        watch::dump_on_panic(shown.clone());
+        let mut lcores = Vec::new();
+        for (id, worker) in parts.workers.into_iter().enumerate() {
+            let name = plan::thread_name(id);
+            let run = move || Worker::new(worker).run();
+            lcores.push(eal.launch(plan::lcore(id), &name, run)?);
+        }
+        let mut appliance = Self {
+            control,
+            shown,
+            lcores,
+            server: None,
+            ports: parts.ports,
+            eal,
+            _instance: instance,
+            config,
+        };
+        appliance.shown.set_ready();
+        let source: Arc<dyn manage::Source> = appliance.shown.clone();
+        appliance.server = Some(manage::serve(&appliance.config.manage.socket, source)?);
+        Ok(appliance)
+    }
+
+    /// Waits for a signal, or the end of the input where it has one. A worker that stalls ends the process instead.
+    pub fn wait(&self, signals: &Signals) -> Ended {
+        let ends = self.config.workers.stop == Stop::EndOfInput;
+        watch::wait(signals, &self.shown, || ends && self.control.input_is_over())
+    }
+
+    /// The counters of each worker.
+    pub fn counters(&self) -> &[Arc<WorkerCounters>] {
+        self.shown.counters()
+    }
+
+    /// Where DPDK's own telemetry answers.
+    pub fn telemetry_path(&self) -> std::path::PathBuf {
+        self.eal.telemetry_path()
+    }
+
+    /// Stops the workers after their round, gives everything back, and says what was done.
+    pub fn stop(mut self) -> Summary {
+        self.control.stop();
+        for lcore in self.lcores.drain(..) {
+            lcore.join();
+        }
+        if let Some(server) = self.server.take() {
+            server.stop();
+        }
+        let summary = self.shown.summary();
+        // The ports' last handle: devices close here, before EAL.
+        drop(self.ports);
+        summary
+    }
+}
+
+impl std::fmt::Display for Summary {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        writeln!(
+            f,
+            "{} packets in, {} out ({} translated, {} for the edge itself) in {:.1} s",
+            self.rx_packets, self.tx_packets, self.forwarded_packets, self.local_packets, self.seconds
+        )?;
+        write!(f, "{} sessions created, {} removed", self.sessions_created, self.sessions_removed)?;
+        for (why, count) in &self.drops {
+            write!(f, "\n  dropped {:>10}  {}: {}", count, why.name(), why.explanation().trim())?;
+        }
+        Ok(())
+    }
+}

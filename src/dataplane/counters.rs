@@ -49,6 +49,8 @@ pub struct WorkerCounters {
     pub empty_polls: Counter,
     /// Whether it sleeps now.
     pub sleeping: Counter,
+    /// Its clock: wrapping milliseconds, as records keep them.
+    pub now_ms: Counter,
     pub drops: [Counter; DROP_REASONS],
 }
 
@@ -71,6 +73,7 @@ impl Default for WorkerCounters {
             polls: Counter::default(),
             empty_polls: Counter::default(),
             sleeping: Counter::default(),
+            now_ms: Counter::default(),
             drops: std::array::from_fn(|_| Counter::default()),
         }
     }

@@ -254,6 +254,7 @@ impl Worker {
         let core = &mut self.core;
         let elapsed = core.now.wrapping_sub(self.ticked).min(SWEEP_ROUND as u32) as usize;
         self.ticked = core.now;
+        core.out.counters.now_ms.set(u64::from(core.now));
         if let Some(nat) = &mut core.nat {
             let mut budget = (core.flows.owned_records() * elapsed / SWEEP_ROUND + 1).min(SWEEP_BUDGET);
             let mut removed = 0;

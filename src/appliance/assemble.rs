@@ -1,0 +1,260 @@
+//! The parts of every worker: pool, ports, tables, rings.
+
+use super::{Error, plan};
+use crate::config::{self, Config, Distribute, RouteTarget, Stop};
+use crate::dataplane::output::{Output, TxSide};
+use crate::dataplane::resolve::{self, NeighborOwner};
+use crate::dataplane::world::{Interface, NEIGHBOR_OWNER, World};
+use crate::dataplane::{Board, Control, Idle, RxSide, WorkerCounters, WorkerParts, limit::TokenBucket};
+use crate::dpdk::{Eal, Pool, PoolOptions, Port, PortOptions, RxQueue, TxQueue};
+use crate::flow::{Adjacencies, FlowHome, FlowTable, HashKey, Realm};
+use crate::nat::{Nat44, NatHome, NatOptions, Timeouts, nat44};
+use crate::neigh::{Neighbors, Timers};
+use crate::packet::MacAddr;
+use crate::ring;
+use crate::route::{NextHop, Route, RouteTable, RouteTableBuilder};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use std::sync::Arc;
+use tracing::warn;
+
+/// The ports, for their figures.
+pub type Ports = Arc<Vec<Port>>;
+
+/// Everything, ready to run.
+pub struct Parts {
+    pub workers: Vec<WorkerParts>,
+    pub counters: Vec<Arc<WorkerCounters>>,
+    pub world: Arc<World>,
+    pub board: Arc<Board>,
+    pub control: Arc<Control>,
+    pub ports: Ports,
+}
+
+/// A started port's queues, to be given out.
+struct Queues {
+    rx: Vec<Option<RxQueue>>,
+    tx: Vec<Option<TxQueue>>,
+}
+
+/// The generator of all secrets: the operating system's, or the configured seed's for tests and benches.
+fn random(config: &Config) -> StdRng {
+    match config.nat44.as_ref().and_then(|n| n.random_seed) {
+        Some(seed) => StdRng::seed_from_u64(seed),
+        None => rand::make_rng(),
+    }
+}
+
+/// Starts the devices and builds the tables.
+pub fn assemble(config: &Config, eal: &Eal) -> Result<Parts, Error> {
+    let workers = config.workers.cores.len();
+    let mut random = random(config);
+    let mut pool = PoolOptions::new("ces-packets", plan::mbufs(config));
+    pool.data_room = config.eal.mbuf_data_room;
+    let pool = Pool::new(eal, &pool)?;
+    let (ports, mut queues) = start_ports(config, eal, &pool)?;
+    let world = Arc::new(world(config, &ports, workers, &mut random)?);
+    let board = Arc::new(Board::new(usize::from(config.flow.neighbors)));
+    let inputs = (config.workers.stop == Stop::EndOfInput).then_some(config.ports.len());
+    let control = Arc::new(Control::new(inputs));
+    let counters: Vec<Arc<WorkerCounters>> = (0..workers).map(|_| Arc::default()).collect();
+    let mut parts = Vec::new();
+    for (id, mut peers) in ring::mesh(workers, plan::HANDOFF_RING).into_iter().enumerate() {
+        let out = Output::new(tx_sides(config, &ports, &mut queues, id), &mut peers, counters[id].clone());
+        let seed = random.random();
+        let neighbors = match id {
+            NEIGHBOR_OWNER => Some(neighbors(config, &world, board.clone())?),
+            _ => None,
+        };
+        parts.push(WorkerParts {
+            id,
+            world: world.clone(),
+            control: control.clone(),
+            rx: rx_sides(config, &world, &mut queues, id),
+            out,
+            from_peers: peers.from,
+            flows: FlowHome::new(world.flows.clone()),
+            nat: world.nat.clone().map(|nat| NatHome::new(nat, id, seed)),
+            neighbors,
+            pool: pool.clone(),
+            icmp_errors: bucket(config.limits.icmp_errors_per_second / workers as u32),
+            idle: match config.workers.idle {
+                config::Idle::Poll => Idle::Poll,
+                config::Idle::Sleep => Idle::Sleep,
+            },
+        });
+    }
+    Ok(Parts { workers: parts, counters, world, board, control, ports: Arc::new(ports) })
+}
+
+/// A limit a second, with a burst of a tenth of it.
+fn bucket(rate: u32) -> TokenBucket {
+    TokenBucket::new(rate, (rate / 10).max(u32::from(rate > 0)))
+}
+
+fn start_ports(config: &Config, eal: &Eal, pool: &Pool) -> Result<(Vec<Port>, Vec<Queues>), Error> {
+    let workers = config.workers.cores.len() as u16;
+    let (mut ports, mut queues) = (vec![], vec![]);
+    for port in &config.ports {
+        let failed = |source| Error::Port { port: port.name.clone(), source };
+        let mut options = PortOptions::new(port.device.to_string());
+        options.rx_queues = match config.workers.distribute {
+            Distribute::Rss => port.queues,
+            Distribute::Software => 1,
+        };
+        options.tx_queues = workers;
+        (options.rx_desc, options.tx_desc) = (port.rx_descriptors, port.tx_descriptors);
+        options.mtu = Some(port.mtu);
+        // With an address of its own that the device does not take, frames still have to arrive.
+        options.promiscuous = port.mac.is_some();
+        let (started, rx, tx) = Port::start(eal, &options, pool).map_err(failed)?;
+        if let Some(mac) = port.mac
+            && let Err(why) = started.set_mac(mac)
+        {
+            warn!("port \"{}\" keeps its device's MAC address and receives promiscuously: {why}", port.name);
+        }
+        ports.push(started);
+        queues.push(Queues {
+            rx: rx.into_iter().map(Some).collect(),
+            tx: tx.into_iter().map(Some).collect(),
+        });
+    }
+    Ok((ports, queues))
+}
+
+/// The queues that a worker polls.
+fn rx_sides(config: &Config, world: &World, queues: &mut [Queues], id: usize) -> Vec<RxSide> {
+    let workers = config.workers.cores.len();
+    let mut sides = vec![];
+    for (port, queues) in queues.iter_mut().enumerate() {
+        // A port without an interface is never read.
+        let Some(interface) = world.by_port[port] else { continue };
+        let own = queues.rx.len() >= workers;
+        let owner = plan::owner(config, port);
+        for (number, queue) in queues.rx.iter_mut().enumerate() {
+            let reader = if own { number % workers } else { owner };
+            if reader == id
+                && let Some(queue) = queue.take()
+            {
+                sides.push(RxSide { queue, interface, input: port });
+            }
+        }
+    }
+    sides
+}
+
+/// A worker's view of every port's way out.
+fn tx_sides(config: &Config, ports: &[Port], queues: &mut [Queues], id: usize) -> Vec<TxSide> {
+    let workers = config.workers.cores.len();
+    let side = |(port, queues): (usize, &mut Queues)| {
+        let own = queues.tx.len() >= workers;
+        let owner = plan::owner(config, port);
+        let number = if own { Some(id) } else { (owner == id).then_some(0) };
+        TxSide {
+            queue: number.and_then(|n| queues.tx.get_mut(n)).and_then(Option::take),
+            owner,
+            mtu: config.ports[port].mtu,
+            multi_segments: ports[port].capabilities().tx_multi_segments,
+        }
+    };
+    queues.iter_mut().enumerate().map(side).collect()
+}
+
+fn world(config: &Config, ports: &[Port], workers: usize, random: &mut StdRng) -> Result<World, Error> {
+    let mut interfaces = vec![];
+    let mut by_port = vec![None; ports.len()];
+    for (number, i) in config.interfaces.iter().enumerate() {
+        let port = usize::from(i.port);
+        let device = ports[port].mac();
+        let mac = match config.ports[port].mac {
+            Some(mac) => mac,
+            None => device.map_err(|source| Error::Port { port: config.ports[port].name.clone(), source })?,
+        };
+        by_port[port] = Some(number as u16);
+        interfaces.push(Interface {
+            name: i.name.clone(),
+            port: i.port,
+            realm: Realm(i.realm),
+            mac: MacAddr(mac),
+            addresses: i.addresses.clone(),
+            mtu: config.ports[port].mtu,
+        });
+    }
+    let mut key = || HashKey::new(|| random.random());
+    let (flow_key, adjacency_key, nat_key) = (key(), key(), key());
+    let sessions = config.flow.sessions as usize;
+    // Nothing forwards IPv6 yet: no memory for it.
+    let flows = Arc::new(FlowTable::new(sessions, 0, workers, flow_key));
+    Ok(World {
+        workers,
+        spread: config.workers.distribute == Distribute::Software && workers > 1,
+        routes: routes(config)?,
+        adjacencies: Adjacencies::new(usize::from(config.flow.neighbors), adjacency_key),
+        nat: config.nat44.as_ref().map(|n| Arc::new(nat(n, workers, nat_key, random))),
+        interfaces,
+        by_port,
+        flows,
+    })
+}
+
+/// The configured routes, and one for each connected prefix.
+fn routes(config: &Config) -> Result<RouteTable, Error> {
+    let mut table = RouteTableBuilder::default();
+    for (number, i) in config.interfaces.iter().enumerate() {
+        for prefix in &i.addresses {
+            let connected = NextHop { interface: number as u16, gateway: None };
+            table.insert(i.realm, prefix.trunc(), connected)?;
+        }
+    }
+    for r in &config.routes {
+        let route = match r.target {
+            RouteTarget::Gateway { address, interface } => {
+                Route::Via(NextHop { interface, gateway: Some(address) })
+            }
+            RouteTarget::OnLink { interface } => Route::Via(NextHop { interface, gateway: None }),
+            RouteTarget::Blackhole => Route::Blackhole,
+        };
+        table.insert(r.realm, r.prefix, route)?;
+    }
+    Ok(table.build())
+}
+
+fn nat(n: &config::Nat44, workers: usize, hash: HashKey, random: &mut StdRng) -> Nat44 {
+    let ranges: Vec<_> = n.pool.iter().map(|r| (r.first, r.last)).collect();
+    let pool = crate::nat::Pool::new(&ranges, n.ports.first..=n.ports.last, n.block_size, || random.random());
+    let t = &n.timeouts;
+    let options = NatOptions {
+        inside: n.inside.iter().map(|&r| Realm(r)).collect(),
+        outside: Realm(n.outside),
+        filtering: match n.filtering {
+            config::Filtering::EndpointIndependent => nat44::Filtering::EndpointIndependent,
+            config::Filtering::AddressAndPortDependent => nat44::Filtering::AddressAndPortDependent,
+        },
+        hairpin: n.hairpin,
+        inbound_sessions_per_mapping: n.inbound_sessions_per_mapping,
+        blocks_per_subscriber: n.blocks_per_subscriber,
+        timeouts: Timeouts {
+            udp: t.udp * 1000,
+            tcp_established: t.tcp_established * 1000,
+            tcp_transitory: t.tcp_transitory * 1000,
+            icmp: t.icmp * 1000,
+        },
+        mappings: n.mappings as usize,
+        subscribers: n.subscribers as usize,
+    };
+    Nat44::new(options, pool, hash, workers)
+}
+
+fn neighbors(config: &Config, world: &World, board: Arc<Board>) -> Result<NeighborOwner, Error> {
+    let (capacity, limits) = (usize::from(config.flow.neighbors), &config.limits);
+    let (each, total) = (usize::from(limits.neighbor_hold), usize::from(limits.neighbor_hold_total));
+    let table = Neighbors::new(capacity, Timers::default(), each, total)?;
+    let solicitations = bucket(limits.arp_per_second);
+    let mut owner = NeighborOwner::new(table, capacity, total, solicitations, board);
+    for n in &config.neighbors {
+        if !resolve::insert_permanent(&mut owner, world, n.interface, n.address, MacAddr(n.mac)) {
+            return Err(Error::NeighborsFull(n.address));
+        }
+    }
+    Ok(owner)
+}

@@ -1,0 +1,115 @@
+//! From the configuration to sizes, cores, queues and owners: pure arithmetic, no device is touched.
+
+use super::Error;
+use crate::config::{self, Config, Device, Workers};
+use crate::dpdk::{BURST, EalOptions, HugePages, LcoreSpec, MAIN_LCORE};
+
+/// Where threads run.
+pub struct Layout {
+    pub control: usize,
+    /// By worker.
+    pub workers: Vec<usize>,
+}
+
+/// Chooses the control core, and checks all cores against those that this process may use. Before EAL starts: it pins the
+/// calling thread to one.
+pub fn cores(workers: &Workers) -> Result<Layout, Error> {
+    let usable: Vec<usize> = core_affinity::get_core_ids().ok_or(Error::Cores)?.iter().map(|c| c.id).collect();
+    let check = |core: u16| {
+        let known = usable.contains(&usize::from(core));
+        if known { Ok(usize::from(core)) } else { Err(Error::NoSuchCore(core, usable.clone())) }
+    };
+    let places = workers.cores.iter().map(|&c| check(c)).collect::<Result<Vec<_>, _>>()?;
+    let control = match workers.control_core {
+        Some(core) => check(core)?,
+        // A core without a worker if there is one.
+        None => *usable.iter().find(|c| !places.contains(c)).or(usable.first()).ok_or(Error::Cores)?,
+    };
+    Ok(Layout { control, workers: places })
+}
+
+/// The lcore of a worker.
+pub fn lcore(worker: usize) -> u32 {
+    MAIN_LCORE + 1 + worker as u32
+}
+
+/// The name of a worker's thread.
+pub fn thread_name(worker: usize) -> String {
+    format!("ces-worker-{worker}")
+}
+
+/// EAL's options.
+pub fn eal(config: &Config, layout: &Layout) -> EalOptions {
+    let mut options = EalOptions::new(format!("ces-{}", config.instance.name), layout.control);
+    let spec = |(id, &core): (usize, &usize)| LcoreSpec { lcore_id: lcore(id), core };
+    options.lcores = layout.workers.iter().enumerate().map(spec).collect();
+    options.huge_pages = match config.eal.huge_pages {
+        config::HugePages::Auto => HugePages::Auto,
+        config::HugePages::Required => HugePages::Required,
+        config::HugePages::None => HugePages::None,
+    };
+    options.memory_mb = config.eal.memory_mb;
+    for port in &config.ports {
+        match &port.device {
+            Device::Pci(address) => options.pci_allow.push(address.clone()),
+            vdev @ Device::Vdev { .. } => options.vdevs.push(vdev.to_string()),
+        }
+    }
+    options.extra_args.clone_from(&config.eal.args);
+    options
+}
+
+/// Buffers of the packet pool: what all rings, caches, bursts and held packets can hold at once, and as much again in
+/// flight; a power of two less one fills the pool's ring best.
+pub fn mbufs(config: &Config) -> u32 {
+    let workers = config.workers.cores.len() as u32;
+    let rings: u32 = config
+        .ports
+        .iter()
+        .map(|p| u32::from(p.queues) * u32::from(p.rx_descriptors) + workers * u32::from(p.tx_descriptors))
+        .sum();
+    let bursts = workers * (config.ports.len() as u32 + 4) * BURST as u32;
+    let caches = workers * 512 * 3 / 2;
+    let between = workers * workers.saturating_sub(1) * HANDOFF_RING as u32;
+    let needed = rings + bursts + caches + between + u32::from(config.limits.neighbor_hold_total);
+    config.eal.mbufs.unwrap_or_else(|| (needed + needed / 4).next_power_of_two().max(4096) - 1)
+}
+
+/// Packets in a hand-off ring between two workers.
+pub const HANDOFF_RING: usize = 2048;
+
+/// Which worker polls a receive queue, and which sends for a worker without a transmit queue: each worker its own queue where
+/// there are enough, else the port's owner.
+pub fn owner(config: &Config, port: usize) -> usize {
+    let workers = config.workers.cores.len();
+    config.ports[port].owner.map_or(port % workers, usize::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(extra: &str) -> Config {
+        let text = format!(
+            "[instance]\nname = \"t\"\n[workers]\ncores = [0, 0]\nidle = \"sleep\"\n{extra}\n\
+             [[port]]\nname = \"a\"\ndevice = \"net_null0\"\n[[realm]]\nname = \"r\"\nside = \"inside\"\n\
+             [[interface]]\nport = \"a\"\nrealm = \"r\"\n"
+        );
+        config::parse("t.toml", &text).unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    #[test]
+    fn without_a_pci_port_none_is_allowed() {
+        let layout = Layout { control: 0, workers: vec![0, 0] };
+        let options = eal(&config(""), &layout);
+        assert!(options.pci_allow.is_empty());
+        assert_eq!(options.vdevs, ["net_null0"]);
+        assert_eq!(options.lcores.iter().map(|l| l.lcore_id).collect::<Vec<_>>(), [1, 2]);
+    }
+
+    #[test]
+    fn the_pool_covers_every_ring() {
+        assert!(mbufs(&config("")) > 2 * 1024 + 2 * 1024);
+        assert_eq!(mbufs(&config("[eal]\nmbufs = 50000")), 50_000);
+    }
+}

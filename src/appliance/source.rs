@@ -1,0 +1,297 @@
+//! What the operator's socket shows: counters and tables, read as they are. Nothing here makes a worker wait.
+
+use super::assemble::{Parts, Ports};
+use super::plan::{Layout, thread_name};
+use super::Summary;
+use crate::config::Config;
+use crate::dataplane::{Board, WorkerCounters, World};
+use crate::flow::record::Record;
+use crate::flow::{Protocol, Record4};
+use crate::manage::model::{self, Drops, Flow, WorkerState, WorkerStatus};
+use crate::manage::protocol::VERSION;
+use crate::manage::{Counters, FlowFilter, Flows, NeighborStatus, PortStatus, Refusal, Source, Status};
+use crate::nat::session::TcpState;
+use crate::packet::{DROP_REASONS, DropReason, MacAddr};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// The shared figures of a running appliance.
+pub struct Shown {
+    config: Arc<Config>,
+    world: Arc<World>,
+    board: Arc<Board>,
+    ports: Ports,
+    counters: Vec<Arc<WorkerCounters>>,
+    cores: Vec<usize>,
+    started: Instant,
+    ready: AtomicBool,
+    /// By worker, written by the watcher: (rounds at the last change, milliseconds of that change since the start).
+    beats: Vec<(AtomicU64, AtomicU64)>,
+}
+
+impl Shown {
+    pub fn new(config: Arc<Config>, parts: &Parts, layout: &Layout, started: Instant) -> Self {
+        Self {
+            config,
+            world: parts.world.clone(),
+            board: parts.board.clone(),
+            ports: parts.ports.clone(),
+            counters: parts.counters.clone(),
+            cores: layout.workers.clone(),
+            started,
+            ready: AtomicBool::new(false),
+            beats: parts.counters.iter().map(|_| Default::default()).collect(),
+        }
+    }
+
+    pub fn set_ready(&self) {
+        self.ready.store(true, Ordering::Release);
+    }
+
+    pub fn counters(&self) -> &[Arc<WorkerCounters>] {
+        &self.counters
+    }
+
+    fn uptime_ms(&self) -> u64 {
+        self.started.elapsed().as_millis() as u64
+    }
+
+    /// Looks at every worker's heartbeat; the longest time without one, in milliseconds, and whose.
+    pub fn feel_pulse(&self) -> (usize, u64) {
+        let now = self.uptime_ms();
+        let age = |(worker, (beat, since)): (usize, &(AtomicU64, AtomicU64))| {
+            let polls = self.counters[worker].polls.get();
+            if beat.swap(polls, Ordering::Relaxed) != polls || since.load(Ordering::Relaxed) == 0 {
+                since.store(now, Ordering::Relaxed);
+            }
+            (worker, now - since.load(Ordering::Relaxed))
+        };
+        self.beats.iter().enumerate().map(age).max_by_key(|a| a.1).unwrap_or((0, 0))
+    }
+
+    /// A pause of the whole process (a stopped one, a suspended machine) is nobody's stall.
+    pub fn forgive(&self) {
+        self.beats.iter().for_each(|b| b.1.store(0, Ordering::Relaxed));
+    }
+
+    fn drops(&self) -> Vec<[u64; DROP_REASONS]> {
+        self.counters.iter().map(|c| std::array::from_fn(|i| c.drops[i].get())).collect()
+    }
+
+    fn sum(&self, of: impl Fn(&WorkerCounters) -> u64) -> u64 {
+        self.counters.iter().map(|c| of(c)).sum()
+    }
+
+    /// The figures of the whole run.
+    pub fn summary(&self) -> Summary {
+        let drops = self.drops();
+        let total = |r: &DropReason| (*r, drops.iter().map(|d| d[*r as usize]).sum::<u64>());
+        Summary {
+            seconds: self.started.elapsed().as_secs_f64(),
+            rx_packets: self.sum(|c| c.rx_packets.get()),
+            tx_packets: self.sum(|c| c.tx_packets.get()),
+            forwarded_packets: self.sum(|c| c.forwarded_packets.get()),
+            local_packets: self.sum(|c| c.local_packets.get()),
+            sessions_created: self.sum(|c| c.sessions_created.get()),
+            sessions_removed: self.sum(|c| c.sessions_removed.get()),
+            drops: DropReason::ALL.iter().map(total).filter(|d| d.1 > 0).collect(),
+        }
+    }
+
+    fn realm_name(&self, id: u16) -> String {
+        self.config.realms.iter().find(|r| r.id == id).map_or_else(|| id.to_string(), |r| r.name.clone())
+    }
+
+    /// A session as the operator sees it, if it matches the filter.
+    fn flow(&self, first: &Record4, other: &Record4, now: Option<u32>, filter: &Wanted) -> Option<Flow> {
+        let outbound = first.common().action().is_outbound();
+        let (out, back) = if outbound { (first, other) } else { (other, first) };
+        let (o, b) = (out.key(), back.key());
+        let (inside, remote, outside) = (o.source(), o.destination(), b.destination());
+        if filter.realm.is_some_and(|r| r != o.realm().0) {
+            return None;
+        }
+        if let Some(host) = filter.host
+            && ![inside, remote, outside].iter().any(|a| IpAddr::V4(*a) == host)
+        {
+            return None;
+        }
+        let protocol = match Protocol::from_number(o.protocol())? {
+            Protocol::Tcp => model::Protocol::Tcp,
+            Protocol::Udp => model::Protocol::Udp,
+            Protocol::Icmp | Protocol::Icmpv6 => model::Protocol::Icmp,
+        };
+        let (f, r) = (out.common(), back.common());
+        let state = match protocol {
+            model::Protocol::Tcp => {
+                TcpState::of(first.common().tcp_flags(), other.common().tcp_flags()).name()
+            }
+            model::Protocol::Udp | model::Protocol::Icmp => "open",
+        };
+        let idle = now.map_or(0, |now| {
+            let since = |seen: u32| now.wrapping_sub(seen);
+            let idle = since(f.last_seen()).min(since(r.last_seen()));
+            // A packet may have been counted after this clock was read.
+            if idle > u32::MAX / 2 { 0 } else { idle }
+        });
+        let home = self.world.nat.as_ref().map_or(0, |n| n.home_of_inside(o.realm(), inside));
+        Some(Flow {
+            realm: self.realm_name(o.realm().0),
+            protocol,
+            inside: SocketAddr::new(inside.into(), o.source_port()),
+            outside: SocketAddr::new(outside.into(), b.destination_port()),
+            remote: SocketAddr::new(remote.into(), o.destination_port()),
+            packets_out: f.packets(),
+            packets_in: r.packets(),
+            bytes_out: f.bytes(),
+            bytes_in: r.bytes(),
+            idle_ms: u64::from(idle),
+            state: state.into(),
+            home_worker: home as u16,
+        })
+    }
+}
+
+/// A filter with its names resolved.
+struct Wanted {
+    host: Option<IpAddr>,
+    realm: Option<u16>,
+}
+
+impl Source for Shown {
+    fn status(&self) -> Status {
+        let worker = |(id, c): (usize, &Arc<WorkerCounters>)| WorkerStatus {
+            worker: id as u16,
+            core: self.cores[id] as u32,
+            thread: thread_name(id),
+            state: if c.sleeping.get() > 0 { WorkerState::Sleeping } else { WorkerState::Polling },
+            heartbeat_age_ms: self.uptime_ms().saturating_sub(self.beats[id].1.load(Ordering::Relaxed)),
+        };
+        let nat = self.world.nat.as_deref();
+        let huge = self.world.flows.is_huge();
+        let mut notes = self.config.warnings.clone();
+        if !huge {
+            notes.push("the flow table is not on reserved huge pages: expect more TLB misses".into());
+        }
+        Status {
+            version: VERSION,
+            instance: self.config.instance.name.clone(),
+            ces_version: env!("CARGO_PKG_VERSION").into(),
+            uptime_ms: self.uptime_ms(),
+            ready: self.ready.load(Ordering::Acquire),
+            workers: self.counters.iter().enumerate().map(worker).collect(),
+            sessions: self.sum(|c| c.sessions_created.get())
+                .saturating_sub(self.sum(|c| c.sessions_removed.get())),
+            sessions_capacity: u64::from(self.config.flow.sessions),
+            mappings: self.sum(|c| c.mappings.get()),
+            mappings_capacity: nat.map_or(0, |n| n.options().mappings as u64),
+            subscribers: self.sum(|c| c.subscribers.get()),
+            subscribers_capacity: nat.map_or(0, |n| n.options().subscribers as u64),
+            huge_pages: huge,
+            notes,
+        }
+    }
+
+    fn ports(&self) -> Vec<PortStatus> {
+        let show = |(config, port): (&crate::config::Port, &crate::dpdk::Port)| {
+            let (stats, link, caps) = (port.stats().unwrap_or_default(), port.link().ok(), port.capabilities());
+            let offloads = [
+                (caps.rss, "rss"),
+                (caps.rx_ipv4_checksum, "rx_ipv4_checksum"),
+                (caps.rx_l4_checksum, "rx_l4_checksum"),
+                (caps.tx_ipv4_checksum, "tx_ipv4_checksum"),
+                (caps.tx_multi_segments, "tx_multi_segments"),
+            ];
+            PortStatus {
+                name: config.name.clone(),
+                device: config.device.to_string(),
+                driver: caps.driver.clone(),
+                mac: config.mac.or_else(|| port.mac().ok()).map_or_else(String::new, |m| MacAddr(m).to_string()),
+                link_up: link.is_some_and(|l| l.up),
+                speed_mbps: link.and_then(|l| l.speed_mbps),
+                mtu: config.mtu,
+                rx_queues: caps.rx_queues,
+                tx_queues: caps.tx_queues,
+                rx_packets: stats.rx_packets,
+                rx_bytes: stats.rx_bytes,
+                rx_missed: stats.rx_missed,
+                rx_errors: stats.rx_errors,
+                rx_nombuf: stats.rx_no_mbuf,
+                tx_packets: stats.tx_packets,
+                tx_bytes: stats.tx_bytes,
+                tx_errors: stats.tx_errors,
+                offloads: offloads.iter().filter(|o| o.0).map(|o| o.1.to_owned()).collect(),
+            }
+        };
+        self.config.ports.iter().zip(self.ports.iter()).map(show).collect()
+    }
+
+    fn counters(&self) -> Counters {
+        let worker = |(id, c): (usize, &Arc<WorkerCounters>)| model::WorkerCounters {
+            worker: id as u16,
+            rx_packets: c.rx_packets.get(),
+            rx_bytes: c.rx_bytes.get(),
+            tx_packets: c.tx_packets.get(),
+            tx_bytes: c.tx_bytes.get(),
+            forwarded_packets: c.forwarded_packets.get(),
+            forwarded_bytes: c.forwarded_bytes.get(),
+            local_packets: c.local_packets.get(),
+            handed_off: c.handed_off.get(),
+            received_handoff: c.received_handoff.get(),
+            sessions_created: c.sessions_created.get(),
+            sessions_removed: c.sessions_removed.get(),
+            polls: c.polls.get(),
+            empty_polls: c.empty_polls.get(),
+        };
+        Counters {
+            workers: self.counters.iter().enumerate().map(worker).collect(),
+            drops: Drops::new(&self.drops()),
+        }
+    }
+
+    fn flows(&self, filter: &FlowFilter) -> Result<Flows, Refusal> {
+        let realm = match &filter.realm {
+            None => None,
+            Some(name) => Some(self.config.realms.iter().find(|r| r.name == *name).map(|r| r.id).ok_or_else(
+                || {
+                    let names: Vec<&str> = self.config.realms.iter().map(|r| r.name.as_str()).collect();
+                    Refusal::new(
+                        format!("no realm is named \"{name}\""),
+                        format!("the realms are {}", names.join(", ")),
+                    )
+                },
+            )?),
+        };
+        let wanted = Wanted { host: filter.host, realm };
+        let limit = filter.limit.get();
+        let now = Some(self.counters[0].now_ms.get() as u32);
+        let (mut total, mut flows) = (0u64, vec![]);
+        for (first, other) in self.world.flows.sessions::<Record4>() {
+            if let Some(flow) = self.flow(first, other, now, &wanted) {
+                total += 1;
+                if flows.len() < limit {
+                    flows.push(flow);
+                }
+            }
+        }
+        Ok(Flows { total_matched: total, truncated: total > flows.len() as u64, flows })
+    }
+
+    fn neighbors(&self) -> Vec<NeighborStatus> {
+        let name = |i: u16| self.world.interfaces.get(usize::from(i)).map_or_else(String::new, |i| i.name.clone());
+        self.board
+            .read()
+            .into_iter()
+            .map(|n| NeighborStatus {
+                interface: name(n.interface),
+                address: n.address,
+                mac: n.mac.map(|m| m.to_string()),
+                state: n.state.into(),
+                age_ms: u64::from(n.age_ms),
+                held: u32::from(n.held),
+            })
+            .collect()
+    }
+}
