@@ -114,10 +114,8 @@ fn start_ports(config: &Config, eal: &Eal, pool: &Pool) -> Result<(Vec<Port>, Ve
             warn!("port \"{}\" keeps its device's MAC address and receives promiscuously: {why}", port.name);
         }
         ports.push(started);
-        queues.push(Queues {
-            rx: rx.into_iter().map(Some).collect(),
-            tx: tx.into_iter().map(Some).collect(),
-        });
+        queues
+            .push(Queues { rx: rx.into_iter().map(Some).collect(), tx: tx.into_iter().map(Some).collect() });
     }
     Ok((ports, queues))
 }

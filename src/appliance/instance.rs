@@ -30,11 +30,7 @@ impl Instance {
     pub fn lock(instance: &crate::config::Instance) -> Result<Self, Error> {
         let directory = &instance.runtime_dir;
         let failed = |path: PathBuf| move |source| Error::Directory { path, source };
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o755)
-            .create(directory)
-            .map_err(failed(directory.clone()))?;
+        DirBuilder::new().recursive(true).mode(0o755).create(directory).map_err(failed(directory.clone()))?;
         let path = directory.join(format!("{}.lock", instance.name));
         let mut lock = OpenOptions::new()
             .read(true)

@@ -14,7 +14,8 @@ pub struct Layout {
 /// Chooses the control core, and checks all cores against those that this process may use. Before EAL starts: it pins the
 /// calling thread to one.
 pub fn cores(workers: &Workers) -> Result<Layout, Error> {
-    let usable: Vec<usize> = core_affinity::get_core_ids().ok_or(Error::Cores)?.iter().map(|c| c.id).collect();
+    let usable: Vec<usize> =
+        core_affinity::get_core_ids().ok_or(Error::Cores)?.iter().map(|c| c.id).collect();
     let check = |core: u16| {
         let known = usable.contains(&usize::from(core));
         if known { Ok(usize::from(core)) } else { Err(Error::NoSuchCore(core, usable.clone())) }

@@ -1,8 +1,8 @@
 //! What the operator's socket shows: counters and tables, read as they are. Nothing here makes a worker wait.
 
+use super::Summary;
 use super::assemble::{Parts, Ports};
 use super::plan::{Layout, thread_name};
-use super::Summary;
 use crate::config::Config;
 use crate::dataplane::{Board, WorkerCounters, World};
 use crate::flow::record::Record;
@@ -13,8 +13,8 @@ use crate::manage::{Counters, FlowFilter, Flows, NeighborStatus, PortStatus, Ref
 use crate::nat::session::TcpState;
 use crate::packet::{DROP_REASONS, DropReason, MacAddr};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 /// The shared figures of a running appliance.
@@ -182,7 +182,8 @@ impl Source for Shown {
             uptime_ms: self.uptime_ms(),
             ready: self.ready.load(Ordering::Acquire),
             workers: self.counters.iter().enumerate().map(worker).collect(),
-            sessions: self.sum(|c| c.sessions_created.get())
+            sessions: self
+                .sum(|c| c.sessions_created.get())
                 .saturating_sub(self.sum(|c| c.sessions_removed.get())),
             sessions_capacity: u64::from(self.config.flow.sessions),
             mappings: self.sum(|c| c.mappings.get()),
@@ -196,7 +197,8 @@ impl Source for Shown {
 
     fn ports(&self) -> Vec<PortStatus> {
         let show = |(config, port): (&crate::config::Port, &crate::dpdk::Port)| {
-            let (stats, link, caps) = (port.stats().unwrap_or_default(), port.link().ok(), port.capabilities());
+            let (stats, link, caps) =
+                (port.stats().unwrap_or_default(), port.link().ok(), port.capabilities());
             let offloads = [
                 (caps.rss, "rss"),
                 (caps.rx_ipv4_checksum, "rx_ipv4_checksum"),
@@ -208,7 +210,10 @@ impl Source for Shown {
                 name: config.name.clone(),
                 device: config.device.to_string(),
                 driver: caps.driver.clone(),
-                mac: config.mac.or_else(|| port.mac().ok()).map_or_else(String::new, |m| MacAddr(m).to_string()),
+                mac: config
+                    .mac
+                    .or_else(|| port.mac().ok())
+                    .map_or_else(String::new, |m| MacAddr(m).to_string()),
                 link_up: link.is_some_and(|l| l.up),
                 speed_mbps: link.and_then(|l| l.speed_mbps),
                 mtu: config.mtu,
@@ -254,15 +259,15 @@ impl Source for Shown {
     fn flows(&self, filter: &FlowFilter) -> Result<Flows, Refusal> {
         let realm = match &filter.realm {
             None => None,
-            Some(name) => Some(self.config.realms.iter().find(|r| r.name == *name).map(|r| r.id).ok_or_else(
-                || {
+            Some(name) => {
+                Some(self.config.realms.iter().find(|r| r.name == *name).map(|r| r.id).ok_or_else(|| {
                     let names: Vec<&str> = self.config.realms.iter().map(|r| r.name.as_str()).collect();
                     Refusal::new(
                         format!("no realm is named \"{name}\""),
                         format!("the realms are {}", names.join(", ")),
                     )
-                },
-            )?),
+                })?)
+            }
         };
         let wanted = Wanted { host: filter.host, realm };
         let limit = filter.limit.get();
@@ -280,7 +285,8 @@ impl Source for Shown {
     }
 
     fn neighbors(&self) -> Vec<NeighborStatus> {
-        let name = |i: u16| self.world.interfaces.get(usize::from(i)).map_or_else(String::new, |i| i.name.clone());
+        let name =
+            |i: u16| self.world.interfaces.get(usize::from(i)).map_or_else(String::new, |i| i.name.clone());
         self.board
             .read()
             .into_iter()

@@ -41,8 +41,7 @@ pub fn burst(core: &mut Core, world: &World, lanes: &mut Lanes, packets: &mut Bu
     look_up(world, lanes, packets, ingress);
     let (mut forwarded, mut bytes) = (0, 0);
     for (mbuf, lane) in packets.drain(..).zip(&lanes.0) {
-        let record =
-            if lane.common { world.flows.confirm::<Record4>(&lane.lookup, &lane.key) } else { None };
+        let record = if lane.common { world.flows.confirm::<Record4>(&lane.lookup, &lane.key) } else { None };
         match record {
             Some(record) => {
                 forwarded += 1;
@@ -136,8 +135,7 @@ fn spread(core: &mut Core, world: &World, packets: &mut Burst, ingress: &Ingress
         if home == core.id {
             own.push(mbuf);
         } else {
-            let task =
-                Task::Receive { interface: ingress.interface, realm: ingress.realm, hairpin: false };
+            let task = Task::Receive { interface: ingress.interface, realm: ingress.realm, hairpin: false };
             core.out.hand(home, mbuf, task, 0);
         }
     }

@@ -67,14 +67,7 @@ pub fn session(core: &mut Core, world: &World, mbuf: Mbuf, record: &Record4) {
 }
 
 /// The next hop of a packet in `realm`, by its destination. What can't be resolved here goes to the neighbour owner.
-pub fn towards(
-    core: &mut Core,
-    world: &World,
-    mbuf: Mbuf,
-    realm: Realm,
-    record: Option<&Record4>,
-    hops: u8,
-) {
+pub fn towards(core: &mut Core, world: &World, mbuf: Mbuf, realm: Realm, record: Option<&Record4>, hops: u8) {
     let Some(destination) = mbuf.data().get(30..34).and_then(|d| <[u8; 4]>::try_from(d).ok()) else {
         return core.out.drop(mbuf, DropReason::Truncated);
     };
@@ -104,12 +97,7 @@ pub fn towards(
 }
 
 /// Neighbour owner: an ARP message has come in.
-pub fn heard_arp(
-    core: &mut Core,
-    world: &World,
-    link: &Link<'_>,
-    interface: u16,
-) -> Result<(), DropReason> {
+pub fn heard_arp(core: &mut Core, world: &World, link: &Link<'_>, interface: u16) -> Result<(), DropReason> {
     let arp = Arp::parse(link.payload)?;
     let own = &world.interfaces[usize::from(interface)];
     let for_us = world.answers_for(interface, arp.target_ip);

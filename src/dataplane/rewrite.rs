@@ -28,7 +28,14 @@ pub fn common(h: &mut [u8; HEADERS], w: &Rewrite4, kind: Action, tcp: bool) {
 
 /// Any IPv4 packet that has a session: `frame` from Ethernet on, the IPv4 header at `ip`, the transport header at `l4`.
 /// False, and nothing written, when the frame is too short for what must be rewritten.
-pub fn general(frame: &mut [u8], ip: usize, l4: usize, w: &Rewrite4, kind: Action, protocol: Protocol) -> bool {
+pub fn general(
+    frame: &mut [u8],
+    ip: usize,
+    l4: usize,
+    w: &Rewrite4,
+    kind: Action,
+    protocol: Protocol,
+) -> bool {
     let (ports, checksum) = match protocol {
         Protocol::Tcp => (l4, l4 + 16),
         Protocol::Udp => (l4, l4 + 6),

@@ -43,7 +43,11 @@ enum Verdict<'w> {
     /// Another worker's: its home's, or the neighbour owner's.
     Hand(usize),
     /// It has a session.
-    Act { record: &'w Record4, place: Place, tcp_flags: u8 },
+    Act {
+        record: &'w Record4,
+        place: Place,
+        tcp_flags: u8,
+    },
 }
 
 /// Where the headers lie in the frame, and which transport it is.

@@ -35,11 +35,7 @@ pub struct Mapping {
 
 impl Mapping {
     pub fn inside(&self) -> Inside {
-        Inside {
-            realm: Realm(self.realm),
-            address: Ipv4Addr::from(self.inside),
-            port: self.inside_port,
-        }
+        Inside { realm: Realm(self.realm), address: Ipv4Addr::from(self.inside), port: self.inside_port }
     }
     pub fn public(&self) -> Endpoint {
         Endpoint { address: Ipv4Addr::from(self.public), port: self.public_port }
@@ -208,15 +204,15 @@ impl Mappings {
         mut random: impl FnMut() -> u32,
     ) -> Result<u32, DropReason> {
         let n = self.mappings.take(|m| m.subscriber).ok_or(DropReason::NatMappingsFull)?;
-        let made = self
-            .subscriber(inside.realm, inside.address)
-            .and_then(|s| match self.take_port(pool, s, protocol, &mut random) {
+        let made = self.subscriber(inside.realm, inside.address).and_then(|s| {
+            match self.take_port(pool, s, protocol, &mut random) {
                 Ok(e) => Ok((s, e)),
                 Err(why) => {
                     self.drop_unused(pool, s);
                     Err(why)
                 }
-            });
+            }
+        });
         let (s, e) = match made {
             Ok(made) => made,
             Err(why) => {
@@ -237,7 +233,8 @@ impl Mappings {
             from_outside: 0,
         };
         // Both maps have as much room as there are mappings.
-        let (h, g) = (hash_inside(&self.hash, inside, protocol as u8), hash_public(&self.hash, e, protocol as u8));
+        let (h, g) =
+            (hash_inside(&self.hash, inside, protocol as u8), hash_public(&self.hash, e, protocol as u8));
         let entered = self.by_inside.insert(h, n) && self.by_public.insert(g, n);
         debug_assert!(entered);
         Ok(n)
@@ -245,13 +242,8 @@ impl Mappings {
 
     /// The subscriber of an inside address, made if there is none.
     fn subscriber(&mut self, realm: Realm, address: Ipv4Addr) -> Result<u32, DropReason> {
-        let fresh = Subscriber {
-            address: address.into(),
-            realm: realm.0,
-            blocks: 0,
-            first_block: NONE,
-            mappings: 0,
-        };
+        let fresh =
+            Subscriber { address: address.into(), realm: realm.0, blocks: 0, first_block: NONE, mappings: 0 };
         let hash = hash_subscriber(&self.hash, &fresh);
         let known = self.by_address.find(hash, |n| {
             let s = &self.subscribers[n];
@@ -362,9 +354,8 @@ impl Mappings {
             self.give_back(pool, s, self.subscribers[s].first_block);
         }
         let (key, subscribers) = (&self.hash, &self.subscribers);
-        self.by_address.remove(hash_subscriber(key, &subscribers[s]), s, |o| {
-            hash_subscriber(key, &subscribers[o])
-        });
+        self.by_address
+            .remove(hash_subscriber(key, &subscribers[s]), s, |o| hash_subscriber(key, &subscribers[o]));
         self.subscribers.give(s, |s, next| s.first_block = next);
     }
 }

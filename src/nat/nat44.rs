@@ -239,30 +239,17 @@ impl NatHome {
         let remote_port = |translated: u16| if echo { translated } else { out_key.destination_port() };
         let (inside_end, public_end) = ((inside.address, inside.port), (public.address, public.port));
         let outside = self.nat.options.outside;
-        let translated = Key4::new(
-            outside,
-            protocol,
-            public_end,
-            (remote, remote_port(public.port)),
-        );
+        let translated = Key4::new(outside, protocol, public_end, (remote, remote_port(public.port)));
         let back_key = translated.reversed(outside);
-        let untranslated = Key4::new(
-            inside.realm,
-            protocol,
-            (remote, remote_port(inside.port)),
-            inside_end,
-        );
+        let untranslated = Key4::new(inside.realm, protocol, (remote, remote_port(inside.port)), inside_end);
         let kind = if hairpin { Action::HAIRPIN } else { Action::FORWARD };
         let out = Half {
             key: *out_key,
             rewrite: compile(out_key, &translated, !hairpin),
             action: kind.with(Action::OUTBOUND),
         };
-        let back = Half {
-            key: back_key,
-            rewrite: compile(&back_key, &untranslated, true),
-            action: Action::FORWARD,
-        };
+        let back =
+            Half { key: back_key, rewrite: compile(&back_key, &untranslated, true), action: Action::FORWARD };
         (out, back)
     }
 

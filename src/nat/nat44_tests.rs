@@ -71,7 +71,9 @@ impl Bed {
                     self.nat.home_of_inside(key.realm(), key.source())
                 };
                 let (flows, nat) = &mut self.homes[home];
-                if outside { nat.inbound(flows, &key, flags, self.now) } else {
+                if outside {
+                    nat.inbound(flows, &key, flags, self.now)
+                } else {
                     nat.outbound(flows, &key, flags, self.now)
                 }?;
             }
@@ -81,9 +83,9 @@ impl Bed {
             let twin = self.table.twin(r).expect("both halves live");
             let rewrite = r.rewrite();
             let ports = rewrite.ports.to_le_bytes();
-            let realm = if r.common().action().kind() == Action::HAIRPIN { OUTSIDE } else { twin.key().realm() };
-            let translated =
-                Key4::from_wire(rewrite.addresses.to_le_bytes(), ports, realm, key.protocol());
+            let realm =
+                if r.common().action().kind() == Action::HAIRPIN { OUTSIDE } else { twin.key().realm() };
+            let translated = Key4::from_wire(rewrite.addresses.to_le_bytes(), ports, realm, key.protocol());
             if r.common().action().kind() != Action::HAIRPIN {
                 return Ok(translated);
             }
@@ -147,7 +149,8 @@ fn filters_and_quota_from_outside() {
 
     let mut b = bed(1, NatOptions { filtering: Filtering::AddressAndPortDependent, ..options() });
     let t = b.send(&udp(1, 2, 4000, 1, 53), 0).unwrap();
-    let stranger = Key4::new(OUTSIDE, Protocol::Udp, (Ipv4Addr::new(192, 0, 2, 1), 7), (t.source(), t.source_port()));
+    let stranger =
+        Key4::new(OUTSIDE, Protocol::Udp, (Ipv4Addr::new(192, 0, 2, 1), 7), (t.source(), t.source_port()));
     assert_eq!(b.send(&stranger, 0), Err(DropReason::NatFiltered));
 }
 
@@ -199,7 +202,12 @@ fn echo_identifiers_are_translated_once_for_both_ends() {
     let t = b.send(&k, 0).unwrap();
     assert_eq!(t.source_port(), t.destination_port());
     assert_eq!(b.send(&t.reversed(OUTSIDE), 0).unwrap(), k.reversed(Realm(1)));
-    let ping = Key4::new(OUTSIDE, Protocol::Icmp, (Ipv4Addr::new(192, 0, 2, 1), t.source_port()), (t.source(), t.source_port()));
+    let ping = Key4::new(
+        OUTSIDE,
+        Protocol::Icmp,
+        (Ipv4Addr::new(192, 0, 2, 1), t.source_port()),
+        (t.source(), t.source_port()),
+    );
     assert_eq!(b.send(&ping, 0), Err(DropReason::NatFiltered));
 }
 

@@ -77,8 +77,7 @@ impl Pool {
         mut random: impl FnMut() -> u64,
     ) -> Self {
         assert!(block_size.is_power_of_two() && block_size >= 64);
-        let mut sorted: Vec<(u32, u32)> =
-            ranges.iter().map(|r| (u32::from(r.0), u32::from(r.1))).collect();
+        let mut sorted: Vec<(u32, u32)> = ranges.iter().map(|r| (u32::from(r.0), u32::from(r.1))).collect();
         sorted.sort_unstable();
         let mut addresses = 0;
         let ranges = sorted

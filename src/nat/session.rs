@@ -1,8 +1,8 @@
 //! When a session is over: idle times by protocol, TCP's by the state that both halves' flags tell.
 
 use crate::flow::record::Common;
-use crate::flow::{Protocol, Record4};
 use crate::flow::record::Record;
+use crate::flow::{Protocol, Record4};
 
 /// TCP flag bits (RFC 9293 section 3.1).
 const FIN: u8 = 1;

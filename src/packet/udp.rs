@@ -147,7 +147,7 @@ mod tests {
         let datagram = |length| [0, 1, 0, 2, 0, length, 0, 0, 0xaa, 0xbb];
         assert_eq!(Udp::parse(&datagram(7)).err(), Some(Error::L4HeaderInvalid));
         assert_eq!(Udp::parse(&datagram(11)).err(), Some(Error::L4HeaderInvalid));
-        assert_eq!(Udp::parse(&datagram(8)).unwrap().payload(), []);
+        assert_eq!(Udp::parse(&datagram(8)).unwrap().payload(), [0u8; 0]);
         assert_eq!(Udp::parse(&datagram(9)).unwrap().payload(), [0xaa], "what follows is padding");
     }
 

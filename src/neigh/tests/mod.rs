@@ -13,8 +13,8 @@ const TIMERS: Timers = Timers {
     stale: 70,
     failed: 30,
 };
-const OLD: MacAddr = [2, 0, 0, 0, 0, 1];
-const NEW: MacAddr = [2, 0, 0, 0, 0, 2];
+const OLD: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
+const NEW: MacAddr = MacAddr([2, 0, 0, 0, 0, 2]);
 const REPLY: Heard = Heard::Reply { solicited: true, overrides: true };
 const GRATUITOUS: Heard = Heard::Request { for_us: false };
 const ASKS_US: Heard = Heard::Request { for_us: true };
@@ -203,7 +203,7 @@ fn strangers_fill_a_quarter_and_are_forgotten() {
 fn a_group_address_is_never_believed() {
     let mut table = table(4);
     let _ = want(&mut table, addr(1), 0);
-    for mac in [[0xff; 6], [1, 0, 0x5e, 0, 0, 1], [0; 6]] {
+    for mac in [MacAddr::BROADCAST, MacAddr([1, 0, 0x5e, 0, 0, 1]), MacAddr::ZERO] {
         assert_eq!(hear(&mut table, addr(1), mac, REPLY, 1), []);
     }
     assert_eq!(state(&table, addr(1)), Some(State::Incomplete { sent: 1 }));

@@ -360,7 +360,7 @@ fn key() -> impl Strategy<Value = Key> {
 }
 
 fn mac() -> impl Strategy<Value = MacAddr> {
-    (1..4u8).prop_map(|last| [2, 0, 0, 0, 0, last])
+    (1..4u8).prop_map(|last| MacAddr([2, 0, 0, 0, 0, last]))
 }
 
 fn heard() -> impl Strategy<Value = Heard> {
