@@ -105,7 +105,7 @@ mod tests {
         /// Against a `HashSet`; few distinct hashes at both ends, so that runs collide and wrap around.
         #[test]
         fn like_a_set(ops in prop::collection::vec((any::<bool>(), 0u32..60), 1..500)) {
-            let hash_of = |n: u32| if n % 3 == 0 { u32::MAX - n % 5 } else { (n % 7) << 28 };
+            let hash_of = |n: u32| if n.is_multiple_of(3) { u32::MAX - n % 5 } else { (n % 7) << 28 };
             let mut map = IdMap::new(40);
             let mut set = HashSet::new();
             for (insert, n) in ops {
