@@ -138,7 +138,7 @@ fn answers_arp(device: &str, interface: &str, queues: u16) {
         rx_queues: queues,
         tx_queues: queues,
         promiscuous: true,
-        mtu: Some(1500),
+        mtu: Some(1400),
         ..PortOptions::new(device)
     };
     let (port, mut rx, mut tx) = Port::start(&eal, &options, &pool).expect("the port starts");
@@ -157,7 +157,7 @@ fn answers_arp(device: &str, interface: &str, queues: u16) {
     assert!(port.link().expect("a link").up);
     let stats = port.stats().expect("statistics");
     assert!(stats.rx_packets > 0 && stats.tx_packets > 0, "{stats:?}");
-    assert_eq!(port.mtu().expect("an MTU"), 1500);
+    assert_eq!(port.mtu().expect("an MTU"), 1400);
     let port_driver = port.capabilities().driver.clone();
     drop((port, rx, tx));
     if port_driver != "net_af_xdp" {

@@ -1,17 +1,23 @@
 //! A ring as a port: what is sent is received, by another thread, and nothing leaks at the end.
 
 use ces::dpdk::{BURST, Burst, Eal, EalOptions, HugePages, LcoreSpec, Pool, PoolOptions, Port, PortOptions};
+use nix::sched::{CpuSet, sched_getaffinity};
+use nix::unistd::Pid;
 
 const ROUNDS: u32 = 2_000;
 
 #[test]
 fn a_ring_carries_packets_between_two_workers() {
+    let cores = sched_getaffinity(Pid::from_raw(0)).expect("own affinity");
+    let mut cores = (0..CpuSet::count()).filter(|&core| cores.is_set(core).unwrap_or(false));
+    let first = cores.next().expect("a core");
+    let second = cores.next().unwrap_or(first);
     let eal = Eal::init(EalOptions {
         huge_pages: HugePages::None,
         memory_mb: Some(128),
-        lcores: vec![LcoreSpec { lcore_id: 1, core: 0 }, LcoreSpec { lcore_id: 2, core: 1 }],
+        lcores: vec![LcoreSpec { lcore_id: 1, core: first }, LcoreSpec { lcore_id: 2, core: second }],
         vdevs: vec!["net_ring0".into()],
-        ..EalOptions::new(format!("ces-test-ring-{}", std::process::id()), 0)
+        ..EalOptions::new(format!("ces-test-ring-{}", std::process::id()), first)
     })
     .expect("EAL starts");
     let pool = Pool::new(&eal, &PoolOptions::new("ring", 4095)).expect("a pool");

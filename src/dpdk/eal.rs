@@ -35,8 +35,7 @@ impl Eal {
     /// Starts DPDK. The calling thread becomes lcore 0, pinned to `main_core`, and threads that it creates later inherit that
     /// affinity: let them set their own.
     ///
-    /// Signals: block in all threads only what the program waits for (SIGTERM, SIGINT and the like). `net_tap` learns of
-    /// received packets by a real-time signal, and is deaf where all signals are blocked.
+    /// DPDK's own threads inherit the signal mask: block what the program waits for before.
     ///
     /// # Errors
     /// [`Error::AlreadyStarted`] the second time in a process; [`Error::InUse`] while another process has the file prefix;

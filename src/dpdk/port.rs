@@ -60,7 +60,6 @@ impl Port {
         if !eal.claim_port(id) {
             return Err(Error::PortInUse { name });
         }
-        log::forget_errors();
         let mut device = Device {
             id,
             name,
@@ -170,6 +169,7 @@ impl Device {
 
     fn control(&self, action: &'static str, call: impl FnOnce() -> c_int) -> Result<(), Error> {
         let _guard = self.lock();
+        log::forget_errors();
         check(call()).map_err(|reason| self.failed(action, reason))
     }
 
