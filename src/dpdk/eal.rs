@@ -1,8 +1,8 @@
 //! The environment: started once in a process, cleaned up when its last user is gone.
 //!
 //! Guarantees: a second process of the same name is refused before any device is touched; a device that does not start
-//! fails the start, with what its driver said. Pools, ports and lcores keep the environment; it waits for workers before
-//! it goes. Never probes a device that its options do not name.
+//! fails the start, with what its driver said. Pools, ports and lcores keep the environment. Never probes a device that its
+//! options do not name.
 
 use std::collections::BTreeSet;
 use std::ffi::{CString, c_char, c_int};
@@ -24,6 +24,8 @@ struct Environment {
     runtime: RuntimeDir,
     /// Ports that are or were started: each has one owner.
     claimed: Mutex<BTreeSet<u16>>,
+    /// Set when an mbuf outlives its pool: DPDK's memory then stays mapped to the end of the process.
+    keep_memory: AtomicBool,
 }
 
 /// DPDK cannot be started again after its end.
@@ -33,8 +35,7 @@ impl Eal {
     /// Starts DPDK. The calling thread becomes lcore 0, pinned to `main_core`, and threads that it creates later inherit that
     /// affinity: let them set their own.
     ///
-    /// Signals: block in all threads only what the program waits for (SIGTERM, SIGINT and the like). `net_tap` learns of
-    /// received packets by a real-time signal, and is deaf where all signals are blocked.
+    /// DPDK's own threads inherit the signal mask: block what the program waits for before.
     ///
     /// # Errors
     /// [`Error::AlreadyStarted`] the second time in a process; [`Error::InUse`] while another process has the file prefix;
@@ -55,7 +56,11 @@ impl Eal {
             );
         }
         start(arguments)?;
-        let eal = Eal(Arc::new(Environment { runtime, claimed: Mutex::default() }));
+        let eal = Eal(Arc::new(Environment {
+            runtime,
+            claimed: Mutex::default(),
+            keep_memory: AtomicBool::new(false),
+        }));
         let devices = options.pci_allow.iter().chain(&options.vdevs);
         match devices.into_iter().find(|device| port::id_by_name(&device_name(device)).is_none()) {
             Some(device) => Err(Error::Device { device: device.clone(), log: log::take_errors() }),
@@ -76,6 +81,11 @@ impl Eal {
     /// The Unix socket (SOCK_SEQPACKET) on which DPDK answers `/ethdev/stats` and the like.
     pub fn telemetry_path(&self) -> PathBuf {
         self.runtime_dir().join("dpdk_telemetry.v2")
+    }
+
+    /// Somebody still has an mbuf, which must stay valid; gives whether that was known before.
+    pub(super) fn keep_memory(&self) -> bool {
+        self.0.keep_memory.swap(true, Ordering::AcqRel)
     }
 
     /// Whether the caller is the first to ask for this port.
@@ -109,12 +119,11 @@ fn start(arguments: Vec<CString>) -> Result<(), Error> {
 
 impl Drop for Environment {
     fn drop(&mut self) {
-        // SAFETY: started by `Eal::init`, and nobody holds a pool, a port or an lcore any more.
-        let ended = unsafe {
-            ffi::ces_lcore_wait_all();
-            check(ffi::ces_eal_cleanup())
-        };
-        if let Err(reason) = ended {
+        if self.keep_memory.load(Ordering::Acquire) {
+            return;
+        }
+        // SAFETY: started by `Eal::init`, and nobody has a pool, a port, a running worker or an mbuf any more.
+        if let Err(reason) = check(unsafe { ffi::ces_eal_cleanup() }) {
             tracing::warn!("DPDK's clean-up failed: {reason}");
         }
     }

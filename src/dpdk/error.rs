@@ -52,7 +52,9 @@ pub enum Error {
     )]
     NoHugePages { needed_mb: u64, free_mb: u64 },
 
-    #[error("DPDK did not start: {reason}{log}; check the core numbers, the memory and the extra arguments")]
+    #[error(
+        "DPDK did not start: {reason}{log}; check the devices, the core numbers, the memory and the extra arguments"
+    )]
     Init { reason: Errno, log: LogTail },
 
     #[error("device {device:?} did not start{log}; check its name and its arguments")]

@@ -12,11 +12,11 @@ use super::error::{Error, check};
 use super::{Eal, ffi};
 
 /// A function that runs, or has run, on a worker lcore.
-#[must_use = "dropping it does not stop the worker; join it"]
+#[must_use = "dropping it does not stop the worker: join it"]
 pub struct Lcore<T> {
     id: u32,
     value: Arc<Mutex<Option<T>>>,
-    _eal: Eal,
+    eal: Eal,
 }
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -50,7 +50,7 @@ impl Eal {
         let argument = Box::into_raw(Box::new(job));
         // SAFETY: `run` takes the box back, once, on the lcore.
         match check(unsafe { ffi::ces_lcore_launch(id, Some(run), argument.cast()) }) {
-            Ok(()) => Ok(Lcore { id, value, _eal: self.clone() }),
+            Ok(()) => Ok(Lcore { id, value, eal: self.clone() }),
             Err(_) => {
                 // SAFETY: the launch was refused, so the box is still ours.
                 drop(unsafe { Box::from_raw(argument) });
@@ -91,5 +91,15 @@ impl<T> Lcore<T> {
         unsafe { ffi::ces_lcore_wait(self.id) };
         let value = self.value.lock().unwrap_or_else(PoisonError::into_inner).take();
         value.expect("a worker stores its value before it finishes")
+    }
+}
+
+impl<T> Drop for Lcore<T> {
+    /// A worker that was not joined keeps the environment to the end of the process.
+    fn drop(&mut self) {
+        if !self.is_finished() {
+            tracing::warn!("lcore {} still runs: DPDK stays until the process ends", self.id);
+            std::mem::forget(self.eal.clone());
+        }
     }
 }

@@ -99,6 +99,8 @@ impl EalOptions {
         }
         arguments.extend(["--lcores".into(), lcores, "--main-lcore".into(), MAIN_LCORE.to_string()]);
         arguments.extend(memory.arguments());
+        // Otherwise every start warns that nobody uses the telemetry of DPDK 19.
+        arguments.push("--log-level=lib.telemetry:error".into());
         arguments.extend(self.extra_args.iter().cloned());
         arguments
     }

@@ -4,7 +4,6 @@
 //! when its last handle goes is never given back (and says so). Bounded: an empty pool gives `None`, it never grows.
 
 use std::ffi::{CString, c_int};
-use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
@@ -53,8 +52,7 @@ pub struct Pool(Arc<Mempool>);
 struct Mempool {
     pointer: NonNull<ffi::ces_pool>,
     data_room: u16,
-    /// Dropped by hand: a pool that has to stay keeps its environment too.
-    eal: ManuallyDrop<Eal>,
+    eal: Eal,
 }
 
 // SAFETY: a mempool with the default ring is for any number of producers and consumers, and its caches are per lcore.
@@ -91,11 +89,7 @@ impl Pool {
         let failed = |reason| Error::Pool { name: options.name.clone(), mbufs: options.mbufs, reason };
         check(code).map_err(failed)?;
         let pointer = NonNull::new(pointer).expect("a pool that was made is not null");
-        Ok(Pool(Arc::new(Mempool {
-            pointer,
-            data_room: options.data_room,
-            eal: ManuallyDrop::new(eal.clone()),
-        })))
+        Ok(Pool(Arc::new(Mempool { pointer, data_room: options.data_room, eal: eal.clone() })))
     }
 
     /// An empty mbuf with [`HEADROOM`], or `None` when the pool is empty.
@@ -152,15 +146,12 @@ impl Drop for Mempool {
         let size = unsafe { ffi::ces_pool_size(self.pointer.as_ptr()) };
         let missing = size.saturating_sub(self.avail());
         if missing != 0 {
-            tracing::warn!(
-                "{missing} mbufs of a pool are still in use: its memory stays until the process ends"
-            );
+            if !self.eal.keep_memory() {
+                tracing::warn!("{missing} mbufs outlive their pool: its memory stays until the process ends");
+            }
             return;
         }
-        // SAFETY: the last handle, and every mbuf is back; the environment is dropped once, after the pool.
-        unsafe {
-            ffi::ces_pool_free(self.pointer.as_ptr());
-            ManuallyDrop::drop(&mut self.eal);
-        }
+        // SAFETY: the last handle, and every mbuf is back.
+        unsafe { ffi::ces_pool_free(self.pointer.as_ptr()) };
     }
 }

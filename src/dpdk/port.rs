@@ -60,14 +60,13 @@ impl Port {
         if !eal.claim_port(id) {
             return Err(Error::PortInUse { name });
         }
-        log::forget_errors();
         let mut device = Device {
             id,
             name,
             control: Mutex::new(()),
             ring_queues: 0,
             _pool: pool.clone(),
-            _eal: eal.clone(),
+            eal: eal.clone(),
         };
         let capabilities = device.bring_up(options, pool)?;
         let device = Arc::new(device);
@@ -156,7 +155,7 @@ pub(super) struct Device {
     /// Receive queues that keep their packets when the device is closed.
     ring_queues: u16,
     _pool: Pool,
-    _eal: Eal,
+    eal: Eal,
 }
 
 impl Device {
@@ -170,6 +169,7 @@ impl Device {
 
     fn control(&self, action: &'static str, call: impl FnOnce() -> c_int) -> Result<(), Error> {
         let _guard = self.lock();
+        log::forget_errors();
         check(call()).map_err(|reason| self.failed(action, reason))
     }
 
@@ -186,8 +186,11 @@ impl Device {
         let descriptors = self.set_up_queues(&plan, info.socket, options, pool)?;
         // SAFETY: configured, with all its queues.
         self.control("start", || unsafe { ffi::ces_port_start(self.id) })?;
-        if driver == "net_ring" {
-            self.ring_queues = plan.rx_queues;
+        match driver.as_str() {
+            "net_ring" => self.ring_queues = plan.rx_queues,
+            // This driver never gives back what the kernel has for reception.
+            "net_af_xdp" => _ = self.eal.keep_memory(),
+            _ => {}
         }
         self.apply_wishes(options);
         Ok(plan.capabilities(&info, &driver, descriptors))

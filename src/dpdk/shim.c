@@ -140,11 +140,6 @@ int ces_lcore_wait(uint32_t lcore)
 	return rte_eal_wait_lcore(lcore);
 }
 
-void ces_lcore_wait_all(void)
-{
-	rte_eal_mp_wait_lcore();
-}
-
 /* --- pools and mbufs --- */
 
 static struct rte_mempool *theirs(const struct ces_pool *pool)

@@ -82,7 +82,6 @@ bool ces_lcore_is_worker(uint32_t lcore);
 bool ces_lcore_is_waiting(uint32_t lcore);
 int ces_lcore_launch(uint32_t lcore, int (*function)(void *), void *argument);
 int ces_lcore_wait(uint32_t lcore);
-void ces_lcore_wait_all(void);
 
 /* Pools and mbufs. */
 int ces_pool_create(const char *name, uint32_t mbufs, uint32_t cache, uint16_t data_room, int socket,
