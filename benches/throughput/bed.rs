@@ -1,0 +1,321 @@
+//! The processes under measurement: started, paused, read from outside, ended.
+
+use crate::capture::EDGE_MAC;
+use crate::floor::Floor;
+use ces::manage::client::Client;
+use ces::manage::protocol::Request;
+use ces::manage::{Counters, Status};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+pub type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
+
+/// Which packets come in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Direction {
+    Out,
+    In,
+    Both,
+}
+
+impl Direction {
+    pub const ALL: [Direction; 3] = [Direction::Out, Direction::In, Direction::Both];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Direction::Out => "out",
+            Direction::In => "in",
+            Direction::Both => "both",
+        }
+    }
+}
+
+/// One case's files and sizes.
+pub struct Case {
+    pub directory: PathBuf,
+    pub flows: u32,
+    pub core: usize,
+}
+
+/// 128 bytes of headroom and 128 for the frame.
+const DATA_ROOM: u16 = 256;
+
+impl Case {
+    pub fn file(&self, what: &str) -> PathBuf {
+        self.directory.join(format!("{what}-{}.pcap", self.flows))
+    }
+
+    fn source(&self, number: u8, what: &str, endless: bool) -> String {
+        let file = self.file(what);
+        let file = file.display();
+        format!("net_pcap{number},rx_pcap={file}{}", if endless { ",infinite_rx=1" } else { "" })
+    }
+
+    /// `infinite_rx` keeps a buffer a packet; rings and caches need some more.
+    fn mbufs(&self, direction: Direction) -> u32 {
+        let captures = if direction == Direction::Both { 2 } else { 1 };
+        captures * self.flows + 32_767
+    }
+
+    /// The configuration of a `cesd` that takes these ports.
+    fn config(&self, name: &str, mbufs: u32, ports: &[(&str, String)], more: &str) -> String {
+        let mut text = format!(
+            "[instance]\nname = \"{name}\"\nruntime_dir = \"{}\"\n[eal]\nmbufs = {mbufs}\nmbuf_data_room = {DATA_ROOM}\n\
+             [manage]\nlog = \"error\"\n[workers]\ncores = [{}]\ncontrol_core = 0\n{more}",
+            self.directory.display(),
+            self.core
+        );
+        for side in ["inside", "outside"] {
+            text += &format!("[[realm]]\nname = \"{side}\"\nside = \"{side}\"\n");
+        }
+        for (port, device) in ports {
+            let realm = if port.starts_with("in") { "inside" } else { "outside" };
+            text += &format!(
+                "[[port]]\nname = \"{port}\"\ndevice = \"{device}\"\nmac = \"{EDGE_MAC}\"\n\
+                 [[interface]]\nport = \"{port}\"\nrealm = \"{realm}\"\n"
+            );
+        }
+        for (realm, prefix, via, sink) in [
+            ("inside", "10.0.0.0/8", "10.255.255.254", "in-sink"),
+            ("outside", "0.0.0.0/0", "198.51.100.254", "out-sink"),
+        ] {
+            text += &format!(
+                "[[route]]\nrealm = \"{realm}\"\nprefix = \"{prefix}\"\nvia = \"{via}\"\ninterface = \"{sink}\"\n\
+                 [[neighbor]]\ninterface = \"{sink}\"\naddress = \"{via}\"\nmac = \"02:00:00:00:00:09\"\n"
+            );
+        }
+        // The flows are 95 % of the sessions that fit.
+        text + &format!(
+            "[flow]\nsessions = {}\n[nat44]\ninside = [\"inside\"]\noutside = \"outside\"\npool = [\"198.18.0.0/26\"]\n\
+             block_size = 64\nrandom_seed = 1\n",
+            (self.flows / 95 * 100 + 100).max(2048)
+        )
+    }
+
+    /// Translates the inside capture once, into a capture: the public ports that the measured run will choose too.
+    pub fn translate(&self) -> Outcome<()> {
+        let sink = format!("net_pcap1,tx_pcap={}", self.file("translated").display());
+        let ports = [
+            ("in-source", self.source(0, "inside", false)),
+            ("out-sink", sink),
+            ("in-sink", "net_null0,no-rx=1".into()),
+        ];
+        let text = self.config("bench-translate", 32_767, &ports, "stop = \"end-of-input\"\n");
+        let path = self.directory.join("translate.toml");
+        std::fs::write(&path, text)?;
+        let status = cesd(&path).stdout(Stdio::null()).status()?;
+        if status.success() { Ok(()) } else { Err(format!("cesd ended with {status}").into()) }
+    }
+
+    /// Starts the `cesd` to be measured and waits until every session lives. It is left paused.
+    pub fn start_edge(&self, direction: Direction) -> Outcome<Edge> {
+        let name = format!("bench-{}-{}", direction.name(), self.flows);
+        let mut ports = vec![
+            ("in-source", self.source(0, "inside", direction != Direction::In)),
+            ("in-sink", "net_null0,no-rx=1".into()),
+        ];
+        if direction != Direction::Out {
+            ports.push(("out-source", self.source(1, "answers", true)));
+        }
+        ports.push(("out-sink", "net_null1,no-rx=1".into()));
+        let path = self.directory.join(format!("{name}.toml"));
+        std::fs::write(&path, self.config(&name, self.mbufs(direction), &ports, ""))?;
+        let child = cesd(&path).spawn()?;
+        let edge = Edge { socket: self.directory.join(format!("{name}.sock")), process: Process::new(child) };
+        let deadline = Instant::now() + Duration::from_secs(120);
+        while edge.sessions().unwrap_or(0) < u64::from(self.flows) {
+            if Instant::now() > deadline {
+                return Err(format!("{name}: not all sessions were made within two minutes").into());
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        edge.process.pause()?;
+        Ok(edge)
+    }
+
+    /// Starts the floor on the same devices. It is left paused.
+    pub fn start_floor(&self, direction: Direction) -> Outcome<FloorProcess> {
+        let mut pairs = vec![];
+        if direction != Direction::In {
+            pairs.push((self.source(0, "inside", true), "net_null0,no-rx=1".to_owned()));
+        }
+        if direction != Direction::Out {
+            pairs.push((self.source(1, "answers", true), "net_null1,no-rx=1".to_owned()));
+        }
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["--floor", &format!("bench-floor-{}-{}", direction.name(), self.flows)]);
+        command.arg(self.core.to_string()).arg(self.mbufs(direction).to_string());
+        pairs.iter().for_each(|(a, b)| {
+            command.args([a, b]);
+        });
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let ends = child.stdin.take().zip(child.stdout.take()).ok_or("no pipes to the floor")?;
+        let mut floor = FloorProcess {
+            process: Process::new(child),
+            ask: ends.0,
+            answer: BufReader::new(ends.1),
+        };
+        floor.line()?;
+        floor.process.pause()?;
+        Ok(floor)
+    }
+}
+
+/// The floor's command line, as [`Case::start_floor`] writes it.
+pub fn floor_of(mut arguments: impl Iterator<Item = String>) -> Option<Floor> {
+    let (prefix, core, mbufs) = (arguments.next()?, arguments.next()?.parse().ok()?, arguments.next()?.parse().ok()?);
+    let mut pairs = vec![];
+    while let (Some(a), Some(b)) = (arguments.next(), arguments.next()) {
+        pairs.push((a, b));
+    }
+    Some(Floor { prefix, core, mbufs, data_room: DATA_ROOM, pairs })
+}
+
+fn cesd(config: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cesd"));
+    command.arg("--config").arg(config);
+    command
+}
+
+/// A process of ours that can be paused, so that two that share a core are measured in turns. Ended when dropped.
+struct Process(Child);
+
+impl Process {
+    fn new(child: Child) -> Self {
+        Self(child)
+    }
+    fn pid(&self) -> Pid {
+        Pid::from_raw(self.0.id() as i32)
+    }
+    fn pause(&self) -> Outcome<()> {
+        Ok(kill(self.pid(), Signal::SIGSTOP)?)
+    }
+    fn go_on(&self) -> Outcome<()> {
+        Ok(kill(self.pid(), Signal::SIGCONT)?)
+    }
+
+    /// CPU time of the thread of that name, in nanoseconds: the first field of its `schedstat`.
+    fn cpu_time(&self, thread: &str) -> Outcome<u64> {
+        for task in std::fs::read_dir(format!("/proc/{}/task", self.0.id()))? {
+            let task = task?.path();
+            if std::fs::read_to_string(task.join("comm"))?.trim() == thread {
+                let stat = std::fs::read_to_string(task.join("schedstat"))?;
+                return Ok(stat.split(' ').next().unwrap_or("").parse()?);
+            }
+        }
+        Err(format!("no thread is named {thread}").into())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // SIGTERM is delivered once it goes on.
+        let _ = kill(self.pid(), Signal::SIGTERM);
+        let _ = self.go_on();
+        let _ = self.0.wait();
+    }
+}
+
+/// Packets and the CPU time that they took.
+#[derive(Clone, Copy)]
+pub struct Reading {
+    pub packets: u64,
+    pub cpu_ns: u64,
+}
+
+/// Something to measure.
+pub trait Measured {
+    /// Lets it run for `window` and reads what it did meanwhile; paused before and after.
+    fn measure(&mut self, window: Duration) -> Outcome<Reading>;
+}
+
+/// Time to warm caches up after a pause.
+const SETTLE: Duration = Duration::from_millis(150);
+
+fn run_window(
+    window: Duration,
+    mut read: impl FnMut() -> Outcome<Reading>,
+) -> Outcome<Reading> {
+    std::thread::sleep(SETTLE);
+    let before = read()?;
+    std::thread::sleep(window);
+    let after = read()?;
+    Ok(Reading { packets: after.packets - before.packets, cpu_ns: after.cpu_ns - before.cpu_ns })
+}
+
+/// A running `cesd`.
+pub struct Edge {
+    socket: PathBuf,
+    process: Process,
+}
+
+impl Edge {
+    fn ask<T: serde::de::DeserializeOwned>(&self, what: &Request) -> Outcome<T> {
+        Ok(serde_json::from_value(Client::connect(&self.socket)?.ask(what)?)?)
+    }
+
+    pub fn sessions(&self) -> Outcome<u64> {
+        Ok(self.ask::<Status>(&Request::Status {})?.sessions)
+    }
+
+    fn read(&self) -> Outcome<Reading> {
+        let cpu_ns = self.process.cpu_time("ces-worker-0")?;
+        let counters: Counters = self.ask(&Request::Counters {})?;
+        Ok(Reading { packets: counters.workers.iter().map(|w| w.tx_packets).sum(), cpu_ns })
+    }
+
+    /// Drops of the run so far, by name.
+    fn drops(&self) -> Outcome<u64> {
+        let counters: Counters = self.ask(&Request::Counters {})?;
+        Ok(counters.drops.iter().map(|(_, d)| d.total).sum())
+    }
+}
+
+impl Measured for Edge {
+    fn measure(&mut self, window: Duration) -> Outcome<Reading> {
+        self.process.go_on()?;
+        let before = (self.drops()?, self.sessions()?);
+        let reading = run_window(window, || self.read())?;
+        let after = (self.drops()?, self.sessions()?);
+        self.process.pause()?;
+        // Sessions only went into the first window: from then on each packet is translated and sent, or this is no result.
+        if before != after {
+            return Err(format!("(drops, sessions) went from {before:?} to {after:?} during a window").into());
+        }
+        Ok(reading)
+    }
+}
+
+/// The running floor.
+pub struct FloorProcess {
+    process: Process,
+    ask: ChildStdin,
+    answer: BufReader<ChildStdout>,
+}
+
+impl FloorProcess {
+    fn line(&mut self) -> Outcome<String> {
+        let mut line = String::new();
+        self.answer.read_line(&mut line)?;
+        if line.is_empty() { Err("the floor has ended early".into()) } else { Ok(line) }
+    }
+
+    fn read(&mut self) -> Outcome<Reading> {
+        let cpu_ns = self.process.cpu_time("ces-floor")?;
+        writeln!(self.ask)?;
+        Ok(Reading { packets: self.line()?.trim().parse()?, cpu_ns })
+    }
+}
+
+impl Measured for FloorProcess {
+    fn measure(&mut self, window: Duration) -> Outcome<Reading> {
+        self.process.go_on()?;
+        let reading = run_window(window, || self.read())?;
+        self.process.pause()?;
+        Ok(reading)
+    }
+}

@@ -1,0 +1,66 @@
+//! The floor: the same devices and bursts, forwarding only. Receives a burst, swaps the MAC addresses of each frame (as
+//! testpmd's macswap does, so that the frame is read and written), sends it to the sink. Runs as a process of its own.
+
+use ces::dpdk::{BURST, Burst, Eal, EalOptions, HugePages, LcoreSpec, Mbuf, Pool, PoolOptions, Port, PortOptions};
+use std::io::BufRead;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// What the parent says on the command line.
+pub struct Floor {
+    pub prefix: String,
+    pub core: usize,
+    pub mbufs: u32,
+    pub data_room: u16,
+    /// (source, sink) virtual devices.
+    pub pairs: Vec<(String, String)>,
+}
+
+/// Forwards until standard input ends; answers each line with the packets sent so far.
+pub fn run(floor: Floor) -> Result<(), Box<dyn std::error::Error>> {
+    let mut options = EalOptions::new(floor.prefix, 0);
+    options.lcores = vec![LcoreSpec { lcore_id: 1, core: floor.core }];
+    options.huge_pages = HugePages::Auto;
+    options.vdevs = floor.pairs.iter().flat_map(|(a, b)| [a.clone(), b.clone()]).collect();
+    options.extra_args.push("--log-level=*:error".into());
+    let eal = Eal::init(options)?;
+    let mut pool = PoolOptions::new("floor", floor.mbufs);
+    pool.data_room = floor.data_room;
+    let pool = Pool::new(&eal, &pool)?;
+    let mut ports = vec![];
+    let mut queues = vec![];
+    for (source, sink) in &floor.pairs {
+        let (a, rx, _) = Port::start(&eal, &PortOptions::new(source), &pool)?;
+        let (b, _, tx) = Port::start(&eal, &PortOptions::new(sink), &pool)?;
+        ports.push((a, b));
+        queues.extend(rx.into_iter().zip(tx));
+    }
+    let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let (stop2, sent2) = (stop.clone(), sent.clone());
+    let lcore = eal.launch(1, "ces-floor", move || {
+        let mut burst = Burst::new();
+        while !stop2.load(Ordering::Relaxed) {
+            for (rx, tx) in &mut queues {
+                rx.receive(&mut burst);
+                burst.iter_mut().for_each(swap_macs);
+                let n = tx.send(&mut burst);
+                burst.clear();
+                sent2.store(sent2.load(Ordering::Relaxed) + n as u64, Ordering::Relaxed);
+            }
+        }
+    })?;
+    println!("ready {BURST}");
+    for line in std::io::stdin().lock().lines() {
+        line?;
+        println!("{}", sent.load(Ordering::Relaxed));
+    }
+    stop.store(true, Ordering::Relaxed);
+    lcore.join();
+    Ok(())
+}
+
+fn swap_macs(mbuf: &mut Mbuf) {
+    if let Some(macs) = mbuf.data_mut().first_chunk_mut::<12>() {
+        macs.rotate_left(6);
+    }
+}

@@ -1,0 +1,203 @@
+//! `cargo bench --bench throughput [-- --json] [--flows N,N] [--direction out|in|both]`: the whole pipeline, as users run it.
+//!
+//! Every figure is of a plain `cesd` process, seen from outside: packets from its counters, CPU time from its worker's
+//! `schedstat`. Sources are `net_pcap` captures replayed from memory, sinks are `net_null`: a software path, without PCIe,
+//! descriptors or DDIO. The floor (same devices, same bursts, forwarding only) and `cesd` share a core and run in turns, so
+//! that what else the machine does hits both. Sweep, mappings and timers are on. A run counts only if the session count is
+//! right and nothing was dropped; the translation is checked frame by frame in a run into a capture before.
+
+mod bed;
+mod capture;
+mod floor;
+mod pages;
+
+use bed::{Case, Direction, Measured, Outcome};
+use ces::dpdk::cycles;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+const ROUNDS: usize = 5;
+const WINDOW: Duration = Duration::from_millis(700);
+/// 16, 1,024 and 16,384 hosts of 63 flows each.
+const HOSTS: [u32; 3] = [16, 1024, 16384];
+const FRAME_BYTES: u32 = 64;
+
+struct Options {
+    json: bool,
+    flows: Vec<u32>,
+    directions: Vec<Direction>,
+}
+
+fn options() -> Outcome<Options> {
+    let mut o = Options { json: false, flows: vec![], directions: Direction::ALL.to_vec() };
+    let mut arguments = std::env::args().skip(1);
+    while let Some(a) = arguments.next() {
+        match a.as_str() {
+            "--json" => o.json = true,
+            // What cargo itself passes.
+            "--bench" => (),
+            "--flows" => {
+                let list = arguments.next().ok_or("--flows wants a list, such as 1008,64512")?;
+                o.flows = list.split(',').map(str::parse).collect::<Result<_, _>>()?;
+            }
+            "--direction" => {
+                let name = arguments.next().unwrap_or_default();
+                o.directions.retain(|d| d.name() == name);
+            }
+            other => return Err(format!("{other} is not known: --json, --flows N,N, --direction out|in|both").into()),
+        }
+    }
+    if o.flows.is_empty() {
+        o.flows = HOSTS.iter().map(|h| h * capture::PORTS_PER_HOST).collect();
+    }
+    if o.directions.is_empty() {
+        return Err("--direction wants out, in or both".into());
+    }
+    Ok(o)
+}
+
+fn main() -> Outcome<()> {
+    let mut arguments = std::env::args().skip(1);
+    if arguments.next().as_deref() == Some("--floor") {
+        return floor::run(bed::floor_of(arguments).ok_or("the floor is started by the bench itself")?);
+    }
+    let options = options()?;
+    let directory = Scratch::new()?;
+    let cores = core_affinity::get_core_ids().ok_or("the cores of this machine cannot be read")?;
+    // The last core works; this process sleeps nearly all the time.
+    let core = cores.last().ok_or("no core")?.id;
+    let _pages = pages::reserve(options.flows.iter().copied().max().unwrap_or(0));
+    let hertz = tsc_hertz();
+    if !options.json {
+        println!(
+            "NAT44, {FRAME_BYTES}-byte frames, one worker on core {core}, TSC {:.2} GHz, medians of {ROUNDS} (range)\n\
+             {:>9}  {:>4}  {:>7}  {:>20}  {:>20}  {:>20}  load",
+            hertz / 1e9,
+            "flows",
+            "dir",
+            "Mpps",
+            "cycles a packet",
+            "floor",
+            "above the floor"
+        );
+    }
+    for &flows in &options.flows {
+        let case = Case { directory: directory.0.clone(), flows, core };
+        capture::inside(&case.file("inside"), flows / capture::PORTS_PER_HOST)?;
+        case.translate()?;
+        capture::check(&case.file("translated"), flows)?.answers(&case.file("answers"))?;
+        for &direction in &options.directions {
+            let row = measure(&case, direction, hertz)?;
+            println!("{}", if options.json { row.json() } else { row.text() });
+        }
+    }
+    Ok(())
+}
+
+/// Median, least and greatest.
+struct Spread(f64, f64, f64);
+
+impl Spread {
+    fn of(mut values: Vec<f64>) -> Self {
+        values.sort_by(f64::total_cmp);
+        Self(values[values.len() / 2], values[0], values[values.len() - 1])
+    }
+    fn text(&self) -> String {
+        format!("{:.1} ({:.1}-{:.1})", self.0, self.1, self.2)
+    }
+}
+
+struct Row {
+    direction: Direction,
+    flows: u32,
+    cycles: Spread,
+    floor: Spread,
+    above: Spread,
+    mpps: f64,
+    load: f64,
+}
+
+/// Floor and edge in turns, and the difference of each turn.
+fn measure(case: &Case, direction: Direction, hertz: f64) -> Outcome<Row> {
+    let mut edge = case.start_edge(direction)?;
+    let mut floor = case.start_floor(direction)?;
+    let per_packet = |m: &mut dyn Measured| -> Outcome<f64> {
+        let r = m.measure(WINDOW)?;
+        Ok(r.cpu_ns as f64 * hertz / 1e9 / r.packets as f64)
+    };
+    // The first turn of each warms up: answers that overtook their session's first packet are dropped before it.
+    std::thread::sleep(Duration::from_millis(100));
+    per_packet(&mut floor)?;
+    let _ = per_packet(&mut edge);
+    let (mut cycles, mut floors, mut above) = (vec![], vec![], vec![]);
+    for _ in 0..ROUNDS {
+        let (f, c) = (per_packet(&mut floor)?, per_packet(&mut edge)?);
+        cycles.push(c);
+        floors.push(f);
+        above.push(c - f);
+    }
+    let load = std::fs::read_to_string("/proc/loadavg")?.split(' ').next().unwrap_or("0").parse()?;
+    let cycles = Spread::of(cycles);
+    let mpps = hertz / 1e6 / cycles.0;
+    Ok(Row { direction, flows: case.flows, cycles, floor: Spread::of(floors), above: Spread::of(above), mpps, load })
+}
+
+impl Row {
+    fn text(&self) -> String {
+        format!(
+            "{:>9}  {:>4}  {:>7.2}  {:>20}  {:>20}  {:>20}  {:.1}",
+            self.flows,
+            self.direction.name(),
+            self.mpps,
+            self.cycles.text(),
+            self.floor.text(),
+            self.above.text(),
+            self.load
+        )
+    }
+
+    fn json(&self) -> String {
+        serde_json::json!({
+            "case": "nat44",
+            "direction": self.direction.name(),
+            "flows": self.flows,
+            "frame_bytes": FRAME_BYTES,
+            "mpps": round(self.mpps),
+            "cycles_per_packet": round(self.cycles.0),
+            "floor_cycles_per_packet": round(self.floor.0),
+            "cycles_above_floor": round(self.above.0),
+            "cycles_above_floor_range": [round(self.above.1), round(self.above.2)],
+            "rounds": ROUNDS,
+            "load_average": self.load,
+        })
+        .to_string()
+    }
+}
+
+fn round(x: f64) -> f64 {
+    (x * 100.0).round() / 100.0
+}
+
+/// The rate of the time stamp counter, against the system's clock.
+fn tsc_hertz() -> f64 {
+    let (start, t) = (Instant::now(), cycles());
+    std::thread::sleep(Duration::from_millis(200));
+    (cycles() - t) as f64 / start.elapsed().as_secs_f64()
+}
+
+/// A directory of its own, removed at the end.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> Outcome<Self> {
+        let path = std::env::temp_dir().join(format!("ces-bench-{}", std::process::id()));
+        std::fs::create_dir_all(&path)?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
