@@ -154,11 +154,8 @@ impl Case {
         });
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let ends = child.stdin.take().zip(child.stdout.take()).ok_or("no pipes to the floor")?;
-        let mut floor = FloorProcess {
-            process: Process::new(child),
-            ask: ends.0,
-            answer: BufReader::new(ends.1),
-        };
+        let mut floor =
+            FloorProcess { process: Process::new(child), ask: ends.0, answer: BufReader::new(ends.1) };
         floor.line()?;
         floor.process.pause()?;
         Ok(floor)
@@ -167,7 +164,8 @@ impl Case {
 
 /// The floor's command line, as [`Case::start_floor`] writes it.
 pub fn floor_of(mut arguments: impl Iterator<Item = String>) -> Option<Floor> {
-    let (prefix, core, mbufs) = (arguments.next()?, arguments.next()?.parse().ok()?, arguments.next()?.parse().ok()?);
+    let (prefix, core, mbufs) =
+        (arguments.next()?, arguments.next()?.parse().ok()?, arguments.next()?.parse().ok()?);
     let mut pairs = vec![];
     while let (Some(a), Some(b)) = (arguments.next(), arguments.next()) {
         pairs.push((a, b));
@@ -236,10 +234,7 @@ pub trait Measured {
 /// Time to warm caches up after a pause.
 const SETTLE: Duration = Duration::from_millis(150);
 
-fn run_window(
-    window: Duration,
-    mut read: impl FnMut() -> Outcome<Reading>,
-) -> Outcome<Reading> {
+fn run_window(window: Duration, mut read: impl FnMut() -> Outcome<Reading>) -> Outcome<Reading> {
     std::thread::sleep(SETTLE);
     let before = read()?;
     std::thread::sleep(window);

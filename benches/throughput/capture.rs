@@ -4,9 +4,9 @@
 use ces::packet::{Ipv4, MacAddr, Protocol, Udp, build};
 use ces::packet::{ipv4, udp};
 use pcap_file::pcap::{PcapHeader, PcapPacket, PcapReader, PcapWriter};
+use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
-use rand::SeedableRng;
 use std::fs::File;
 use std::io::{BufReader, BufWriter};
 use std::net::Ipv4Addr;
@@ -38,7 +38,8 @@ fn datagram(from: (Ipv4Addr, u16), to: (Ipv4Addr, u16), mac: MacAddr) -> Vec<u8>
     let ip = ipv4::Header { identification: 0, ..ipv4::Header::new(from.0, to.0, Protocol::UDP) };
     let header = udp::Header { source_port: from.1, destination_port: to.1 };
     let transport = build::Transport::Udp(header, &PAYLOAD);
-    build::frame(&mut frame, &link(mac), &build::Ip::V4(ip), &transport).expect("60 bytes hold 18 of payload");
+    build::frame(&mut frame, &link(mac), &build::Ip::V4(ip), &transport)
+        .expect("60 bytes hold 18 of payload");
     frame
 }
 

@@ -1,7 +1,9 @@
 //! The floor: the same devices and bursts, forwarding only. Receives a burst, swaps the MAC addresses of each frame (as
 //! testpmd's macswap does, so that the frame is read and written), sends it to the sink. Runs as a process of its own.
 
-use ces::dpdk::{BURST, Burst, Eal, EalOptions, HugePages, LcoreSpec, Mbuf, Pool, PoolOptions, Port, PortOptions};
+use ces::dpdk::{
+    BURST, Burst, Eal, EalOptions, HugePages, LcoreSpec, Mbuf, Pool, PoolOptions, Port, PortOptions,
+};
 use std::io::BufRead;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

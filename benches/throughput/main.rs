@@ -44,7 +44,11 @@ fn options() -> Outcome<Options> {
                 let name = arguments.next().unwrap_or_default();
                 o.directions.retain(|d| d.name() == name);
             }
-            other => return Err(format!("{other} is not known: --json, --flows N,N, --direction out|in|both").into()),
+            other => {
+                return Err(
+                    format!("{other} is not known: --json, --flows N,N, --direction out|in|both").into()
+                );
+            }
         }
     }
     if o.flows.is_empty() {
@@ -123,6 +127,9 @@ fn measure(case: &Case, direction: Direction, hertz: f64) -> Outcome<Row> {
     let mut floor = case.start_floor(direction)?;
     let per_packet = |m: &mut dyn Measured| -> Outcome<f64> {
         let r = m.measure(WINDOW)?;
+        if r.packets == 0 {
+            return Err("nothing was forwarded in a window: is the machine overloaded?".into());
+        }
         Ok(r.cpu_ns as f64 * hertz / 1e9 / r.packets as f64)
     };
     // The first turn of each warms up: answers that overtook their session's first packet are dropped before it.
@@ -139,7 +146,15 @@ fn measure(case: &Case, direction: Direction, hertz: f64) -> Outcome<Row> {
     let load = std::fs::read_to_string("/proc/loadavg")?.split(' ').next().unwrap_or("0").parse()?;
     let cycles = Spread::of(cycles);
     let mpps = hertz / 1e6 / cycles.0;
-    Ok(Row { direction, flows: case.flows, cycles, floor: Spread::of(floors), above: Spread::of(above), mpps, load })
+    Ok(Row {
+        direction,
+        flows: case.flows,
+        cycles,
+        floor: Spread::of(floors),
+        above: Spread::of(above),
+        mpps,
+        load,
+    })
 }
 
 impl Row {

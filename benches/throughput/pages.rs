@@ -16,7 +16,9 @@ pub fn reserve(flows: u32) -> Reserved {
     let _ = std::fs::write(COUNT, (total + needed - free).to_string());
     let free = field("HugePages_Free:");
     if free < needed {
-        eprintln!("only {free} of {needed} huge pages could be reserved: the figures mean little; run as root");
+        eprintln!(
+            "only {free} of {needed} huge pages could be reserved: the figures mean little; run as root"
+        );
     }
     Reserved(Some(total))
 }

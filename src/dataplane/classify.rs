@@ -11,22 +11,26 @@ pub const HEADERS: usize = 54;
 pub mod at {
     pub const ETHER_TYPE: usize = 12;
     pub const IPV4: usize = 14;
-    pub const TOTAL_LENGTH: usize = 16;
-    pub const FRAGMENT: usize = 20;
     pub const TTL: usize = 22;
-    pub const PROTOCOL: usize = 23;
     pub const IP_CHECKSUM: usize = 24;
     pub const ADDRESSES: usize = 26;
     pub const PORTS: usize = 34;
     pub const UDP_CHECKSUM: usize = 40;
+    pub const TCP_OFFSET: usize = 46;
     pub const TCP_FLAGS: usize = 47;
     pub const TCP_CHECKSUM: usize = 50;
 }
 
-/// Reads `N` bytes at a constant place: no check is left in the code.
+/// Two bytes at a constant place, as they lie in memory (little-endian): no check is left in the code.
 #[inline(always)]
-pub fn read<const N: usize>(headers: &[u8; HEADERS], place: usize) -> [u8; N] {
-    std::array::from_fn(|i| headers[place + i])
+pub fn half(h: &[u8; HEADERS], place: usize) -> u16 {
+    u16::from_le_bytes([h[place], h[place + 1]])
+}
+
+/// Four bytes likewise.
+#[inline(always)]
+pub fn word(h: &[u8; HEADERS], place: usize) -> u32 {
+    u32::from_le_bytes([h[place], h[place + 1], h[place + 2], h[place + 3]])
 }
 
 /// How packets come in.
@@ -55,37 +59,36 @@ const UDP: u8 = 17;
 #[inline(always)]
 pub fn common(frame: &[u8], length: usize, ingress: &Ingress, verified: bool) -> Option<Common> {
     let h: &[u8; HEADERS] = frame.first_chunk()?;
-    let mac = u64::from_le_bytes(read(h, 0)) & 0xffff_ffff_ffff;
-    // EtherType, version and header length, type of service: one word, of which the last byte may be anything.
-    let kind = u32::from_le_bytes(read(h, at::ETHER_TYPE)) & 0x00ff_ffff;
-    // Of flags and offset only "don't fragment" may be set.
-    let fragment = u16::from_be_bytes(read(h, at::FRAGMENT)) & 0xbfff;
-    let (ttl, protocol) = (h[at::TTL], h[at::PROTOCOL]);
-    let total = usize::from(u16::from_be_bytes(read(h, at::TOTAL_LENGTH)));
+    let header: [u32; 5] = [word(h, 14), word(h, 18), word(h, 22), word(h, 26), word(h, 30)];
+    let mac = (word(h, 0) ^ ingress.mac as u32) | u32::from(half(h, 4) ^ (ingress.mac >> 32) as u16);
+    // Version 4 and five words of header, after the EtherType of IPv4.
+    let kind = u32::from(half(h, at::ETHER_TYPE) ^ 0x0008) | u32::from(header[0] as u8 ^ 0x45);
+    // Of flags and offset only "don't fragment" may be set: 0x4000, which lies in memory as 0x0040.
+    let fragment = (header[1] >> 16) & 0xffbf;
+    let (ttl, protocol) = (header[2] as u8, (header[2] >> 8) as u8);
+    let total = ((header[0] >> 16) as u16).swap_bytes() as usize;
     let tcp = protocol == TCP;
-    let odd = (mac ^ ingress.mac) | u64::from(kind ^ 0x0045_0008) | u64::from(fragment);
     // A TCP header that says less than 20 bytes is for the slow way to refuse.
-    let short = if tcp { total < 40 || h[46] < 0x50 } else { total < 28 };
-    if odd != 0 || ttl <= 1 || (!tcp && protocol != UDP) || short || total + at::IPV4 > length {
+    let short = if tcp { total < 40 || h[at::TCP_OFFSET] < 0x50 } else { total < 28 || protocol != UDP };
+    if mac | kind | fragment != 0 || short || ttl <= 1 || total + at::IPV4 > length {
         return None;
     }
-    if !verified && !header_checksum_is_right(h) {
+    if !verified && !is_right(&header) {
         return None;
     }
-    let key = Key4::from_wire(read(h, at::ADDRESSES), read(h, at::PORTS), ingress.realm, protocol);
+    let addresses = u64::from(header[3]) | u64::from(header[4]) << 32;
+    let key = Key4::from_words(addresses, word(h, at::PORTS), ingress.realm, protocol);
     Some(Common { key, tcp_flags: if tcp { h[at::TCP_FLAGS] } else { 0 } })
 }
 
-/// RFC 1071 over twenty bytes: five words, folded.
+/// RFC 1071 over the five words of a header.
 #[inline(always)]
-fn header_checksum_is_right(h: &[u8; HEADERS]) -> bool {
-    let word = |i: usize| u64::from(u32::from_le_bytes(read(h, at::IPV4 + 4 * i)));
-    let sum = word(0) + word(1) + word(2) + word(3) + word(4);
+fn is_right(header: &[u32; 5]) -> bool {
+    let sum: u64 = header.iter().map(|w| u64::from(*w)).sum();
     let sum = (sum & 0xffff_ffff) + (sum >> 32);
     let sum = (sum & 0xffff) + (sum >> 16);
-    // Now at most 0x1_ffff: congruent to zero, and not zero itself, is 0xffff or 0x1fffe.
-    let sum = (sum & 0xffff) + (sum >> 16);
-    sum == 0xffff
+    // At most 0x1_ffff now; one more fold leaves 0xffff for a right header, which is never all zeros.
+    (sum & 0xffff) + (sum >> 16) == 0xffff
 }
 
 #[cfg(test)]

@@ -8,10 +8,12 @@ use super::world::World;
 use super::{classify, resolve};
 use crate::dpdk::{BURST, Burst, Checksum, Mbuf};
 use crate::flow::record::Record;
-use crate::flow::{Action, Hop, Key4, Lookup, Protocol, Record4};
+use crate::flow::{Action, FlowTable, Hop, Key4, Lookup, Protocol, Record4};
 use crate::packet::DropReason;
 use crate::ring::Task;
-use arrayvec::ArrayVec;
+
+/// How many packets ahead of its use a cache line is asked for: some 400 cycles of work, about what memory takes.
+const AHEAD: usize = 8;
 
 /// What one packet of a burst carries from stage to stage.
 #[derive(Clone, Copy, Default)]
@@ -19,8 +21,21 @@ struct Lane {
     key: Key4,
     lookup: Lookup,
     tcp_flags: u8,
-    /// Whether it is a common packet; only then does the rest mean anything.
-    common: bool,
+    stage: Stage,
+}
+
+/// How far a packet has come.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Stage {
+    /// For the slow way.
+    #[default]
+    Odd,
+    /// Its first bucket is on the way.
+    First,
+    /// Its second bucket is on the way.
+    Second,
+    /// Its record is on the way.
+    Record,
 }
 
 /// The lanes of a burst, reused from burst to burst.
@@ -32,26 +47,49 @@ impl Default for Lanes {
     }
 }
 
+impl Lanes {
+    /// No check is left in the code: a burst has at most as many packets as there are lanes.
+    #[inline(always)]
+    fn at(&mut self, i: usize) -> &mut Lane {
+        &mut self.0[i % BURST]
+    }
+}
+
 /// Takes a received burst through all stages. The burst is empty afterwards.
+///
+/// Classify runs over the whole burst; then each packet acts while those behind it advance: the one [`AHEAD`] places behind
+/// has its second bucket looked at if need be, the one twice as far behind its first. So two cache misses a packet overlap
+/// with the work on others, spread evenly.
 #[inline]
 pub fn burst(core: &mut Core, world: &World, lanes: &mut Lanes, packets: &mut Burst, ingress: &Ingress) {
     if world.spread {
         spread(core, world, packets, ingress);
     }
-    look_up(world, lanes, packets, ingress);
+    let flows = &*world.flows;
+    let count = packets.len();
+    classify_all(world, lanes, packets, ingress);
+    (0..count.min(2 * AHEAD)).for_each(|i| first(flows, lanes.at(i)));
+    (0..count.min(AHEAD)).for_each(|i| second(flows, lanes.at(i)));
     let (mut forwarded, mut bytes) = (0, 0);
-    for (mbuf, lane) in packets.drain(..).zip(&lanes.0) {
-        let record = if lane.common { world.flows.confirm::<Record4>(&lane.lookup, &lane.key) } else { None };
+    for (i, mbuf) in packets.drain(..).enumerate() {
+        if i + 2 * AHEAD < count {
+            first(flows, lanes.at(i + 2 * AHEAD));
+        }
+        if i + AHEAD < count {
+            second(flows, lanes.at(i + AHEAD));
+        }
+        let lane = lanes.at(i);
+        let record = match lane.stage {
+            Stage::Record => flows.confirm::<Record4>(&lane.lookup, &lane.key),
+            _ => None,
+        };
         match record {
             Some(record) => {
                 forwarded += 1;
                 bytes += mbuf.len();
                 act(core, world, mbuf, record, lane);
             }
-            None => {
-                let arrival = Arrival::on(ingress);
-                slow::receive(core, world, mbuf, arrival);
-            }
+            None => slow::receive(core, world, mbuf, Arrival::on(ingress)),
         }
     }
     core.out.counters.forwarded_packets.add(forwarded);
@@ -60,29 +98,34 @@ pub fn burst(core: &mut Core, world: &World, lanes: &mut Lanes, packets: &mut Bu
     core.out.flush();
 }
 
-/// Classify, and look up in bulk: three passes, so that the cache misses of all packets overlap.
 #[inline(always)]
-fn look_up(world: &World, lanes: &mut Lanes, packets: &Burst, ingress: &Ingress) {
-    let flows = &*world.flows;
+fn classify_all(world: &World, lanes: &mut Lanes, packets: &Burst, ingress: &Ingress) {
     for (lane, mbuf) in lanes.0.iter_mut().zip(packets) {
         let verified = mbuf.rx_ip_checksum() == Checksum::Good;
-        lane.common = match common(mbuf.data(), mbuf.len(), ingress, verified) {
+        lane.stage = match common(mbuf.data(), mbuf.len(), ingress, verified) {
             Some(Common { key, tcp_flags }) => {
                 (lane.key, lane.tcp_flags) = (key, tcp_flags);
-                lane.lookup = flows.begin::<Record4>(&key);
-                true
+                lane.lookup = world.flows.begin::<Record4>(&key);
+                Stage::First
             }
-            None => false,
+            None => Stage::Odd,
         };
     }
-    let mut second: ArrayVec<u8, BURST> = ArrayVec::new();
-    for (i, lane) in lanes.0.iter_mut().take(packets.len()).enumerate() {
-        if lane.common && flows.locate::<Record4>(&mut lane.lookup) {
-            second.push(i as u8);
-        }
+}
+
+#[inline(always)]
+fn first(flows: &FlowTable, lane: &mut Lane) {
+    if lane.stage == Stage::First {
+        let found = flows.locate::<Record4>(&mut lane.lookup);
+        lane.stage = if found { Stage::Record } else { Stage::Second };
     }
-    for i in second {
-        flows.locate_second::<Record4>(&mut lanes.0[usize::from(i) % BURST].lookup);
+}
+
+#[inline(always)]
+fn second(flows: &FlowTable, lane: &mut Lane) {
+    if lane.stage == Stage::Second {
+        let found = flows.locate_second::<Record4>(&mut lane.lookup);
+        lane.stage = if found { Stage::Record } else { Stage::Odd };
     }
 }
 

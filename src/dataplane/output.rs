@@ -118,12 +118,14 @@ impl Output {
 fn flush(side: &mut TxSide, burst: &mut Burst, counters: &WorkerCounters) {
     let Some(queue) = &mut side.queue else { return };
     let packets = burst.len();
-    // Counted before: once sent they belong to the device.
-    let bytes: usize = burst.iter().map(Mbuf::len).sum();
+    // Summed before: once sent they belong to the device.
+    let mut bytes: usize = burst.iter().map(Mbuf::len).sum();
     queue.send(burst);
-    let left: usize = burst.iter().map(Mbuf::len).sum();
+    if !burst.is_empty() {
+        bytes -= burst.iter().map(Mbuf::len).sum::<usize>();
+    }
     counters.tx_packets.add((packets - burst.len()) as u64);
-    counters.tx_bytes.add((bytes - left) as u64);
+    counters.tx_bytes.add(bytes as u64);
     if !burst.is_empty() {
         counters.drops[DropReason::TxFull as usize].add(burst.len() as u64);
         free_bulk(burst);

@@ -1,6 +1,6 @@
 //! A record's compiled rewrite, executed on the bytes of a packet.
 
-use super::classify::{HEADERS, at, read};
+use super::classify::{HEADERS, at, half};
 use crate::flow::record::Rewrite4;
 use crate::flow::{Action, Protocol};
 use crate::packet::Delta;
@@ -12,17 +12,17 @@ fn write<const N: usize>(headers: &mut [u8; HEADERS], place: usize, bytes: [u8; 
 /// The common packet (see [`super::classify`]): addresses, ports, both checksums, the TTL unless it is a hairpin's first leg.
 #[inline(always)]
 pub fn common(h: &mut [u8; HEADERS], w: &Rewrite4, kind: Action, tcp: bool) {
-    let ip = Delta(w.ip_delta).apply(u16::from_ne_bytes(read(h, at::IP_CHECKSUM)));
-    write(h, at::IP_CHECKSUM, ip.to_ne_bytes());
+    let ip = Delta(w.ip_delta).apply(half(h, at::IP_CHECKSUM));
+    write(h, at::IP_CHECKSUM, ip.to_le_bytes());
     h[at::TTL] -= u8::from(kind != Action::HAIRPIN);
     write(h, at::ADDRESSES, w.addresses.to_le_bytes());
     write(h, at::PORTS, w.ports.to_le_bytes());
     if tcp {
-        let sum = Delta(w.l4_delta).apply(u16::from_ne_bytes(read(h, at::TCP_CHECKSUM)));
-        write(h, at::TCP_CHECKSUM, sum.to_ne_bytes());
+        let sum = Delta(w.l4_delta).apply(half(h, at::TCP_CHECKSUM));
+        write(h, at::TCP_CHECKSUM, sum.to_le_bytes());
     } else {
-        let sum = Delta(w.l4_delta).apply_udp(u16::from_ne_bytes(read(h, at::UDP_CHECKSUM)));
-        write(h, at::UDP_CHECKSUM, sum.to_ne_bytes());
+        let sum = Delta(w.l4_delta).apply_udp(half(h, at::UDP_CHECKSUM));
+        write(h, at::UDP_CHECKSUM, sum.to_le_bytes());
     }
 }
 

@@ -7,9 +7,9 @@
 
 use super::key::{Key4, Key6};
 
-/// The secret of one instance: eight random words.
+/// The secret of one instance: seven random words.
 #[derive(Clone)]
-pub struct HashKey([u64; 8]);
+pub struct HashKey([u64; 7]);
 
 /// What the index needs of a key's hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -23,21 +23,19 @@ pub struct Hash {
 impl HashKey {
     /// From a source of random words: the operating system's, or a seeded one in tests and benches.
     pub fn new(mut random: impl FnMut() -> u64) -> Self {
-        // Odd words for the second product: none of them can be 0.
-        let mut k = [0; 8];
+        // Odd, because a second factor of 0 would hide everything.
+        let mut k = [0; 7];
         k.iter_mut().for_each(|w| *w = random());
-        Self([k[0], k[1], k[2], k[3], k[4], k[5], k[6] | 1, k[7] | 1])
+        Self([k[0], k[1], k[2], k[3], k[4], k[5], k[6] | 1])
     }
 
     #[inline(always)]
     fn finish(&self, sum: u128) -> Hash {
-        let low = (sum as u64) ^ self.0[6];
-        let high = ((sum >> 64) as u64) ^ self.0[7];
-        // `low` alone may be small or zero, therefore the rotation: both halves reach both factors.
-        let p = (low ^ high.rotate_left(32)) as u128 * (high.wrapping_add(low.rotate_left(17)) | 1) as u128;
-        let buckets = (p as u64) ^ ((p >> 64) as u64);
-        let tag = ((p >> 72) as u16) ^ (low as u16);
-        Hash { buckets, tag: tag.max(1) }
+        let p = ((sum as u64) ^ ((sum >> 64) as u64)) as u128 * self.0[6] as u128;
+        let (low, high) = (p as u64, (p >> 64) as u64);
+        // The tag's bits come from the middle of the product, which neither bucket shows alone.
+        let tag = ((high >> 16) ^ (sum as u64)) as u16;
+        Hash { buckets: low ^ high, tag: tag.max(1) }
     }
 }
 

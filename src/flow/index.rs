@@ -166,10 +166,10 @@ pub struct Index {
 }
 
 impl Index {
-    /// An index that holds `entries` entries at a load of two thirds: 12 bytes an entry.
+    /// An index that holds `entries` entries at a load of five sevenths: 11.2 bytes an entry.
     pub fn new(entries: usize) -> Self {
-        // Three slots for two entries.
-        let buckets = (entries * 3).div_ceil(2 * SLOTS).max(2);
+        // Seven slots for five entries.
+        let buckets = (entries * 7).div_ceil(5 * SLOTS).max(2);
         Self::with_buckets(buckets, buckets / 64 + OVERFLOW_RUN)
     }
 
@@ -187,14 +187,22 @@ impl Index {
         self.buckets.is_huge()
     }
 
+    /// A bucket by 32 bits of hash.
+    #[inline(always)]
+    fn bucket(&self, bits: u32) -> &Bucket {
+        let i = ((u64::from(bits) * self.buckets.len() as u64) >> 32) as usize;
+        // SAFETY: i is below the length, being length * bits / 2^32 with bits below 2^32; the length fits 32 bits.
+        unsafe { self.buckets.get_unchecked(i) }
+    }
+
     #[inline(always)]
     fn first(&self, hash: Hash) -> &Bucket {
-        &self.buckets[((hash.buckets as u32 as u64 * self.buckets.len() as u64) >> 32) as usize]
+        self.bucket(hash.buckets as u32)
     }
 
     #[inline(always)]
     fn second(&self, hash: Hash) -> &Bucket {
-        &self.buckets[(((hash.buckets >> 32) * self.buckets.len() as u64) >> 32) as usize]
+        self.bucket((hash.buckets >> 32) as u32)
     }
 
     /// The overflow buckets of a key.
@@ -346,10 +354,10 @@ mod tests {
                 .enumerate()
                 .filter(|(i, h)| index.first(**h).find(h.tag, &mut |r: Ref| r.index() == *i).is_some())
                 .count();
-            assert!(in_first * 100 > n * 80, "{in_first} of {n} in the first bucket");
+            assert!(in_first * 100 > n * 75, "{in_first} of {n} in the first bucket");
             let (used, spilled) = index.census();
             assert_eq!(used, n);
-            assert!(spilled * 1000 < n, "{spilled} of {n} in the overflow");
+            assert!(spilled * 200 < n, "{spilled} of {n} in the overflow");
             // Churn at full load: the index must not degrade.
             let mut live: Vec<(Hash, Ref)> =
                 hashes.iter().enumerate().map(|(i, h)| (*h, Ref::new(1, i as u32, 0))).collect();

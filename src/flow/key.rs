@@ -101,6 +101,12 @@ impl Key4 {
         Self { addresses: u64::from_le_bytes(addresses), tail: tail(ports, realm, protocol, 4) }
     }
 
+    /// From words of the packet as they lie in memory, read little-endian: the two addresses, the two ports.
+    #[inline(always)]
+    pub const fn from_words(addresses: u64, ports: u32, realm: Realm, protocol: u8) -> Self {
+        Self { addresses, tail: tail(ports.to_le_bytes(), realm, protocol, 4) }
+    }
+
     /// From typed values.
     pub fn new(
         realm: Realm,

@@ -106,14 +106,20 @@ impl<T> DerefMut for Region<T> {
 /// Asks the processor to fetch the cache line of `t`; a hint that is always safe to give.
 #[inline(always)]
 pub fn prefetch<T>(t: &T) {
+    prefetch_at(std::ptr::from_ref(t));
+}
+
+/// The same for wherever `p` points, which may be nowhere.
+#[inline(always)]
+pub fn prefetch_at<T>(p: *const T) {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
     {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: prefetching never faults and changes nothing that a program can observe.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(t).cast()) };
+        // SAFETY: prefetching never faults, whatever the address, and changes nothing that a program can observe.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) };
     }
     #[cfg(not(all(target_arch = "x86_64", not(miri))))]
-    let _ = t;
+    let _ = p;
 }
 
 #[cfg(test)]

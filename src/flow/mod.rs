@@ -16,7 +16,8 @@
 //! | [`lease`] | free chunks of records, free port blocks | any worker, by CAS | any worker |
 //! | [`quiescence`] | a counter a worker | that worker | home workers |
 //!
-//! The unsafe code is in [`memory`] (huge pages) and in one function of [`index`] (eight tags compared at once).
+//! The unsafe code is in [`memory`] (huge pages) and in two functions of [`index`] (eight tags compared at once, a
+//! bucket chosen without a check).
 #![allow(unsafe_code)]
 
 pub mod adjacency;

@@ -6,7 +6,6 @@
 
 use super::hash::{Hash, HashKey, Hashed};
 use super::index::{Index, Ref};
-use super::memory::prefetch;
 use super::quiescence::Quiescence;
 use super::record::{Action, Half, Record, Record4, Record6};
 use super::slab::{Chunks, Slab};
@@ -109,37 +108,30 @@ impl FlowTable {
         Lookup { hash, candidate: Ref::default() }
     }
 
-    /// Second stage: find a candidate in the first bucket and fetch its record; where there is none fetch the second bucket
-    /// and say true: [`Self::locate_second`] must follow.
+    /// Second stage: a candidate in the first bucket, its record fetched. Where there is none the second bucket is fetched:
+    /// false, and [`Self::locate_second`] must follow.
     #[inline(always)]
     pub fn locate<R: Family>(&self, lookup: &mut Lookup) -> bool {
         match self.index.candidate_first(lookup.hash) {
             Some(r) => {
-                self.fetch::<R>(r);
+                R::slab(self).prefetch(r.index());
                 lookup.candidate = r;
-                false
+                true
             }
             None => {
                 self.index.prefetch_second(lookup.hash);
-                true
+                false
             }
         }
     }
 
-    /// Between the stages, for those that the first bucket didn't have.
+    /// Where the first bucket had none: a candidate in the second, its record fetched. False where there is none either.
     #[inline(always)]
-    pub fn locate_second<R: Family>(&self, lookup: &mut Lookup) {
-        if let Some(r) = self.index.candidate_second(lookup.hash) {
-            self.fetch::<R>(r);
-            lookup.candidate = r;
-        }
-    }
-
-    #[inline(always)]
-    fn fetch<R: Family>(&self, r: Ref) {
-        if let Some(record) = R::slab(self).get(r.index()) {
-            prefetch(record);
-        }
+    pub fn locate_second<R: Family>(&self, lookup: &mut Lookup) -> bool {
+        let Some(r) = self.index.candidate_second(lookup.hash) else { return false };
+        R::slab(self).prefetch(r.index());
+        lookup.candidate = r;
+        true
     }
 
     /// Last stage: the record of the candidate if it has this key.

@@ -75,7 +75,7 @@ fn staged_lookup_agrees_with_find() {
     for i in 0..n * 2 {
         let k = key(i, 1);
         let mut l = table.begin::<Record4>(&k);
-        if table.locate::<Record4>(&mut l) {
+        if !table.locate::<Record4>(&mut l) {
             table.locate_second::<Record4>(&mut l);
         }
         let found = table.confirm::<Record4>(&l, &k).map(|r| r.key());
