@@ -19,7 +19,7 @@
 //! | [`rewrite`] | a record's compiled rewrite, executed |
 //! | [`worker`] | the loop: bursts, stages, sweep, sleep |
 //! | [`forward`] | a burst through look-up and act |
-//! | [`slow`] | one packet at a time: ARP, the edge's own addresses, options, echo, misses |
+//! | [`slow`] | one packet at a time: ARP, the edge's own addresses, options, echo, ICMP errors, misses |
 //! | [`message`] | the edge's own packets: ARP, echo replies, ICMP errors |
 //! | [`resolve`] | from a destination to a next hop; the neighbour owner |
 //! | [`output`] | transmit queues and drops |

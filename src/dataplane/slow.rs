@@ -1,5 +1,6 @@
-//! One packet at a time: what the fast way does not know. ARP, the edge's own addresses, header options, ICMP echo, the
-//! second leg of a hairpin, and every miss. It judges first and acts afterwards; each packet ends in exactly one [`Verdict`].
+//! One packet at a time: what the fast way does not know. ARP, the edge's own addresses, header options, ICMP echo and
+//! errors, the second leg of a hairpin, and every miss. It judges first and acts afterwards; each packet ends in exactly one
+//! [`Verdict`].
 
 use super::classify::Ingress;
 use super::forward;
@@ -11,7 +12,7 @@ use super::world::{NEIGHBOR_OWNER, World};
 use crate::dpdk::{Checksum, Mbuf};
 use crate::flow::record::Record;
 use crate::flow::{Action, Key4, Protocol, Realm, Record4};
-use crate::nat::Nat44;
+use crate::nat::{Nat44, icmp_error};
 use crate::packet::build::{IcmpError, Path};
 use crate::packet::icmp::{Icmp, IcmpType, may_generate_error};
 use crate::packet::{DropReason, EtherType, Ipv4, Link, MacAddr, Tcp, build};
@@ -48,6 +49,10 @@ enum Verdict<'w> {
         place: Place,
         tcp_flags: u8,
     },
+    /// It is an ICMP error about a packet of a session, and travels along this half: the session takes no notice.
+    Report {
+        record: &'w Record4,
+    },
 }
 
 /// Where the headers lie in the frame, and which transport it is.
@@ -81,19 +86,31 @@ pub fn receive(core: &mut Core, world: &World, mut mbuf: Mbuf, arrival: Arrival)
             }
             record.common().count(length as u32, core.now);
             record.common().saw_tcp(tcp_flags);
-            if kind == Action::HAIRPIN {
-                if arrival.hairpin {
-                    return core.out.drop(mbuf, DropReason::HairpinLoop);
-                }
-                return first_leg_done(core, mbuf);
-            }
-            core.out.counters.forwarded_packets.add(1);
-            core.out.counters.forwarded_bytes.add(length as u64);
-            match world.adjacencies.hop(record.common().path()) {
-                Some(hop) => forward::send(core, mbuf, &hop),
-                None => resolve::session(core, world, mbuf, record),
+            depart(core, world, mbuf, record, arrival);
+        }
+        Verdict::Report { record } => {
+            let (rewrite, action) = (record.rewrite(), record.common().action());
+            match icmp_error::translate(&mut mbuf.data_mut()[IP..], &rewrite, action) {
+                Ok(()) => depart(core, world, mbuf, record, arrival),
+                Err(why) => core.out.drop(mbuf, why),
             }
         }
+    }
+}
+
+/// A translated packet goes where the packets of this half go.
+fn depart(core: &mut Core, world: &World, mbuf: Mbuf, record: &Record4, arrival: Arrival) {
+    if record.common().action().kind() == Action::HAIRPIN {
+        if arrival.hairpin {
+            return core.out.drop(mbuf, DropReason::HairpinLoop);
+        }
+        return first_leg_done(core, mbuf);
+    }
+    core.out.counters.forwarded_packets.add(1);
+    core.out.counters.forwarded_bytes.add(mbuf.len() as u64);
+    match world.adjacencies.hop(record.common().path()) {
+        Some(hop) => forward::send(core, mbuf, &hop),
+        None => resolve::session(core, world, mbuf, record),
     }
 }
 
@@ -192,12 +209,16 @@ fn ipv4<'w>(
     if ip.is_fragment() {
         return Err(DropReason::Ipv4Fragment);
     }
+    if let Some(key) = icmp_error::key(&ip, arrival.realm)? {
+        let found = world.flows.lookup::<Record4>(&key);
+        return found.map(|(_, record)| Verdict::Report { record }).ok_or(DropReason::IcmpErrorNoSession);
+    }
     let flow = transport(&ip, arrival.realm)?;
     let place = Place { ip: IP, l4: IP + ip.header_length(), protocol: flow.protocol };
     session(core, world, &flow, place)
 }
 
-/// What the transport header says of the flow.
+/// What the transport header says of the flow. (An ICMP error has been told apart before.)
 struct Flow {
     key: Key4,
     protocol: Protocol,
@@ -236,7 +257,6 @@ fn transport(ip: &Ipv4<'_>, realm: Realm) -> Result<Flow, DropReason> {
                     let request = icmp.kind() == IcmpType::ECHO_REQUEST;
                     Ok(end(echo.identifier, echo.identifier, 0, request))
                 }
-                None if icmp.kind().is_error() => Err(DropReason::IcmpErrorNoSession),
                 None => Err(DropReason::IcmpUnsupported),
             }
         }

@@ -6,7 +6,7 @@
 //! - A subscriber uses one public address (REQ-2, paired pooling) and at most so many port blocks.
 //! - A miss never waits for another thread; nothing grows after start.
 //!
-//! What it never does: touch a packet, read a clock, allocate after start.
+//! What it never does: touch a packet (but for ICMP errors, as bytes that it is given), read a clock, allocate after start.
 //!
 //! | file | what it is |
 //! |---|---|
@@ -14,8 +14,10 @@
 //! | [`id_map`] | a bounded map from hashes to numbers, private to a worker |
 //! | [`mapping`] | the mappings and subscribers of one home |
 //! | [`nat44`] | what happens on a miss, from either side; when a session is over |
+//! | [`icmp_error`] | errors about the packets of sessions, from either side |
 //! | [`session`] | the life times of sessions: TCP state from both halves' flags |
 
+pub mod icmp_error;
 pub mod id_map;
 pub mod mapping;
 pub mod nat44;

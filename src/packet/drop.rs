@@ -60,6 +60,8 @@ drop_reasons! {
     ProtocolUnsupported = "protocol_unsupported",
     /// An ICMP message that is neither an echo nor an error that can be translated.
     IcmpUnsupported = "icmp_unsupported",
+    /// An ICMP error with a wrong checksum, a quote that cannot be read, or for somebody else than it quotes.
+    IcmpErrorInvalid = "icmp_error_invalid",
     /// An ICMP error that belongs to no session.
     IcmpErrorNoSession = "icmp_error_no_session",
     /// To an address of the edge itself where nothing listens.
