@@ -56,8 +56,8 @@ pub fn assemble(config: &Config, eal: &Eal) -> Result<Parts, Error> {
     let world = Arc::new(world(config, &ports, workers, &mut random)?);
     let board = Arc::new(Board::new(usize::from(config.flow.neighbors)));
     let inputs = (config.workers.stop == Stop::EndOfInput).then_some(config.ports.len());
-    let control = Arc::new(Control::new(inputs));
     let counters: Vec<Arc<WorkerCounters>> = (0..workers).map(|_| Arc::default()).collect();
+    let control = Arc::new(Control::new(inputs, counters.clone()));
     let mut parts = Vec::new();
     for (id, mut peers) in ring::mesh(workers, plan::HANDOFF_RING).into_iter().enumerate() {
         let out = Output::new(tx_sides(config, &ports, &mut queues, id), &mut peers, counters[id].clone());

@@ -75,6 +75,7 @@ pub struct Summary {
     pub tx_packets: u64,
     pub forwarded_packets: u64,
     pub local_packets: u64,
+    pub originated_packets: u64,
     pub sessions_created: u64,
     pub sessions_removed: u64,
     /// Every reason with a count.
@@ -154,8 +155,13 @@ impl std::fmt::Display for Summary {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         writeln!(
             f,
-            "{} packets in, {} out ({} translated, {} for the edge itself) in {:.1} s",
-            self.rx_packets, self.tx_packets, self.forwarded_packets, self.local_packets, self.seconds
+            "{} packets in, {} out ({} translated), {} for the edge itself, {} of its own, in {:.1} s",
+            self.rx_packets,
+            self.tx_packets,
+            self.forwarded_packets,
+            self.local_packets,
+            self.originated_packets,
+            self.seconds
         )?;
         write!(f, "{} sessions created, {} removed", self.sessions_created, self.sessions_removed)?;
         for (why, count) in &self.drops {

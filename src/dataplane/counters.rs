@@ -26,17 +26,22 @@ impl Counter {
 }
 
 /// The counters of one worker. Packets and bytes are frames without their check sequence.
+///
+/// Over all workers, and but for the packets that are held or in flight:
+/// `rx_packets + originated_packets == tx_packets + local_packets + the sum of drops`.
 #[repr(align(128))]
 pub struct WorkerCounters {
     pub rx_packets: Counter,
     pub rx_bytes: Counter,
     pub tx_packets: Counter,
     pub tx_bytes: Counter,
-    /// Translated and sent on.
+    /// Translated, on their way to a port.
     pub forwarded_packets: Counter,
     pub forwarded_bytes: Counter,
     /// To the edge itself, and answered or taken note of.
     pub local_packets: Counter,
+    /// Made by the edge itself: ARP, echo replies, ICMP errors.
+    pub originated_packets: Counter,
     pub handed_off: Counter,
     pub received_handoff: Counter,
     pub sessions_created: Counter,
@@ -64,6 +69,7 @@ impl Default for WorkerCounters {
             forwarded_packets: Counter::default(),
             forwarded_bytes: Counter::default(),
             local_packets: Counter::default(),
+            originated_packets: Counter::default(),
             handed_off: Counter::default(),
             received_handoff: Counter::default(),
             sessions_created: Counter::default(),

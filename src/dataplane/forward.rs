@@ -85,9 +85,11 @@ pub fn burst(core: &mut Core, world: &World, lanes: &mut Lanes, packets: &mut Bu
         };
         match record {
             Some(record) => {
-                forwarded += 1;
-                bytes += mbuf.len();
-                act(core, world, mbuf, record, lane);
+                let length = mbuf.len();
+                if act(core, world, mbuf, record, lane) {
+                    forwarded += 1;
+                    bytes += length;
+                }
             }
             None => slow::receive(core, world, mbuf, Arrival::on(ingress)),
         }
@@ -129,9 +131,9 @@ fn second(flows: &FlowTable, lane: &mut Lane) {
     }
 }
 
-/// A hit: count, rewrite, and on its way.
+/// A hit: count, rewrite, and on its way. False when that is not over: a hairpin's first leg.
 #[inline(always)]
-fn act(core: &mut Core, world: &World, mut mbuf: Mbuf, record: &Record4, lane: &Lane) {
+fn act(core: &mut Core, world: &World, mut mbuf: Mbuf, record: &Record4, lane: &Lane) -> bool {
     let about = record.common();
     about.count(mbuf.len() as u32, core.now);
     let tcp = lane.key.protocol() == Protocol::Tcp as u8;
@@ -141,11 +143,13 @@ fn act(core: &mut Core, world: &World, mut mbuf: Mbuf, record: &Record4, lane: &
     let kind = about.action().kind();
     let Some(headers) = mbuf.data_mut().first_chunk_mut::<HEADERS>() else {
         // A common packet has them all.
-        return core.out.drop(mbuf, DropReason::Truncated);
+        core.out.drop(mbuf, DropReason::Truncated);
+        return false;
     };
     rewrite::common(headers, &record.rewrite(), kind, tcp);
     if kind == Action::HAIRPIN {
-        return slow::first_leg_done(core, mbuf);
+        slow::first_leg_done(core, mbuf);
+        return false;
     }
     match world.adjacencies.hop(about.path()) {
         Some(hop) => {
@@ -154,6 +158,7 @@ fn act(core: &mut Core, world: &World, mut mbuf: Mbuf, record: &Record4, lane: &
         }
         None => resolve::session(core, world, mbuf, record),
     }
+    true
 }
 
 /// Writes the link layer of a resolved next hop and sends.

@@ -81,6 +81,12 @@ impl Output {
         burst.push(mbuf);
     }
 
+    /// A message of the edge's own out by a port.
+    pub fn originate(&mut self, port: u16, mbuf: Mbuf) {
+        self.counters.originated_packets.add(1);
+        self.send(port, mbuf);
+    }
+
     /// A packet to another worker.
     pub fn hand(&mut self, worker: usize, mbuf: Mbuf, task: Task, hops: u8) {
         if hops >= MAX_HOPS {
@@ -137,8 +143,10 @@ fn hand_over(
     burst: &mut ArrayVec<Handoff, BURST>,
     counters: &WorkerCounters,
 ) {
-    let taken = push_burst(producer, burst);
-    counters.handed_off.add(taken as u64);
+    let room = producer.slots().min(burst.len());
+    // Counted before: what has been taken over is never more than what was handed off.
+    counters.handed_off.add(room as u64);
+    push_burst(producer, burst, room);
     if !burst.is_empty() {
         counters.drops[DropReason::HandoffFull as usize].add(burst.len() as u64);
         burst.clear();

@@ -110,7 +110,7 @@ pub fn heard_arp(core: &mut Core, world: &World, link: &Link<'_>, interface: u16
             if for_us {
                 let link = Path { destination: arp.sender_mac, source: own.mac, tags: Tags::NONE };
                 let reply = message::arp(&core.pool, &link, &arp.reply(own.mac));
-                core.out.send(own.port, reply.ok_or(DropReason::NoBuffer)?);
+                core.out.originate(own.port, reply.ok_or(DropReason::NoBuffer)?);
             }
             Heard::Request { for_us }
         }
@@ -202,7 +202,7 @@ fn solicit(core: &mut Core, world: &World, interface: u16, address: IpAddr, to: 
     }
     let link = Path { destination: to.unwrap_or(MacAddr::BROADCAST), source: own.mac, tags: Tags::NONE };
     if let Some(request) = message::arp(&core.pool, &link, &Arp::request(own.mac, speaker, target)) {
-        core.out.send(own.port, request);
+        core.out.originate(own.port, request);
     }
 }
 

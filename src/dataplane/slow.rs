@@ -327,7 +327,7 @@ fn local<'w>(
     });
     match reply {
         Some(reply) if answered => {
-            core.out.send(interface, reply);
+            core.out.originate(interface, reply);
             Ok(Verdict::Done)
         }
         Some(_) => Err(DropReason::LocalNoListener),
@@ -359,7 +359,7 @@ fn time_exceeded(
     }
     match message::icmp_error(&core.pool, &link, source, IcmpError::TimeExceeded, ip) {
         Some(error) => {
-            core.out.send(port, error);
+            core.out.originate(port, error);
             DropReason::TtlExceeded
         }
         None => DropReason::TtlExceededQuiet,

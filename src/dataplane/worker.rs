@@ -1,6 +1,7 @@
 //! The loop of one worker: bursts in, stages, bursts out, quiescent; now and then the sweep and the timers.
 
 use super::classify::Ingress;
+use super::counters::WorkerCounters;
 use super::forward::{self, Lanes};
 use super::limit::TokenBucket;
 use super::output::Output;
@@ -15,7 +16,7 @@ use crate::ring::{Handoff, Task};
 use arrayvec::ArrayVec;
 use rtrb::Consumer;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use std::time::Duration;
 
 /// A full round of the sweep takes about this long, in milliseconds: sessions live that much longer at most.
@@ -36,20 +37,30 @@ pub enum Idle {
     Sleep,
 }
 
-/// What the control thread says to all workers. Written by it, but for the input's progress, which the worker that polls a
-/// port's first queue writes.
-#[derive(Default)]
+/// What the control thread says to all workers, and how they end together. Written by it, but for the input's progress, which
+/// the worker that polls a port's first queue writes, and for the count of those that have finished.
 pub struct Control {
     stop: AtomicBool,
     /// The place among the inputs of the one that is being read, where they are read one after another.
     input: AtomicUsize,
     inputs: usize,
+    /// Workers that will hand nothing over any more.
+    finished: AtomicUsize,
+    /// Of all workers.
+    counters: Vec<Arc<WorkerCounters>>,
 }
 
 impl Control {
-    /// `inputs` ports are read one after another to their end; with `None` all are polled for ever.
-    pub fn new(inputs: Option<usize>) -> Self {
-        Self { inputs: inputs.unwrap_or(0), ..Self::default() }
+    /// `inputs` ports are read one after another to their end; with `None` all are polled for ever. `counters` are those of
+    /// every worker.
+    pub fn new(inputs: Option<usize>, counters: Vec<Arc<WorkerCounters>>) -> Self {
+        Self {
+            stop: AtomicBool::new(false),
+            input: AtomicUsize::new(0),
+            inputs: inputs.unwrap_or(0),
+            finished: AtomicUsize::new(0),
+            counters,
+        }
     }
 
     /// Every worker finishes its round and returns.
@@ -60,6 +71,20 @@ impl Control {
     /// Whether all input has been read, where input can end.
     pub fn input_is_over(&self) -> bool {
         self.inputs > 0 && self.input.load(Ordering::Acquire) >= self.inputs
+    }
+
+    /// Whether every packet that was handed to another worker has been dealt with there.
+    fn nothing_is_between_workers(&self) -> bool {
+        let sum = |of: fn(&WorkerCounters) -> u64| self.counters.iter().map(|c| of(c)).sum::<u64>();
+        let received = sum(|c| c.received_handoff.get());
+        // In this order: both only grow, the one never over the other, so that they were equal at the moment between.
+        fence(Ordering::SeqCst);
+        received == sum(|c| c.handed_off.get())
+    }
+
+    /// A worker that has stopped reading: true once all have, so that nothing comes any more.
+    fn all_have_finished(&self) -> bool {
+        self.finished.load(Ordering::Acquire) == self.counters.len()
     }
 
     #[inline(always)]
@@ -183,13 +208,27 @@ impl Worker {
             reporter.quiescent();
             self.rest(got, &reporter);
         }
-        for consumer in &mut self.from_peers {
-            while let Ok(handoff) = consumer.pop() {
-                self.core.out.drop(handoff.mbuf, DropReason::Shutdown);
-            }
-        }
         resolve::shut_down(&mut self.core);
         self.core.out.flush();
+        self.leave(&reporter);
+    }
+
+    /// What others still hand over is dropped by name, until nobody does.
+    fn leave(&mut self, reporter: &Reporter) {
+        reporter.offline();
+        self.control.finished.fetch_add(1, Ordering::AcqRel);
+        loop {
+            let last = self.control.all_have_finished();
+            for consumer in &mut self.from_peers {
+                while let Ok(handoff) = consumer.pop() {
+                    self.core.out.drop(handoff.mbuf, DropReason::Shutdown);
+                }
+            }
+            if last {
+                break self.core.out.flush();
+            }
+            std::thread::sleep(NAP);
+        }
     }
 
     /// One round over all queues and rings. Returns the packets taken.
@@ -243,8 +282,9 @@ impl Worker {
             slow::second_legs(&mut self.core, world);
         }
         if got > 0 {
-            self.core.out.counters.received_handoff.add(got as u64);
             self.core.out.flush();
+            // Counted last: until then the packets are still between workers.
+            self.core.out.counters.received_handoff.add(got as u64);
         }
         got
     }
@@ -298,7 +338,8 @@ impl Worker {
         }
         let current = self.control.input.load(Ordering::Relaxed);
         let mine = self.rx.iter().any(|(rx, _)| rx.input == current && rx.queue.queue() == 0);
-        if mine {
+        // A worker that is slow to be scheduled may not have seen the last of this input yet.
+        if mine && self.control.nothing_is_between_workers() {
             self.heard = self.core.now;
             self.control.input.store(current + 1, Ordering::Release);
         }

@@ -130,6 +130,8 @@ pub struct WorkerCounters {
     pub forwarded_bytes: u64,
     /// Addressed to the edge itself and answered: ARP, echo.
     pub local_packets: u64,
+    /// Made by the edge itself: ARP, echo replies, ICMP errors.
+    pub originated_packets: u64,
     /// Passed to the worker that owns the flow.
     pub handed_off: u64,
     /// Taken over from other workers.

@@ -87,7 +87,7 @@ pub struct DropDetail {
 /// A row of `show counters`: its name, its unit and where it stands.
 type CounterRow = (&'static str, fn(u64) -> String, fn(&WorkerCounters) -> u64);
 
-const COUNTER_ROWS: [CounterRow; 13] = [
+const COUNTER_ROWS: [CounterRow; 14] = [
     ("received packets", count, |w| w.rx_packets),
     ("received bytes", bytes, |w| w.rx_bytes),
     ("sent packets", count, |w| w.tx_packets),
@@ -95,6 +95,7 @@ const COUNTER_ROWS: [CounterRow; 13] = [
     ("forwarded packets", count, |w| w.forwarded_packets),
     ("forwarded bytes", bytes, |w| w.forwarded_bytes),
     ("local packets", count, |w| w.local_packets),
+    ("originated packets", count, |w| w.originated_packets),
     ("handed off", count, |w| w.handed_off),
     ("taken over", count, |w| w.received_handoff),
     ("sessions created", count, |w| w.sessions_created),

@@ -5,7 +5,7 @@
 
 use crate::dpdk::Mbuf;
 use crate::flow::Realm;
-use rtrb::{Consumer, Producer, RingBuffer, chunks::ChunkError};
+use rtrb::{Consumer, Producer, RingBuffer};
 
 /// What the receiving worker is to do with a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,20 +49,14 @@ pub fn mesh(workers: usize, capacity: usize) -> Vec<Peers> {
     peers
 }
 
-/// Sends from the front of `packets` as many as fit, in one step that the reader sees at once. What didn't fit stays.
+/// Sends `count` packets from the front of `packets`, in one step that the reader sees at once; it must be no more than the
+/// producer has slots.
 pub fn push_burst<const N: usize>(
     producer: &mut Producer<Handoff>,
     packets: &mut arrayvec::ArrayVec<Handoff, N>,
-) -> usize {
-    let wanted = packets.len();
-    let chunk = match producer.write_chunk_uninit(wanted) {
-        Ok(chunk) => chunk,
-        Err(ChunkError::TooFewSlots(0)) => return 0,
-        Err(ChunkError::TooFewSlots(n)) => match producer.write_chunk_uninit(n) {
-            Ok(chunk) => chunk,
-            Err(ChunkError::TooFewSlots(_)) => return 0,
-        },
-    };
-    let room = chunk.len();
-    chunk.fill_from_iter(packets.drain(..room))
+    count: usize,
+) {
+    if let Ok(chunk) = producer.write_chunk_uninit(count) {
+        chunk.fill_from_iter(packets.drain(..count));
+    }
 }

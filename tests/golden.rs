@@ -1,0 +1,138 @@
+//! The whole appliance over captures: what goes in by four ports, and what comes out, byte for byte.
+//!
+//! The captures in `tests/golden` are a fixed point: this program's packets, translated by `cesd`, and found right by an
+//! oracle that builds each packet in full ([`scenario`]). They are made anew, which takes a reason, by
+//!
+//! ```text
+//! CES_GOLDEN=write cargo test --test golden
+//! ```
+
+#[path = "support/bed.rs"]
+mod bed;
+#[path = "support/capture.rs"]
+mod capture;
+#[path = "golden/nat44.rs"]
+mod nat44;
+#[path = "support/packets.rs"]
+mod packets;
+#[path = "golden/refusals.rs"]
+mod refusals;
+#[path = "golden/scenario.rs"]
+mod scenario;
+#[path = "support/summary.rs"]
+mod summary;
+
+use std::path::{Path, PathBuf};
+
+use scenario::{Chosen, Frames, PORTS, Scenario, edge, host};
+
+/// How the work is shared.
+pub const ONE: &str = "cores = [0]\n";
+pub const TWO_RSS: &str = "cores = [0, 1]\ndistribute = \"rss\"\n";
+pub const TWO_SOFTWARE: &str = "cores = [0, 1]\ndistribute = \"software\"\n";
+
+/// The configuration, but for the workers, the NAT's options and the limits.
+pub fn config(workers: &str, nat44: &str, others: &str) -> String {
+    let mut text = format!(
+        "[eal]\nhuge_pages = \"none\"\n[workers]\nidle = \"sleep\"\nstop = \"end-of-input\"\n{workers}"
+    );
+    let addresses = ["10.0.0.1/24", "10.0.0.1/24", "10.9.0.1/24", "203.0.113.1/24"];
+    for (number, (port, address)) in PORTS.iter().zip(addresses).enumerate() {
+        let side = if *port == "outside" { "outside" } else { "inside" };
+        let mtu = if *port == "outside" { 1400 } else { 1500 };
+        text += &format!(
+            "[[port]]\nname = \"{port}\"\nmtu = {mtu}\nmac = \"{}\"\n\
+             device = \"net_pcap{number},rx_pcap={port}-in.pcap,tx_pcap={port}-out.pcap\"\n\
+             [[realm]]\nname = \"{port}\"\nside = \"{side}\"\n\
+             [[interface]]\nport = \"{port}\"\nrealm = \"{port}\"\naddresses = [\"{address}\"]\n",
+            edge(number)
+        );
+    }
+    for (port, address) in [(0, "10.0.0.2"), (0, "10.0.0.3"), (1, "10.0.0.2"), (3, "203.0.113.254")] {
+        let last = address.rsplit('.').next().and_then(|l| l.parse().ok()).expect("an address");
+        let (name, mac) = (PORTS[port], host(port, last));
+        text += &format!("[[neighbor]]\ninterface = \"{name}\"\naddress = \"{address}\"\nmac = \"{mac}\"\n");
+    }
+    text += "[[route]]\nrealm = \"outside\"\nprefix = \"198.51.100.0/24\"\nvia = \"203.0.113.254\"\n\
+             [[route]]\nrealm = \"outside\"\nprefix = \"192.0.2.0/24\"\nblackhole = true\n\
+             [nat44]\ninside = [\"home\", \"twin\"]\noutside = \"outside\"\nrandom_seed = 1\n";
+    text + nat44 + others
+}
+
+/// Of many addresses, so that no two homes lease blocks of the same one: then two workers choose as the seed says, too.
+const POOL: &str =
+    "pool = [\"203.0.113.64-203.0.113.191\"]\nports = \"1024-2047\"\ninbound_sessions_per_mapping = 3\n";
+
+fn directory(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
+}
+
+/// Makes the captures of `name` anew if it is asked for.
+fn write_if_asked(name: &str, scenario: &Scenario, config: &str) {
+    if std::env::var_os("CES_GOLDEN").is_some_and(|v| v == "write") {
+        let (inputs, outputs, summary) = scenario::settle(scenario, config);
+        scenario.judge(&outputs, &summary);
+        std::fs::create_dir_all(directory(name)).expect("a directory");
+        inputs.write(&directory(name), "in");
+        outputs.write(&directory(name), "out");
+    }
+}
+
+/// Runs the captures of `name`, and compares what comes out with the oracle and with the captures.
+fn check(name: &str, workers: &str, alike: fn(&Frames, &Frames)) {
+    let scenario = nat44::scenario();
+    let config = config(workers, POOL, "");
+    write_if_asked(name, &scenario, &config);
+    let (inputs, golden) = (Frames::read(&directory(name), "in"), Frames::read(&directory(name), "out"));
+    let chosen: Chosen = scenario.learn(&golden);
+    assert!(inputs == scenario.inputs(&chosen), "the captures are not this scenario's: make them anew");
+    let (outputs, summary) = scenario::run(&config, &inputs);
+    scenario.judge(&outputs, &summary);
+    alike(&outputs, &golden);
+}
+
+fn same_bytes(outputs: &Frames, golden: &Frames) {
+    for (port, (seen, golden)) in PORTS.iter().zip(outputs.0.iter().zip(&golden.0)) {
+        assert_eq!(seen, golden, "what leaves by {port}");
+    }
+}
+
+fn same_flows(outputs: &Frames, golden: &Frames) {
+    assert_eq!(outputs.by_flow(), golden.by_flow());
+}
+
+#[test]
+fn one_worker() {
+    check("one-worker", ONE, same_bytes);
+}
+
+#[test]
+fn two_workers_by_software() {
+    check("two-workers-software", TWO_SOFTWARE, same_flows);
+}
+
+#[test]
+fn two_workers_by_rss() {
+    check("two-workers-rss", TWO_RSS, same_flows);
+}
+
+/// Runs a scenario of which no captures are kept.
+fn refuses(scenario: &Scenario, workers: &str, (nat44, others): (&str, &str)) {
+    let (_, outputs, summary) = scenario::settle(scenario, &config(workers, nat44, others));
+    scenario.judge(&outputs, &summary);
+}
+
+#[test]
+fn strict_options_refuse() {
+    for workers in [ONE, TWO_RSS, TWO_SOFTWARE] {
+        refuses(&refusals::strict(), workers, refusals::STRICT);
+    }
+}
+
+/// With one worker: how many of several workers' subscribers there are is a matter of chance.
+#[test]
+fn full_tables_refuse() {
+    refuses(&refusals::full(), ONE, refusals::FULL);
+    refuses(&refusals::sessions(), ONE, refusals::SESSIONS);
+    refuses(&refusals::mappings(), ONE, refusals::MAPPINGS);
+}
