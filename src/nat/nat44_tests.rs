@@ -283,7 +283,9 @@ proptest! {
                     let from = (Ipv4Addr::new(192, 0, 2, remote), 5);
                     let p = Protocol::from_number(t.protocol()).unwrap();
                     // While the mapping lives it leads to its own inside endpoint or nowhere.
-                    if b.table.lookup::<Record4>(&k).is_some()
+                    let live = b.table.lookup::<Record4>(&k).map(|(_, r)| r.rewrite());
+                    let same = |w: Rewrite4| (w.addresses, w.ports) == (t.addresses, t.tail as u32);
+                    if live.is_some_and(same)
                         && let Ok(x) = b.send(&Key4::new(OUTSIDE, p, from, (t.source(), t.source_port())), SYN)
                     {
                         prop_assert_eq!((x.destination(), x.destination_port(), x.realm()), (k.source(), k.source_port(), k.realm()));

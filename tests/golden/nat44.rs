@@ -366,7 +366,7 @@ fn refused_transport(s: &mut Scenario) {
     raw("TCP with options beyond its packet", 6, &tcp, invalid);
     raw("ICMP cut short", 1, &[8, 0, 0], invalid);
     raw("an ICMP timestamp request", 1, &[13, 0, 0, 0, 0, 1, 0, 1], DropReason::IcmpUnsupported);
-    raw("an ICMP error about nothing", 1, &[3, 3, 0, 0, 0, 0, 0, 0], DropReason::IcmpErrorNoSession);
+    raw("an ICMP error about nothing", 1, &[3, 3, 0, 0, 0, 0, 0, 0], DropReason::IcmpErrorInvalid);
     raw("an ICMP echo reply nobody asked for", 1, &[0, 0, 0, 0, 0, 1, 0, 1], DropReason::NoSession);
     let error = Packet::new((ALICE, 0), (SERVER, 0), Carried::Raw(1), &[3, 3, 0, 0, 0, 0, 0, 0]);
     let quiet = Packet { ttl: 1, ..error };
