@@ -55,7 +55,7 @@ pub fn config(workers: &str, nat44: &str, others: &str) -> String {
     }
     text += "[[route]]\nrealm = \"outside\"\nprefix = \"198.51.100.0/24\"\nvia = \"203.0.113.254\"\n\
              [[route]]\nrealm = \"outside\"\nprefix = \"192.0.2.0/24\"\nblackhole = true\n\
-             [nat44]\ninside = [\"home\", \"twin\"]\noutside = \"outside\"\nrandom_seed = 1\n";
+             [nat44]\ninside = [\"home\", \"twin\"]\noutside = \"outside\"\nrandom_seed = 3\n";
     text + nat44 + others
 }
 
