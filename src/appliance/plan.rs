@@ -49,7 +49,7 @@ pub fn eal(config: &Config, layout: &Layout) -> EalOptions {
         config::HugePages::Required => HugePages::Required,
         config::HugePages::None => HugePages::None,
     };
-    options.memory_mb = config.eal.memory_mb;
+    options.memory_mb = Some(config.eal.memory_mb.unwrap_or_else(|| memory_mb(config)));
     for port in &config.ports {
         match &port.device {
             Device::Pci(address) => options.pci_allow.push(address.clone()),
@@ -74,6 +74,18 @@ pub fn mbufs(config: &Config) -> u32 {
     let between = workers * workers.saturating_sub(1) * HANDOFF_RING as u32;
     let needed = rings + bursts + caches + between + u32::from(config.limits.neighbor_hold_total);
     config.eal.mbufs.unwrap_or_else(|| (needed + needed / 4).next_power_of_two().max(4096) - 1)
+}
+
+/// Megabytes that the packet pool takes, and what queues and rings need beside it. Without huge pages no packet crosses a
+/// page, so that most of them have one to themselves.
+fn memory_mb(config: &Config) -> u32 {
+    const PAGE: u64 = 4096;
+    const OBJECT_OVERHEAD: u64 = 256;
+    const BESIDE: u64 = 128;
+    let object = u64::from(config.eal.mbuf_data_room) + OBJECT_OVERHEAD;
+    let stride = if object > PAGE { object.next_multiple_of(PAGE) } else { PAGE / (PAGE / object) };
+    let pool = (u64::from(mbufs(config)) * stride) >> 20;
+    u32::try_from(pool + BESIDE).unwrap_or(u32::MAX)
 }
 
 /// Packets in a hand-off ring between two workers.
@@ -112,5 +124,13 @@ mod tests {
     fn the_pool_covers_every_ring() {
         assert!(mbufs(&config("")) > 2 * 1024 + 2 * 1024);
         assert_eq!(mbufs(&config("[eal]\nmbufs = 50000")), 50_000);
+    }
+
+    #[test]
+    fn the_memory_covers_the_pool() {
+        let needed = |eal: &str| memory_mb(&config(&format!("[eal]\nmbufs = 65536\n{eal}")));
+        assert_eq!(needed(""), 256 + 128);
+        assert_eq!(needed("mbuf_data_room = 256"), 32 + 128);
+        assert_eq!(needed("mbuf_data_room = 9216"), 768 + 128);
     }
 }

@@ -32,6 +32,9 @@ const NO_REAL_RSS: [&str; 2] = ["net_null", "net_tap"];
 /// Drivers that verify checksums in software, the payload included, at a cost that the caller can avoid.
 const SOFTWARE_CHECKSUM: [&str; 1] = ["net_tap"];
 
+/// Drivers that want as many transmit queues as receive queues.
+const PAIRED_QUEUES: [&str; 1] = ["net_tap"];
+
 /// What the caller wants of a port.
 #[derive(Clone, Debug)]
 pub struct PortOptions {
@@ -140,9 +143,10 @@ impl Plan {
             rx_offloads |= ffi::CES_RX_OFFLOAD_SCATTER;
         }
         let tx_offloads = ffi::CES_TX_OFFLOAD_IPV4_CKSUM | ffi::CES_TX_OFFLOAD_MULTI_SEGS;
+        let tx_queues = if PAIRED_QUEUES.contains(&driver) { rx_queues } else { options.tx_queues };
         Plan {
             rx_queues,
-            tx_queues: options.tx_queues.clamp(1, info.max_tx_queues.max(1)),
+            tx_queues: tx_queues.clamp(1, info.max_tx_queues.max(1)),
             mtu,
             rx_offloads: u64::from(rx_offloads) & info.rx_offloads,
             tx_offloads: u64::from(tx_offloads) & info.tx_offloads,
@@ -239,6 +243,16 @@ mod tests {
             assert_eq!(best(&nic(), driver, &options(2)).rss_types, 0);
         }
         assert_eq!(best(&nic(), "net_tap", &options(2)).rx_offloads, 0);
+    }
+
+    #[test]
+    fn a_tap_has_as_many_ways_out_as_in() {
+        let queues = |rx_queues, tx_queues| {
+            let plan = best(&nic(), "net_tap", &PortOptions { rx_queues, tx_queues, ..options(1) });
+            (plan.rx_queues, plan.tx_queues)
+        };
+        assert_eq!(queues(1, 2), (1, 1));
+        assert_eq!(queues(2, 1), (2, 2));
     }
 
     #[test]
