@@ -60,7 +60,7 @@ impl Lanes {
 /// Classify runs over the whole burst; then each packet acts while those behind it advance: the one [`AHEAD`] places behind
 /// has its second bucket looked at if need be, the one twice as far behind its first. So two cache misses a packet overlap
 /// with the work on others, spread evenly.
-#[inline]
+#[inline(never)]
 pub fn burst(core: &mut Core, world: &World, lanes: &mut Lanes, packets: &mut Burst, ingress: &Ingress) {
     if world.spread {
         spread(core, world, packets, ingress);
@@ -100,7 +100,8 @@ pub fn burst(core: &mut Core, world: &World, lanes: &mut Lanes, packets: &mut Bu
     core.out.flush();
 }
 
-#[inline(always)]
+/// Not inlined, as [`burst`] is not: each has the registers to itself.
+#[inline(never)]
 fn classify_all(world: &World, lanes: &mut Lanes, packets: &Burst, ingress: &Ingress) {
     for (lane, mbuf) in lanes.0.iter_mut().zip(packets) {
         let verified = mbuf.rx_ip_checksum() == Checksum::Good;
