@@ -18,7 +18,9 @@ pub mod at {
     pub const IP_CHECKSUM: usize = 24;
     pub const ADDRESSES: usize = 26;
     pub const PORTS: usize = 34;
+    pub const UDP_LENGTH: usize = 38;
     pub const UDP_CHECKSUM: usize = 40;
+    pub const TCP_OFFSET: usize = 46;
     pub const TCP_FLAGS: usize = 47;
     pub const TCP_CHECKSUM: usize = 50;
 }
@@ -63,9 +65,15 @@ pub fn common(frame: &[u8], length: usize, ingress: &Ingress, verified: bool) ->
     let (ttl, protocol) = (h[at::TTL], h[at::PROTOCOL]);
     let total = usize::from(u16::from_be_bytes(read(h, at::TOTAL_LENGTH)));
     let tcp = protocol == TCP;
+    // What the transport header says of its own length (TCP) or its datagram's (UDP), and the least that it may say.
+    let (says, least) = if tcp {
+        (usize::from(h[at::TCP_OFFSET] >> 4) * 4, 20)
+    } else {
+        (usize::from(u16::from_be_bytes(read(h, at::UDP_LENGTH))), 8)
+    };
     let odd = (mac ^ ingress.mac) | u64::from(kind ^ 0x0045_0008) | u64::from(fragment);
-    // A TCP header that says less than 20 bytes is for the slow way to refuse.
-    let short = if tcp { total < 40 || h[46] < 0x50 } else { total < 28 };
+    // A contradiction is for the slow way to refuse.
+    let short = says < least || 20 + says > total;
     if odd != 0 || ttl <= 1 || (!tcp && protocol != UDP) || short || total + at::IPV4 > length {
         return None;
     }
