@@ -219,15 +219,15 @@ fn ipv4<'w>(
 }
 
 /// What the transport header says of the flow. (An ICMP error has been told apart before.)
-struct Flow {
-    key: Key4,
+pub(super) struct Flow {
+    pub(super) key: Key4,
     protocol: Protocol,
-    tcp_flags: u8,
+    pub(super) tcp_flags: u8,
     /// Whether this packet may create a session.
     opens: bool,
 }
 
-fn transport(ip: &Ipv4<'_>, realm: Realm) -> Result<Flow, DropReason> {
+pub(super) fn transport(ip: &Ipv4<'_>, realm: Realm) -> Result<Flow, DropReason> {
     let payload = ip.payload();
     let whole = usize::from(ip.total_length()) - ip.header_length();
     let protocol = Protocol::from_number(ip.protocol().0).ok_or(DropReason::ProtocolUnsupported)?;
