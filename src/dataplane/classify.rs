@@ -81,22 +81,15 @@ pub fn common(frame: &[u8], length: usize, ingress: &Ingress, verified: bool) ->
     let (ttl, protocol) = ((middle >> 16) as u8, (middle >> 24) as u8);
     let total = usize::from(((front >> 32) as u16).swap_bytes());
     let tcp = protocol == TCP;
-<<<<<<< HEAD
-    // A TCP header that says less than 20 bytes is for the slow way to refuse.
-    let short = if tcp { total < 40 || h[at::TCP_OFFSET] < 0x50 } else { total < 28 || protocol != UDP };
-    if odd != 0 || short || ttl <= 1 || total + at::IPV4 > length {
-=======
     // What the transport header says of its own length (TCP) or its datagram's (UDP), and the least that it may say.
     let (says, least) = if tcp {
         (usize::from(h[at::TCP_OFFSET] >> 4) * 4, 20)
     } else {
-        (usize::from(u16::from_be_bytes(read(h, at::UDP_LENGTH))), 8)
+        (usize::from(half(h, at::UDP_LENGTH).swap_bytes()), 8)
     };
-    let odd = (mac ^ ingress.mac) | u64::from(kind ^ 0x0045_0008) | u64::from(fragment);
     // A contradiction is for the slow way to refuse.
     let short = says < least || 20 + says > total;
     if odd != 0 || ttl <= 1 || (!tcp && protocol != UDP) || short || total + at::IPV4 > length {
->>>>>>> fecd01f
         return None;
     }
     if !verified && !is_right((front >> 16) + (middle & 0xffff_ffff_ffff), addresses) {
