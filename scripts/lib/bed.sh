@@ -20,7 +20,7 @@ bed_init() {
     BED="ces-demo-$$"
     WORK=$(mktemp -d "/tmp/$BED.XXXXXX")
     INSTANCE=$BED
-    DEVICE=$1 WORKERS=$2
+    DEVICE=$1 WORKERS=$2 DISTRIBUTE=$3
 }
 
 in_ns() { ip netns exec "$BED-$1" "${@:2}"; }
@@ -57,6 +57,7 @@ oracle_up() {
         in_ns "${end%:*}" ethtool -K "${end#*:}" tx off >/dev/null
         at "${end%:*}" link set "${end#*:}" up
     done
+    [[ $DEVICE != tap ]] || for end in home internet; do hosts_receive_elsewhere "$end" oracle; done
     at router address add 10.0.1.1/24 dev inside
     at router address add 198.51.100.1/24 dev outside
     at home address add "$ORACLE_HOST/24" dev oracle
@@ -131,17 +132,22 @@ bed_down() {
 
 # ---- the edge ----
 
+# The cores of the workers, from the second one on.
+worker_cores() {
+    local worker
+    for ((worker = 0; worker < WORKERS; worker++)); do echo $(((worker + 1) % $(nproc))); done
+}
+
 # configs/lab.toml with this bed's instance, workers and devices, and without the features named: no-nat44, no-hairpin.
 edge_config() {
-    local core cores=()
-    for ((core = 0; core < WORKERS; core++)); do cores+=($(((core + 1) % $(nproc)))); done
-    awk -v instance="$INSTANCE" -v cores="$(IFS=,; echo "${cores[*]}")" -v device="$DEVICE" -v without=" $* " '
+    awk -v instance="$INSTANCE" -v cores="$(worker_cores | paste -sd ,)" -v distribute="$DISTRIBUTE" \
+        -v device="$DEVICE" -v without=" $* " '
         BEGIN { ports = 0; realm["ces-in"] = "home"; realm["ces-in2"] = "office"; realm["ces-out"] = "internet" }
         /^\[/ { section = $1 }
         section ~ /^\[nat44/ && without ~ / no-nat44 / { next }
         section == "[nat44]" && /^hairpin/ { next }
         section == "[instance]" && /^name/ { $0 = "name = \"" instance "\"" }
-        section == "[workers]" && /^cores/ { $0 = "cores = [" cores "]" }
+        section == "[workers]" && /^cores/ { $0 = "cores = [" cores "]\ndistribute = \"" distribute "\"" }
         section == "[[port]]" && /^device/ {
             match($0, /iface=[a-z0-9-]+/)
             end = realm[substr($0, RSTART + 6, RLENGTH - 6)]
@@ -149,6 +155,8 @@ edge_config() {
             if (device == "af_xdp") $0 = "net_af_xdp" ports ",iface=port-" end
             if (device == "af_packet") $0 = "net_af_packet" ports ",iface=port-" end ",framecnt=4096,qdisc_bypass=1"
             $0 = "device = \"" $0 "\""
+            # On veth what does not fit into the ring is lost: enough for what comes while the worker is not run.
+            if (device != "tap") $0 = $0 "\nrx_descriptors = 4096\ntx_descriptors = 4096"
             ports++
         }
         { print }
@@ -165,6 +173,7 @@ edge_up() {
     [[ $DEVICE != tap ]] || taps_move
     local realm
     for realm in "${REALMS[@]}"; do
+        [[ $DEVICE != tap ]] || tap_tune "$realm"
         at "$realm" link set "$realm" up
         case $realm in
         internet) at internet address replace "$SERVER/24" dev internet ;;
@@ -216,6 +225,24 @@ taps_move() {
         wait_for 5 "tap $realm" at edge link show "$realm"
         at edge link set "$realm" netns "$BED-$realm"
     done
+}
+
+# A tap is to behave as a wire with a host at its end. A packet that cesd writes is received by the host right there, in the
+# worker's time, unless the host receives on cores of its own; the kernel's NAT has the same of its hosts. And what the host
+# sends waits in the tap while the worker's core runs something else: 1000 packets are 4 ms.
+tap_tune() {
+    hosts_receive_elsewhere "$1" "$1"
+    at "$1" link set "$1" txqueuelen 5000
+}
+
+# hosts_receive_elsewhere NAMESPACE DEVICE : on the cores that have no worker, or on all where each has one.
+hosts_receive_elsewhere() {
+    local core all=$(((1 << $(nproc)) - 1)) mask
+    mask=$all
+    for core in $(worker_cores); do mask=$((mask & ~(1 << core))); done
+    # shellcheck disable=SC2016  # expanded where the device is
+    in_ns "$1" sh -c 'for queue in /sys/class/net/"$0"/queues/rx-*; do echo "$1" >"$queue/rps_cpus"; done' \
+        "$2" "$(printf '%x' $((mask > 0 ? mask : all)))"
 }
 
 # The host's end is called after its realm, as a tap is; the edge's end is `port-REALM`.

@@ -1,9 +1,9 @@
-//! One process an instance: a lock file that the kernel releases however the process ends.
+//! One process an instance: a lock file that the kernel releases however the process ends. Removed at a regular end.
 
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::PathBuf;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 
 /// Why this instance cannot run here.
 #[derive(Debug, thiserror::Error)]
@@ -17,8 +17,9 @@ pub enum Error {
     Directory { path: PathBuf, source: io::Error },
 }
 
-/// The held lock; released when dropped.
+/// The held lock; released, and its file removed, when dropped.
 pub struct Instance {
+    path: PathBuf,
     _lock: File,
 }
 
@@ -41,7 +42,9 @@ impl Instance {
             .open(&path)
             .map_err(failed(path.clone()))?;
         match lock.try_lock() {
-            Ok(()) => (),
+            Ok(()) if is_at(&lock, &path) => (),
+            // Its last holder removed it between our opening and our locking.
+            Ok(()) => return Self::lock(instance),
             Err(TryLockError::WouldBlock) => {
                 let mut text = String::new();
                 let _ = lock.read_to_string(&mut text);
@@ -53,9 +56,23 @@ impl Instance {
             .set_len(0)
             .and_then(|()| lock.rewind())
             .and_then(|()| writeln!(lock, "{}", std::process::id()));
-        write.map_err(failed(path))?;
-        Ok(Self { _lock: lock })
+        write.map_err(failed(path.clone()))?;
+        Ok(Self { path, _lock: lock })
     }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        // Held until after this: nobody else's file can be meant.
+        if let Err(error) = fs::remove_file(&self.path) {
+            tracing::warn!("cannot remove {}: {error}", self.path.display());
+        }
+    }
+}
+
+fn is_at(file: &File, path: &Path) -> bool {
+    let inode = |metadata: io::Result<fs::Metadata>| metadata.map(|m| (m.dev(), m.ino())).ok();
+    inode(file.metadata()).is_some_and(|ours| inode(fs::metadata(path)) == Some(ours))
 }
 
 #[cfg(test)]
@@ -71,7 +88,8 @@ mod tests {
         assert!(refused.contains("already running"), "{refused}");
         assert!(refused.contains(&std::process::id().to_string()), "{refused}");
         drop(first);
-        Instance::lock(&instance).unwrap();
+        assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 0);
+        drop(Instance::lock(&instance).unwrap());
         std::fs::remove_dir_all(directory).unwrap();
     }
 }

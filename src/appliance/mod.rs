@@ -63,7 +63,6 @@ pub struct Appliance {
     control: Arc<Control>,
     lcores: Vec<Lcore<()>>,
     server: Option<manage::Server>,
-    ports: assemble::Ports,
     eal: Eal,
     _instance: Instance,
 }
@@ -96,23 +95,14 @@ impl Appliance {
         let parts = assemble::assemble(&config, &eal)?;
         let control = parts.control.clone();
         let shown = Arc::new(Shown::new(config.clone(), &parts, &layout, started));
-        watch::dump_on_panic(shown.clone());
-        let mut lcores = Vec::new();
+        watch::dump_on_panic(&shown);
+        let mut appliance =
+            Self { control, shown, lcores: vec![], server: None, eal, _instance: instance, config };
         for (id, worker) in parts.workers.into_iter().enumerate() {
-            let name = plan::thread_name(id);
             let run = move || Worker::new(worker).run();
-            lcores.push(eal.launch(plan::lcore(id), &name, run)?);
+            let lcore = appliance.eal.launch(plan::lcore(id), &plan::thread_name(id), run)?;
+            appliance.lcores.push(lcore);
         }
-        let mut appliance = Self {
-            control,
-            shown,
-            lcores,
-            server: None,
-            ports: parts.ports,
-            eal,
-            _instance: instance,
-            config,
-        };
         appliance.shown.set_ready();
         let source: Arc<dyn manage::Source> = appliance.shown.clone();
         appliance.server = Some(manage::serve(&appliance.config.manage.socket, source)?);
@@ -137,6 +127,11 @@ impl Appliance {
 
     /// Stops the workers after their round, gives everything back, and says what was done.
     pub fn stop(mut self) -> Summary {
+        self.end();
+        self.shown.summary()
+    }
+
+    fn end(&mut self) {
         self.control.stop();
         for lcore in self.lcores.drain(..) {
             lcore.join();
@@ -144,10 +139,13 @@ impl Appliance {
         if let Some(server) = self.server.take() {
             server.stop();
         }
-        let summary = self.shown.summary();
-        // The ports' last handle: devices close here, before EAL.
-        drop(self.ports);
-        summary
+    }
+}
+
+/// However it ends, no worker outlives its tables. The devices close with [`Shown`], before EAL.
+impl Drop for Appliance {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 

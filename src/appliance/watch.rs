@@ -5,7 +5,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use std::os::fd::AsFd;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 /// A worker that does not finish a round for so long has stalled: the process ends, and a supervisor starts it again.
@@ -62,12 +62,16 @@ pub fn wait(signals: &Signals, shown: &Shown, is_over: impl Fn() -> bool) -> End
     }
 }
 
-/// When any thread panics the figures are printed before the process ends.
-pub fn dump_on_panic(shown: Arc<Shown>) {
+/// When any thread panics the figures are printed before the process ends. The hook stays for the life of the process, and
+/// keeps nothing alive: the ports are to close.
+pub fn dump_on_panic(shown: &Arc<Shown>) {
+    let shown: Weak<Shown> = Arc::downgrade(shown);
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         usual(info);
-        dump(&shown);
+        if let Some(shown) = shown.upgrade() {
+            dump(&shown);
+        }
     }));
 }
 

@@ -1,5 +1,6 @@
 //! `cesd`, the appliance: load the configuration, start everything, wait for a signal.
 
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -54,7 +55,8 @@ fn main() -> ExitCode {
 fn run(config: Config) -> Result<(), ces::appliance::Error> {
     let signals = Signals::block()?;
     let filter = tracing_subscriber::EnvFilter::new(&config.manage.log);
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).init();
     config.warnings.iter().for_each(|w| tracing::warn!("{w}"));
     let (name, socket) = (config.instance.name.clone(), config.manage.socket.clone());
     let appliance = Appliance::start(config)?;

@@ -1,7 +1,8 @@
 //! DPDK's log, turned into `tracing` events of target `dpdk`; and the errors in it, kept while something is being started so
 //! that a failure can say why.
 //!
-//! Never filters: what is shown is decided by the subscriber and by EAL's own `--log-level`.
+//! Never filters: what is shown is decided by the subscriber and by EAL's own `--log-level`. Only complaints that are known to
+//! mean nothing here become debug messages, so that an operator who sees an error has one.
 
 use std::ffi::c_char;
 use std::sync::{Mutex, PoisonError};
@@ -12,6 +13,19 @@ use super::ffi;
 /// The start-up errors kept for the next [`take_errors`], joined by `; `.
 static ERRORS: Mutex<String> = Mutex::new(String::new());
 const KEPT_BYTES: usize = 2048;
+
+/// Parts of lines in which `net_tap` complains, though nothing is missing.
+const HARMLESS: [&str; 6] = [
+    // It is to poll (see `no_signal_per_packet`).
+    "All rt-signals are in use",
+    "No Rx trigger signal available",
+    // Without the kernel's multiq scheduler it has no flow rules: nobody asks for one.
+    "Specified qdisc kind is unknown",
+    "multiq qdisc",
+    "Disabling rte flow support",
+    // There are no secondary processes to tell.
+    "Failed to send start req to secondary",
+];
 
 /// From now on DPDK's log comes here instead of to standard error and syslog.
 pub(super) fn redirect() -> Result<(), Errno> {
@@ -42,6 +56,9 @@ extern "C" fn sink(level: u32, text: *const c_char, length: usize) {
 
 fn record(level: u32, line: &str) {
     match level {
+        _ if HARMLESS.iter().any(|known| line.contains(known)) => {
+            tracing::debug!(target: "dpdk", "{line}");
+        }
         0..=ffi::CES_LOG_ERR => {
             keep(&mut ERRORS.lock().unwrap_or_else(PoisonError::into_inner), line);
             tracing::error!(target: "dpdk", "{line}");
