@@ -11,6 +11,10 @@
 mod bed;
 #[path = "support/capture.rs"]
 mod capture;
+#[path = "support/captured.rs"]
+mod captured;
+#[path = "support/cesd.rs"]
+mod cesd;
 #[path = "golden/nat44.rs"]
 mod nat44;
 #[path = "support/packets.rs"]

@@ -6,6 +6,10 @@
 mod bed;
 #[path = "support/capture.rs"]
 mod capture;
+#[path = "support/captured.rs"]
+mod captured;
+#[path = "support/cesd.rs"]
+mod cesd;
 #[path = "support/packets.rs"]
 mod packets;
 #[path = "support/summary.rs"]
@@ -240,10 +244,10 @@ fn every_frame_is_accounted_for(workers: &str, seed: u64) {
         capture::write(&bed.directory.join(format!("{port}-in.pcap")), &frames);
     }
     bed.configure(&config(workers));
-    let summary = Summary::of(&bed.cesd().output().expect("cesd runs"));
+    let summary = Summary::of(&cesd::cesd(&bed).output().expect("cesd runs"));
     let mut sent = 0;
     for port in PORTS {
-        let frames = capture::read(&bed.directory.join(format!("{port}-out.pcap")));
+        let frames = captured::read(&bed.directory.join(format!("{port}-out.pcap")));
         sent += frames.len() as u64;
         let wrong = frames.iter().find(|f| !is_sound(f));
         assert!(wrong.is_none(), "seed {seed}, from {port}: {wrong:02x?}");

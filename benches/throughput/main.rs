@@ -145,9 +145,6 @@ fn measure(case: &Case, direction: Direction, hertz: f64) -> Outcome<Row> {
     let mut floor = case.start_floor(direction)?;
     let per_packet = |m: &mut dyn Measured| -> Outcome<f64> {
         let r = m.measure(WINDOW)?;
-        if r.packets == 0 {
-            return Err("nothing was forwarded in a window: is the machine overloaded?".into());
-        }
         Ok(r.cpu_ns as f64 * hertz / 1e9 / r.packets as f64)
     };
     // The first turn of each warms up: answers that overtook their session's first packet are dropped before it.

@@ -12,6 +12,8 @@ use ces::packet::{DropReason, MacAddr};
 
 use crate::bed::Bed;
 use crate::capture;
+use crate::captured;
+use crate::cesd::cesd;
 use crate::packets::{Carried, End, Packet};
 use crate::summary::Summary;
 
@@ -267,7 +269,7 @@ pub struct Frames(pub [Vec<Vec<u8>>; 4]);
 impl Frames {
     /// Reads `PORT-in.pcap` or `PORT-out.pcap` of each port.
     pub fn read(directory: &Path, direction: &str) -> Frames {
-        Frames(PORTS.map(|port| capture::read(&directory.join(format!("{port}-{direction}.pcap")))))
+        Frames(PORTS.map(|port| captured::read(&directory.join(format!("{port}-{direction}.pcap")))))
     }
 
     pub fn write(&self, directory: &Path, direction: &str) {
@@ -314,7 +316,7 @@ pub fn run(config: &str, inputs: &Frames) -> (Frames, Summary) {
     let bed = Bed::new();
     inputs.write(&bed.directory, "in");
     bed.configure(config);
-    let output = bed.cesd().output().expect("cesd runs");
+    let output = cesd(&bed).output().expect("cesd runs");
     let (mut outputs, mut summary) = (Frames::read(&bed.directory, "out"), Summary::of(&output));
     let repeated = outputs.forget_repeated_questions();
     summary.sent -= repeated;
