@@ -63,7 +63,6 @@ pub struct Appliance {
     control: Arc<Control>,
     lcores: Vec<Lcore<()>>,
     server: Option<manage::Server>,
-    ports: assemble::Ports,
     eal: Eal,
     _instance: Instance,
 }
@@ -96,7 +95,7 @@ impl Appliance {
         let parts = assemble::assemble(&config, &eal)?;
         let control = parts.control.clone();
         let shown = Arc::new(Shown::new(config.clone(), &parts, &layout, started));
-        watch::dump_on_panic(shown.clone());
+        watch::dump_on_panic(&shown);
         let mut lcores = Vec::new();
         for (id, worker) in parts.workers.into_iter().enumerate() {
             let name = plan::thread_name(id);
@@ -108,7 +107,6 @@ impl Appliance {
             shown,
             lcores,
             server: None,
-            ports: parts.ports,
             eal,
             _instance: instance,
             config,
@@ -144,10 +142,8 @@ impl Appliance {
         if let Some(server) = self.server.take() {
             server.stop();
         }
-        let summary = self.shown.summary();
-        // The ports' last handle: devices close here, before EAL.
-        drop(self.ports);
-        summary
+        self.shown.summary()
+        // `shown` has the ports' last handle: devices close before EAL, which each of them keeps.
     }
 }
 
