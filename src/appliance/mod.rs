@@ -102,15 +102,7 @@ impl Appliance {
             let run = move || Worker::new(worker).run();
             lcores.push(eal.launch(plan::lcore(id), &name, run)?);
         }
-        let mut appliance = Self {
-            control,
-            shown,
-            lcores,
-            server: None,
-            eal,
-            _instance: instance,
-            config,
-        };
+        let mut appliance = Self { control, shown, lcores, server: None, eal, _instance: instance, config };
         appliance.shown.set_ready();
         let source: Arc<dyn manage::Source> = appliance.shown.clone();
         appliance.server = Some(manage::serve(&appliance.config.manage.socket, source)?);
