@@ -1,14 +1,14 @@
 //! A burst through classify, look-up and act. The hot loop of the house.
 
 use super::classify::{Common, HEADERS, Ingress, common};
+use super::core::Core;
 use super::rewrite;
 use super::slow::{self, Arrival};
-use super::worker::Core;
 use super::world::World;
 use super::{classify, resolve};
 use crate::dpdk::{BURST, Burst, Checksum, Mbuf};
 use crate::flow::record::Record;
-use crate::flow::{Action, FlowTable, Hop, Key4, Lookup, Protocol, Record4};
+use crate::flow::{Action, FlowTable, Key4, Lookup, Protocol, Record4};
 use crate::packet::DropReason;
 use crate::ring::Task;
 
@@ -160,17 +160,6 @@ fn act(core: &mut Core, world: &World, mut mbuf: Mbuf, record: &Record4, lane: &
         None => resolve::session(core, world, mbuf, record),
     }
     true
-}
-
-/// Writes the link layer of a resolved next hop and sends.
-pub fn send(core: &mut Core, mut mbuf: Mbuf, hop: &Hop) {
-    match mbuf.data_mut().first_chunk_mut::<12>() {
-        Some(macs) => {
-            *macs = hop.macs;
-            core.out.send(hop.port, mbuf);
-        }
-        None => core.out.drop(mbuf, DropReason::Truncated),
-    }
 }
 
 /// `distribute = "software"`: the receiving worker hands common packets to their homes, in bursts, and keeps its own and

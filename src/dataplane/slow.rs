@@ -3,11 +3,10 @@
 //! [`Verdict`].
 
 use super::classify::Ingress;
-use super::forward;
+use super::core::Core;
 use super::message;
 use super::resolve;
 use super::rewrite;
-use super::worker::Core;
 use super::world::{NEIGHBOR_OWNER, World};
 use crate::dpdk::{Checksum, Mbuf};
 use crate::flow::record::Record;
@@ -109,7 +108,7 @@ fn depart(core: &mut Core, world: &World, mbuf: Mbuf, record: &Record4, arrival:
     core.out.counters.forwarded_packets.add(1);
     core.out.counters.forwarded_bytes.add(mbuf.len() as u64);
     match world.adjacencies.hop(record.common().path()) {
-        Some(hop) => forward::send(core, mbuf, &hop),
+        Some(hop) => core.send(mbuf, &hop),
         None => resolve::session(core, world, mbuf, record),
     }
 }
