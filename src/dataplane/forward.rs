@@ -57,7 +57,7 @@ impl Lanes {
 
 /// Takes a received burst through all stages. The burst is empty afterwards.
 ///
-/// Classify runs over the whole burst; then each packet acts while those behind it advance: the one [`AHEAD`] places behind
+/// Classify runs over the whole burst; then each packet acts while those behind it advance: the one `AHEAD` places behind
 /// has its second bucket looked at if need be, the one twice as far behind its first. So two cache misses a packet overlap
 /// with the work on others, spread evenly.
 #[inline(never)]
