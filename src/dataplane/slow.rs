@@ -1,6 +1,6 @@
 //! One packet at a time: what the fast way does not know. ARP, the edge's own addresses, header options, ICMP echo and
 //! errors, the second leg of a hairpin, and every miss. It judges first and acts afterwards; each packet ends in exactly one
-//! [`Verdict`].
+//! `Verdict`.
 
 use super::classify::Ingress;
 use super::core::Core;
