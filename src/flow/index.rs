@@ -212,7 +212,7 @@ impl Index {
         (0..OVERFLOW_RUN).map(move |i| &self.overflow[(start + i) % self.overflow.len()])
     }
 
-    /// Fetches the first bucket ahead of [`Self::find_first`].
+    /// Fetches the first bucket ahead of [`Self::candidate_first`].
     #[inline(always)]
     pub fn prefetch(&self, hash: Hash) {
         prefetch(self.first(hash));
