@@ -21,6 +21,19 @@ bed_init() {
     WORK=$(mktemp -d "/tmp/$BED.XXXXXX")
     INSTANCE=$BED
     DEVICE=$1 WORKERS=$2 DISTRIBUTE=$3
+    take_precedence
+}
+
+# What else this machine does is not to be measured. Processes of one session are a group to the scheduler, where nice values
+# count only within: the group goes ahead too, as long as the demo runs.
+take_precedence() {
+    renice -n -15 -p $$ >/dev/null 2>&1 || true
+    GROUP_NICE=$(sed -n 's/.* nice //p' "/proc/$$/autogroup" 2>/dev/null) || true
+    [[ -z $GROUP_NICE ]] || { echo -15 >"/proc/$$/autogroup"; } 2>/dev/null || true
+}
+
+give_precedence_back() {
+    [[ -z $GROUP_NICE ]] || { echo "$GROUP_NICE" >"/proc/$$/autogroup"; } 2>/dev/null || true
 }
 
 in_ns() { ip netns exec "$BED-$1" "${@:2}"; }
@@ -118,6 +131,7 @@ servers_listen() {
 # Ends what runs in our namespaces, by id, and removes them.
 bed_down() {
     local name pids
+    give_precedence_back
     for name in edge "${REALMS[@]}" router; do
         pids=$(ip netns pids "$BED-$name" 2>/dev/null) || continue
         # shellcheck disable=SC2086  # one argument a process
@@ -127,7 +141,8 @@ bed_down() {
         ip netns delete "$BED-$name" 2>/dev/null || true
     done
     wait 2>/dev/null || true
-    rm -rf "$WORK" "/run/ces/$INSTANCE."*
+    # cesd clears up after itself; a killed one could not.
+    rm -rf "$WORK" "/run/ces/$INSTANCE."* "/run/dpdk/ces-$INSTANCE"
 }
 
 # ---- the edge ----
@@ -186,10 +201,11 @@ edge_up() {
     at home address replace "$OTHER_HOST/24" dev home
 }
 
+# The kernel forwards in soft interrupts, ahead of every process: cesd goes ahead of the hosts too.
 edge_start() {
     rm -f "$WORK/edge.status"
     {
-        ip netns exec "$BED-edge" "$CESD" --config "$WORK/edge.toml" >>"$WORK/cesd.log" 2>&1 &
+        nice -n -5 ip netns exec "$BED-edge" "$CESD" --config "$WORK/edge.toml" >>"$WORK/cesd.log" 2>&1 &
         echo $! >"$WORK/edge.pid"
         local status=0
         wait $! || status=$?

@@ -108,11 +108,11 @@ client_tcp() {
 }
 
 # Each direction beside the kernel's NAT, one right after the other because the machine is shared; half of the kernel's
-# figure is the least that passes. A disturbed pair is measured again, three times at most.
+# figure is the least that passes. A disturbed pair is measured again, five times at most.
 client_tcp_compared() {
     local direction try edge kernel figures=()
     for direction in up down; do
-        for try in 1 2 3; do
+        for try in 1 2 3 4 5; do
             client_tcp "$ORACLE_SERVER" "$direction"
             kernel=$MBPS
             through_edge client_tcp "$SERVER" "$direction"
