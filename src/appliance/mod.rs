@@ -63,7 +63,6 @@ pub struct Appliance {
     control: Arc<Control>,
     lcores: Vec<Lcore<()>>,
     server: Option<manage::Server>,
-    ports: assemble::Ports,
     eal: Eal,
     _instance: Instance,
 }
@@ -96,23 +95,14 @@ impl Appliance {
         let parts = assemble::assemble(&config, &eal)?;
         let control = parts.control.clone();
         let shown = Arc::new(Shown::new(config.clone(), &parts, &layout, started));
-        watch::dump_on_panic(shown.clone());
+        watch::dump_on_panic(&shown);
         let mut lcores = Vec::new();
         for (id, worker) in parts.workers.into_iter().enumerate() {
             let name = plan::thread_name(id);
             let run = move || Worker::new(worker).run();
             lcores.push(eal.launch(plan::lcore(id), &name, run)?);
         }
-        let mut appliance = Self {
-            control,
-            shown,
-            lcores,
-            server: None,
-            ports: parts.ports,
-            eal,
-            _instance: instance,
-            config,
-        };
+        let mut appliance = Self { control, shown, lcores, server: None, eal, _instance: instance, config };
         appliance.shown.set_ready();
         let source: Arc<dyn manage::Source> = appliance.shown.clone();
         appliance.server = Some(manage::serve(&appliance.config.manage.socket, source)?);
@@ -144,10 +134,8 @@ impl Appliance {
         if let Some(server) = self.server.take() {
             server.stop();
         }
-        let summary = self.shown.summary();
-        // The ports' last handle: devices close here, before EAL.
-        drop(self.ports);
-        summary
+        self.shown.summary()
+        // `shown` has the ports' last handle: devices close before EAL, which each of them keeps.
     }
 }
 

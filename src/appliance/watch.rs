@@ -62,12 +62,15 @@ pub fn wait(signals: &Signals, shown: &Shown, is_over: impl Fn() -> bool) -> End
     }
 }
 
-/// When any thread panics the figures are printed before the process ends.
-pub fn dump_on_panic(shown: Arc<Shown>) {
-    let usual = std::panic::take_hook();
+/// When any thread panics the figures are printed before the process ends. The hook outlives everything, so it must keep
+/// nothing: ports that it kept would never be closed, and DPDK never ended.
+pub fn dump_on_panic(shown: &Arc<Shown>) {
+    let (usual, shown) = (std::panic::take_hook(), Arc::downgrade(shown));
     std::panic::set_hook(Box::new(move |info| {
         usual(info);
-        dump(&shown);
+        if let Some(shown) = shown.upgrade() {
+            dump(&shown);
+        }
     }));
 }
 
