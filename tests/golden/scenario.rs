@@ -292,19 +292,21 @@ impl Frames {
         repeated
     }
 
-    /// The frames by flow, in order within each: what stays the same when several workers share the work.
-    pub fn by_flow(&self) -> BTreeMap<(usize, Vec<u8>), Vec<&[u8]>> {
+    /// Each port's frames, in no order.
+    pub fn sorted(&self) -> Frames {
+        let mut sorted = self.clone();
+        sorted.0.iter_mut().for_each(|frames| frames.sort());
+        sorted
+    }
+
+    /// The ordinary TCP and UDP frames by flow, in order within each.
+    pub fn by_flow(&self) -> BTreeMap<(usize, &[u8]), Vec<&[u8]>> {
         let mut flows: BTreeMap<_, Vec<&[u8]>> = BTreeMap::new();
         for (port, frames) in self.0.iter().enumerate() {
-            for frame in frames {
-                // Type, protocol, addresses, ports; of anything else the type alone.
-                let ip = frame[12..14] == [8, 0] && frame.len() >= 38;
-                let key = if ip {
-                    [&frame[12..14], &frame[23..24], &frame[26..38]].concat()
-                } else {
-                    frame[12..14].to_vec()
-                };
-                flows.entry((port, key)).or_default().push(frame);
+            let ordinary =
+                |f: &&Vec<u8>| f.len() >= 54 && f[12..15] == [8, 0, 0x45] && [6, 17].contains(&f[23]);
+            for frame in frames.iter().filter(ordinary) {
+                flows.entry((port, &frame[26..38])).or_default().push(frame);
             }
         }
         flows
