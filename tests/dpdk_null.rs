@@ -1,5 +1,8 @@
 //! The environment without huge pages and without a NIC: start, memory, a worker, telemetry, end.
 
+#[path = "support/telemetry.rs"]
+mod telemetry;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
@@ -8,7 +11,6 @@ use ces::dpdk::{
     PortOptions,
 };
 use nix::sched::{CpuSet, sched_getaffinity};
-use nix::sys::socket::{self, AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr};
 use nix::unistd::Pid;
 
 fn options(core: usize) -> EalOptions {
@@ -170,7 +172,7 @@ fn ports_move_packets(eal: &Eal) {
     assert_eq!(from.stats().expect("statistics").rx_packets, 64);
     assert_eq!(to.stats().expect("statistics").tx_packets, 64);
 
-    let answer = ask_telemetry(&eal.telemetry_path(), &format!("/ethdev/stats,{}", to.id()));
+    let answer = telemetry::ask(&eal.telemetry_path(), &format!("/ethdev/stats,{}", to.id()));
     assert!(answer.contains("\"opackets\":64") || answer.contains("\"opackets\": 64"), "{answer}");
     drop((from, to, rx, tx, _rx, _tx));
     assert_eq!(pool.avail(), pool.capacity(), "closed devices give everything back");
@@ -205,23 +207,4 @@ fn workers_are_named_and_pinned(eal: &Eal, core: usize) {
     let before = dpdk::cycles();
     dpdk::pause();
     assert!(dpdk::cycles() > before);
-}
-
-/// One question to DPDK's telemetry socket, after its greeting.
-fn ask_telemetry(path: &Path, question: &str) -> String {
-    use std::os::fd::AsRawFd;
-    let connection =
-        socket::socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::empty(), None).expect("a socket");
-    let address = UnixAddr::new(path).expect("a path");
-    socket::connect(connection.as_raw_fd(), &address).expect("the telemetry socket answers");
-    let receive = || {
-        let mut buffer = vec![0; 16_384];
-        let read = socket::recv(connection.as_raw_fd(), &mut buffer, MsgFlags::empty()).expect("an answer");
-        buffer.truncate(read);
-        String::from_utf8(buffer).expect("JSON")
-    };
-    receive();
-    socket::send(connection.as_raw_fd(), question.as_bytes(), MsgFlags::empty())
-        .expect("the question is sent");
-    receive()
 }

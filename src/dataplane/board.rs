@@ -1,4 +1,4 @@
-//! Where the neighbour owner shows its table to management: written by that worker when it is asked, a few at a time; read
+//! Where the neighbour owner shows its table to management: written by that worker when it is asked; read
 //! by the management thread. A line may mix two moments; nothing is decided by it.
 
 use crate::neigh::{Neighbor, State};
@@ -66,10 +66,12 @@ impl Board {
             let [a, b, c, d, e, f] = n.mac.map_or([0; 6], |m| m.0);
             let mac = u64::from_le_bytes([a, b, c, d, e, f, 0, 0]);
             line.link.store(u64::from(n.interface) | mac << 16, Ordering::Relaxed);
+            // Packets wait for those alone that have not answered yet.
+            let held = if n.mac.is_none() { held(n.id.0) } else { 0 };
             let about = 1
                 | u64::from(n.mac.is_some()) << 1
                 | u64::from(number(n.state)) << 2
-                | u64::from(held(n.id.0)) << 10
+                | u64::from(held) << 10
                 | u64::from(n.age.unwrap_or(0)) << 26;
             line.about.store(about, Ordering::Relaxed);
         }

@@ -1,14 +1,14 @@
 //! A burst through classify, look-up and act. The hot loop of the house.
 
 use super::classify::{Common, HEADERS, Ingress, common};
+use super::core::Core;
 use super::rewrite;
 use super::slow::{self, Arrival};
-use super::worker::Core;
 use super::world::World;
 use super::{classify, resolve};
 use crate::dpdk::{BURST, Burst, Checksum, Mbuf};
 use crate::flow::record::Record;
-use crate::flow::{Action, FlowTable, Hop, Key4, Lookup, Protocol, Record4};
+use crate::flow::{Action, FlowTable, Key4, Lookup, Protocol, Record4};
 use crate::packet::DropReason;
 use crate::ring::Task;
 
@@ -57,10 +57,10 @@ impl Lanes {
 
 /// Takes a received burst through all stages. The burst is empty afterwards.
 ///
-/// Classify runs over the whole burst; then each packet acts while those behind it advance: the one [`AHEAD`] places behind
+/// Classify runs over the whole burst; then each packet acts while those behind it advance: the one `AHEAD` places behind
 /// has its second bucket looked at if need be, the one twice as far behind its first. So two cache misses a packet overlap
 /// with the work on others, spread evenly.
-#[inline]
+#[inline(never)]
 pub fn burst(core: &mut Core, world: &World, lanes: &mut Lanes, packets: &mut Burst, ingress: &Ingress) {
     if world.spread {
         spread(core, world, packets, ingress);
@@ -100,7 +100,8 @@ pub fn burst(core: &mut Core, world: &World, lanes: &mut Lanes, packets: &mut Bu
     core.out.flush();
 }
 
-#[inline(always)]
+/// Not inlined, as [`burst`] is not: each has the registers to itself.
+#[inline(never)]
 fn classify_all(world: &World, lanes: &mut Lanes, packets: &Burst, ingress: &Ingress) {
     for (lane, mbuf) in lanes.0.iter_mut().zip(packets) {
         let verified = mbuf.rx_ip_checksum() == Checksum::Good;
@@ -159,17 +160,6 @@ fn act(core: &mut Core, world: &World, mut mbuf: Mbuf, record: &Record4, lane: &
         None => resolve::session(core, world, mbuf, record),
     }
     true
-}
-
-/// Writes the link layer of a resolved next hop and sends.
-pub fn send(core: &mut Core, mut mbuf: Mbuf, hop: &Hop) {
-    match mbuf.data_mut().first_chunk_mut::<12>() {
-        Some(macs) => {
-            *macs = hop.macs;
-            core.out.send(hop.port, mbuf);
-        }
-        None => core.out.drop(mbuf, DropReason::Truncated),
-    }
 }
 
 /// `distribute = "software"`: the receiving worker hands common packets to their homes, in bursts, and keeps its own and

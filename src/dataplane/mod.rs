@@ -18,6 +18,7 @@
 //! | [`classify`] | the common packet, recognised in a few loads |
 //! | [`rewrite`] | a record's compiled rewrite, executed |
 //! | [`worker`] | the loop: bursts, stages, sweep, sleep |
+//! | [`core`](mod@core) | what the stages of a worker work with |
 //! | [`forward`] | a burst through look-up and act |
 //! | [`slow`] | one packet at a time: ARP, the edge's own addresses, options, echo, ICMP errors, misses |
 //! | [`message`] | the edge's own packets: ARP, echo replies, ICMP errors |
@@ -28,6 +29,7 @@
 
 pub mod board;
 pub mod classify;
+pub mod core;
 pub mod counters;
 pub mod forward;
 pub mod limit;

@@ -2,10 +2,9 @@
 //! all ARP, and holds packets meanwhile, within bounds.
 
 use super::board::Board;
-use super::forward;
+use super::core::Core;
 use super::limit::TokenBucket;
 use super::message;
-use super::worker::Core;
 use super::world::{NEIGHBOR_OWNER, World};
 use crate::dpdk::Mbuf;
 use crate::flow::record::Record;
@@ -80,7 +79,7 @@ pub fn towards(core: &mut Core, world: &World, mbuf: Mbuf, realm: Realm, record:
         if let Some(record) = record {
             record.common().set_path(path);
         }
-        return forward::send(core, mbuf, &hop);
+        return core.send(mbuf, &hop);
     }
     let Some(owner) = core.neighbors.as_mut() else {
         return core.out.hand(NEIGHBOR_OWNER, mbuf, Task::Resolve { realm }, hops);
@@ -155,7 +154,7 @@ fn carry_out(core: &mut Core, world: &World) {
             Output::Resolved { id, interface, addr, mac } => {
                 let hop = hop(world, interface, mac);
                 world.adjacencies.resolved(id, interface, addr, hop);
-                release_held(core, id, |core, mbuf| forward::send(core, mbuf, &hop));
+                release_held(core, id, |core, mbuf| core.send(mbuf, &hop));
             }
             Output::Changed { id, mac } => world.adjacencies.changed_mac(id, mac.0),
             Output::Lost { id } => {

@@ -65,3 +65,7 @@ pub fn general(
     }
     true
 }
+
+#[cfg(test)]
+#[path = "rewrite_tests.rs"]
+mod tests;

@@ -1,13 +1,12 @@
 //! One packet at a time: what the fast way does not know. ARP, the edge's own addresses, header options, ICMP echo and
 //! errors, the second leg of a hairpin, and every miss. It judges first and acts afterwards; each packet ends in exactly one
-//! [`Verdict`].
+//! `Verdict`.
 
 use super::classify::Ingress;
-use super::forward;
+use super::core::Core;
 use super::message;
 use super::resolve;
 use super::rewrite;
-use super::worker::Core;
 use super::world::{NEIGHBOR_OWNER, World};
 use crate::dpdk::{Checksum, Mbuf};
 use crate::flow::record::Record;
@@ -109,7 +108,7 @@ fn depart(core: &mut Core, world: &World, mbuf: Mbuf, record: &Record4, arrival:
     core.out.counters.forwarded_packets.add(1);
     core.out.counters.forwarded_bytes.add(mbuf.len() as u64);
     match world.adjacencies.hop(record.common().path()) {
-        Some(hop) => forward::send(core, mbuf, &hop),
+        Some(hop) => core.send(mbuf, &hop),
         None => resolve::session(core, world, mbuf, record),
     }
 }
@@ -219,15 +218,15 @@ fn ipv4<'w>(
 }
 
 /// What the transport header says of the flow. (An ICMP error has been told apart before.)
-struct Flow {
-    key: Key4,
+pub(super) struct Flow {
+    pub(super) key: Key4,
     protocol: Protocol,
-    tcp_flags: u8,
+    pub(super) tcp_flags: u8,
     /// Whether this packet may create a session.
     opens: bool,
 }
 
-fn transport(ip: &Ipv4<'_>, realm: Realm) -> Result<Flow, DropReason> {
+pub(super) fn transport(ip: &Ipv4<'_>, realm: Realm) -> Result<Flow, DropReason> {
     let payload = ip.payload();
     let whole = usize::from(ip.total_length()) - ip.header_length();
     let protocol = Protocol::from_number(ip.protocol().0).ok_or(DropReason::ProtocolUnsupported)?;

@@ -1,6 +1,7 @@
 //! The loop of one worker: bursts in, stages, bursts out, quiescent; now and then the sweep and the timers.
 
 use super::classify::Ingress;
+use super::core::Core;
 use super::counters::WorkerCounters;
 use super::forward::{self, Lanes};
 use super::limit::TokenBucket;
@@ -8,7 +9,7 @@ use super::output::Output;
 use super::resolve::{self, NeighborOwner};
 use super::slow::{self, Arrival};
 use super::world::World;
-use crate::dpdk::{BURST, Burst, Mbuf, Pool, RxQueue, cycles, cycles_hz, pause};
+use crate::dpdk::{BURST, Burst, Pool, RxQueue, cycles, cycles_hz, pause};
 use crate::flow::{FlowHome, Reporter};
 use crate::nat::NatHome;
 use crate::packet::DropReason;
@@ -116,21 +117,6 @@ pub struct WorkerParts {
     pub pool: Pool,
     pub icmp_errors: TokenBucket,
     pub idle: Idle,
-}
-
-/// What the stages work with.
-pub struct Core {
-    pub id: usize,
-    pub out: Output,
-    pub flows: FlowHome,
-    pub nat: Option<NatHome>,
-    pub neighbors: Option<NeighborOwner>,
-    pub pool: Pool,
-    pub icmp_errors: TokenBucket,
-    /// Hairpins between their legs.
-    pub second_legs: ArrayVec<Mbuf, BURST>,
-    /// Wrapping milliseconds, read once a round.
-    pub now: u32,
 }
 
 /// Wrapping milliseconds from the time stamp counter.

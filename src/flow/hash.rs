@@ -1,7 +1,7 @@
 //! The keyed hash of flow keys.
 //!
 //! NH, the universal hash of UMAC (RFC 4418 section 5.2, there with 32-bit words, here with 64-bit ones): the sum of
-//! products (m[2i] + k[2i]) * (m[2i+1] + k[2i+1]). Whatever two keys an attacker picks without knowing the hash key, they
+//! products `(m[2i] + k[2i]) * (m[2i+1] + k[2i+1])`. Whatever two keys an attacker picks without knowing the hash key, they
 //! collide in the 128-bit sum with a probability of at most 2^-64; a second keyed product spreads that over the bits that
 //! choose buckets and tag. Unlike a CRC, whose collisions don't depend on its seed.
 

@@ -108,9 +108,9 @@ mod loom_models {
     /// Two threads take and give back; no number is ever held by both, none is lost.
     #[test]
     fn loom_lease_is_exclusive() {
-        // Two preemptions reach every interesting order of a compare-and-swap loop; all orders take minutes.
+        // Three preemptions reach every interesting order of a compare-and-swap loop; all orders take minutes.
         let mut model = loom::model::Builder::new();
-        model.preemption_bound = Some(2);
+        model.preemption_bound = Some(3);
         model.check(|| {
             let l = Arc::new(Leases::new(&[0, 1]));
             let held = Arc::new([AtomicU32::new(0), AtomicU32::new(0)]);

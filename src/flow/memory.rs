@@ -51,30 +51,69 @@ impl<T> Region<T> {
     }
 }
 
-/// Maps `bytes` of anonymous memory: (address, bytes mapped, on reserved huge pages).
+/// Maps `bytes` of anonymous memory: (address, bytes mapped, on reserved huge pages). No more than asked for, to a page: what
+/// does not fill a huge page lies on ordinary ones.
 fn map(bytes: usize) -> (NonNull<libc::c_void>, usize, bool) {
-    let protection = libc::PROT_READ | libc::PROT_WRITE;
-    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-    if cfg!(not(loom)) && bytes >= HUGE_PAGE / 2 {
-        let rounded = bytes.next_multiple_of(HUGE_PAGE);
-        // SAFETY: an anonymous mapping at an address of the kernel's choice touches no memory of ours. Without
-        // MAP_NORESERVE the pages are reserved now, so that a later touch can't raise SIGBUS.
-        let p = unsafe {
-            libc::mmap(std::ptr::null_mut(), rounded, protection, flags | libc::MAP_HUGETLB, -1, 0)
-        };
-        if p != libc::MAP_FAILED
-            && let Some(p) = NonNull::new(p)
-        {
-            return (p, rounded, true);
-        }
+    let mapped = bytes.next_multiple_of(4096);
+    if cfg!(not(loom))
+        && bytes >= HUGE_PAGE
+        && let Some(p) = map_huge(mapped)
+    {
+        return (p, mapped, true);
     }
-    let rounded = bytes.next_multiple_of(if bytes >= HUGE_PAGE { HUGE_PAGE } else { 4096 });
-    // SAFETY: as above.
-    let p = unsafe { libc::mmap(std::ptr::null_mut(), rounded, protection, flags, -1, 0) };
-    assert!(p != libc::MAP_FAILED, "no memory for {bytes} bytes of flow state: lower `flow.sessions`");
+    // SAFETY: not at a fixed address.
+    let p = unsafe { anonymous(std::ptr::null_mut(), mapped, libc::PROT_READ | libc::PROT_WRITE, 0) };
+    let p = p.unwrap_or_else(|| panic!("no memory for {bytes} bytes of flow state: lower `flow.sessions`"));
     // SAFETY: advice on the mapping just made; a refusal changes nothing.
-    unsafe { libc::madvise(p, rounded, libc::MADV_HUGEPAGE) };
-    (NonNull::new(p).expect("mmap without MAP_FIXED never maps page 0"), rounded, false)
+    unsafe { libc::madvise(p.as_ptr(), mapped, libc::MADV_HUGEPAGE) };
+    (p, mapped, false)
+}
+
+/// The whole huge pages of `bytes` on reserved ones, the rest behind them on ordinary ones.
+fn map_huge(bytes: usize) -> Option<NonNull<libc::c_void>> {
+    // Address space with room to begin at a huge page's boundary.
+    let room = bytes + HUGE_PAGE;
+    // SAFETY: not at a fixed address.
+    let reserved = unsafe { anonymous(std::ptr::null_mut(), room, libc::PROT_NONE, libc::MAP_NORESERVE) }?;
+    let before = reserved.as_ptr().align_offset(HUGE_PAGE);
+    let start = reserved.as_ptr().wrapping_byte_add(before);
+    let (whole, rest) = (bytes / HUGE_PAGE * HUGE_PAGE, bytes % HUGE_PAGE);
+    let behind = start.wrapping_byte_add(whole);
+    let access = libc::PROT_READ | libc::PROT_WRITE;
+    // Without MAP_NORESERVE the pages are reserved now, so that a later touch can't raise SIGBUS.
+    // SAFETY: both lie in the reservation made above, which nobody else knows of.
+    let made = unsafe {
+        anonymous(start, whole, access, libc::MAP_FIXED | libc::MAP_HUGETLB).is_some()
+            && (rest == 0 || anonymous(behind, rest, access, libc::MAP_FIXED).is_some())
+    };
+    if !made {
+        // SAFETY: the reservation made above, whatever lies in it by now; nobody else knows of it.
+        unsafe { libc::munmap(reserved.as_ptr(), room) };
+        return None;
+    }
+    let end = start.wrapping_byte_add(bytes);
+    // SAFETY: what is left of the reservation on both sides of the mapping; nobody else knows of it.
+    unsafe {
+        libc::munmap(reserved.as_ptr(), before);
+        libc::munmap(end, room - before - bytes);
+    }
+    NonNull::new(start)
+}
+
+/// A private anonymous mapping.
+///
+/// # Safety
+/// With `MAP_FIXED` the range lies in a mapping of the caller's own, in which nothing is.
+unsafe fn anonymous(
+    at: *mut libc::c_void,
+    bytes: usize,
+    access: i32,
+    flags: i32,
+) -> Option<NonNull<libc::c_void>> {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | flags;
+    // SAFETY: the caller's for a fixed address; one of the kernel's choice touches no memory of ours.
+    let p = unsafe { libc::mmap(at, bytes, access, flags, -1, 0) };
+    if p == libc::MAP_FAILED { None } else { NonNull::new(p) }
 }
 
 impl<T> Drop for Region<T> {

@@ -222,6 +222,13 @@ impl FlowHome {
         other: &Half<R::Key, R::Rewrite>,
         now: u32,
     ) -> Result<Ref, Full> {
+        // Should it come to nothing after others may have seen it, it needs a place among the retired.
+        if !self.may_retire() {
+            self.reclaim();
+            if !self.may_retire() {
+                return Err(Full::Records);
+            }
+        }
         let (table, chunks) = R::home(self);
         let slab = R::slab(table);
         let a = chunks.allocate(slab).ok_or(Full::Records)?;
@@ -276,6 +283,10 @@ impl FlowHome {
             self.retire(initiator, twin);
         }
         removed
+    }
+
+    fn may_retire(&self) -> bool {
+        self.retired.len() + 2 <= 2 * RETIRED
     }
 
     fn retire(&mut self, a: Ref, b: Ref) {

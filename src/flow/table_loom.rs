@@ -30,10 +30,10 @@ fn table() -> Arc<FlowTable> {
     ))
 }
 
-/// Bounded: two preemptions find what there is to find in models of this size, in seconds.
+/// Bounded: three preemptions find what there is to find in models of this size, in seconds.
 fn model(f: impl Fn() + Sync + Send + 'static) {
     let mut b = loom::model::Builder::new();
-    b.preemption_bound = Some(2);
+    b.preemption_bound = Some(3);
     b.check(f);
 }
 

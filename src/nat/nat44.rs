@@ -288,8 +288,8 @@ fn opens(key: &Key4, tcp_flags: u8) -> Result<Protocol, DropReason> {
     }
 }
 
-/// The rewrite that turns packets of `from` into packets of `to`.
-fn compile(from: &Key4, to: &Key4, takes_ttl: bool) -> Rewrite4 {
+/// The rewrite that turns packets of `from` into packets of `to`; `takes_ttl` says that this counts as a hop.
+pub fn compile(from: &Key4, to: &Key4, takes_ttl: bool) -> Rewrite4 {
     let (old, new) = (from.addresses.to_le_bytes(), to.addresses.to_le_bytes());
     let (old_ports, new_ports) = ((from.tail as u32).to_le_bytes(), (to.tail as u32).to_le_bytes());
     let addresses = Delta::between(&old, &new);

@@ -1,7 +1,7 @@
 //! The public side of the NAT: addresses, and their ports in blocks.
 //!
 //! A block is leased by a home for one of its subscribers, without waiting for anyone ([`Leases`]); until it is given back
-//! only that home reads or writes its [`Block`] and its bits. Any worker may ask who leases a block: that is where a packet
+//! only that home reads or writes its `Block` and its bits. Any worker may ask who leases a block: that is where a packet
 //! from outside that belongs to no session goes.
 
 use crate::flow::Protocol;

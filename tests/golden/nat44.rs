@@ -99,6 +99,7 @@ pub fn scenario() -> Scenario {
     refused_ip(&mut s);
     refused_transport(&mut s);
     hairpins(&mut s);
+    on_the_fast_way(&mut s);
     other_realms(&mut s);
     translated_inbound(&mut s);
     strangers(&mut s);
@@ -381,6 +382,39 @@ fn hairpins(s: &mut Scenario) {
     s.packet("hairpin, the answer", HOME, udp(alice, BOB_UDP)).becomes(HOME, ALICE_UDP, bob);
     s.packet("hairpin to oneself", HOME, udp((ALICE, 4009), ALICE_UDP)).becomes(HOME, ALICE_HAIRPIN, alice);
     s.packet("hairpin to a port nobody has", HOME, udp(bob, (UNUSED, 1024))).drops(DropReason::NatNoMapping);
+}
+
+/// In bursts after the one that made their sessions: until then every packet goes the slow way.
+fn on_the_fast_way(s: &mut Scenario) {
+    let (alice, bob, dns, web) = ((ALICE, QUERY), (BOB, 5000), (SERVER, 53), (SERVER, 443));
+    for length in 1..=64 {
+        let packet = Packet { payload: vec![0x77; 20 * length], ..udp(alice, dns) };
+        s.packet("one of a train", HOME, packet).becomes(OUTSIDE, ALICE_UDP, dns);
+    }
+    let mut out = |name: &str, packet: Packet, public: End, to: End| {
+        s.packet(name, HOME, packet).becomes(OUTSIDE, public, to);
+    };
+    out("fast: no checksum", Packet { carried: UNSUMMED, ..udp(alice, dns) }, ALICE_UDP, dns);
+    let short = Packet { payload: b"odd".to_vec(), trailer: vec![0xee; 15], ..udp(alice, dns) };
+    out("fast: rubbish for padding", short, ALICE_UDP, dns);
+    out("fast: time to live of two", Packet { ttl: 2, ..udp(alice, dns) }, ALICE_UDP, dns);
+    for (name, flags, options) in
+        [("fast: TCP data", 0x18, &STAMPS[..]), ("fast: TCP ACK", 0x10, &[]), ("fast: TCP RST", 0x04, &[])]
+    {
+        let data: &[u8] = if flags == 0x18 { &[0x3c; 333] } else { b"" };
+        let segment = Packet::new((ALICE, 51_000), web, tcp(TcpFlags(flags), options), data);
+        out(name, Packet { trailer: vec![0; 6], ..segment }, ALICE_TCP, web);
+    }
+    s.packet("fast: hairpin", HOME, udp(bob, ALICE_UDP)).becomes(HOME, BOB_UDP, alice);
+    s.packet("fast: hairpin, the answer", HOME, udp(alice, BOB_UDP)).becomes(HOME, ALICE_UDP, bob);
+    let expired = udp(alice, dns);
+    let (packet, frame) = expiring(expired, HOME, s.next_identification());
+    s.packet("TTL 1 of a session's packet", HOME, packet)
+        .makes(HOME, time_exceeded(HOME, EDGE_HOME, &frame))
+        .drops(DropReason::TtlExceeded);
+    let mut bad = udp(alice, dns).frame(host(HOME, 2), edge(HOME));
+    bad[25] ^= 1;
+    s.frame("a session's packet with a wrong header checksum", HOME, bad).drops(DropReason::Ipv4ChecksumBad);
 }
 
 fn other_realms(s: &mut Scenario) {

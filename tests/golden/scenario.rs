@@ -12,6 +12,8 @@ use ces::packet::{DropReason, MacAddr};
 
 use crate::bed::Bed;
 use crate::capture;
+use crate::captured;
+use crate::cesd::cesd;
 use crate::packets::{Carried, End, Packet};
 use crate::summary::Summary;
 
@@ -267,7 +269,7 @@ pub struct Frames(pub [Vec<Vec<u8>>; 4]);
 impl Frames {
     /// Reads `PORT-in.pcap` or `PORT-out.pcap` of each port.
     pub fn read(directory: &Path, direction: &str) -> Frames {
-        Frames(PORTS.map(|port| capture::read(&directory.join(format!("{port}-{direction}.pcap")))))
+        Frames(PORTS.map(|port| captured::read(&directory.join(format!("{port}-{direction}.pcap")))))
     }
 
     pub fn write(&self, directory: &Path, direction: &str) {
@@ -290,19 +292,21 @@ impl Frames {
         repeated
     }
 
-    /// The frames by flow, in order within each: what stays the same when several workers share the work.
-    pub fn by_flow(&self) -> BTreeMap<(usize, Vec<u8>), Vec<&[u8]>> {
+    /// Each port's frames, in no order.
+    pub fn sorted(&self) -> Frames {
+        let mut sorted = self.clone();
+        sorted.0.iter_mut().for_each(|frames| frames.sort());
+        sorted
+    }
+
+    /// The ordinary TCP and UDP frames by flow, in order within each.
+    pub fn by_flow(&self) -> BTreeMap<(usize, &[u8]), Vec<&[u8]>> {
         let mut flows: BTreeMap<_, Vec<&[u8]>> = BTreeMap::new();
         for (port, frames) in self.0.iter().enumerate() {
-            for frame in frames {
-                // Type, protocol, addresses, ports; of anything else the type alone.
-                let ip = frame[12..14] == [8, 0] && frame.len() >= 38;
-                let key = if ip {
-                    [&frame[12..14], &frame[23..24], &frame[26..38]].concat()
-                } else {
-                    frame[12..14].to_vec()
-                };
-                flows.entry((port, key)).or_default().push(frame);
+            let ordinary =
+                |f: &&Vec<u8>| f.len() >= 54 && f[12..15] == [8, 0, 0x45] && [6, 17].contains(&f[23]);
+            for frame in frames.iter().filter(ordinary) {
+                flows.entry((port, &frame[26..38])).or_default().push(frame);
             }
         }
         flows
@@ -314,7 +318,7 @@ pub fn run(config: &str, inputs: &Frames) -> (Frames, Summary) {
     let bed = Bed::new();
     inputs.write(&bed.directory, "in");
     bed.configure(config);
-    let output = bed.cesd().output().expect("cesd runs");
+    let output = cesd(&bed).output().expect("cesd runs");
     let (mut outputs, mut summary) = (Frames::read(&bed.directory, "out"), Summary::of(&output));
     let repeated = outputs.forget_repeated_questions();
     summary.sent -= repeated;

@@ -1,10 +1,9 @@
-//! A bed for one `cesd`: a directory of its own, an instance name of its own, and the program that the tests were built with.
+//! A bed for one `cesd`: a directory of its own, and an instance name of its own.
 //!
 //! Guarantees: the directory is gone at the end, and tests that run side by side don't meet. Never: touches a device that
 //! exists outside of the process.
 
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// See the module.
@@ -34,13 +33,6 @@ impl Bed {
         let text = format!("[instance]\nname = \"{instance}\"\nruntime_dir = \"{directory}\"\n{text}");
         std::fs::write(&path, text).expect("the configuration is written");
         path
-    }
-
-    /// `cesd --config` on what [`Bed::configure`] has written.
-    pub fn cesd(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_cesd"));
-        command.args(["--config", "cesd.toml"]).current_dir(&self.directory).stdin(Stdio::null());
-        command
     }
 }
 

@@ -1,12 +1,11 @@
-//! Captures: frames to a file and back. Guarantees: the same frames make the same file, whatever the time. Never: reads
-//! a timestamp.
+//! Frames into a capture. Guarantees: the same frames make the same file, whatever the time.
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Write};
+use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::time::Duration;
 
-use pcap_file::pcap::{PcapHeader, PcapPacket, PcapReader, PcapWriter};
+use pcap_file::pcap::{PcapHeader, PcapPacket, PcapWriter};
 use pcap_file::{DataLink, Endianness};
 
 /// Writes frames, one a microsecond from the epoch on.
@@ -20,15 +19,4 @@ pub fn write<'a>(path: &Path, frames: impl IntoIterator<Item = &'a Vec<u8>>) {
         writer.write_packet(&packet).expect("the frame is written");
     }
     writer.into_writer().flush().expect("the file is written");
-}
-
-/// The frames of a capture.
-pub fn read(path: &Path) -> Vec<Vec<u8>> {
-    let file = File::open(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    let mut reader = PcapReader::new(BufReader::new(file)).expect("a capture");
-    let mut frames = vec![];
-    while let Some(packet) = reader.next_packet() {
-        frames.push(packet.expect("a whole record").data.into_owned());
-    }
-    frames
 }
