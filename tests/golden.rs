@@ -28,7 +28,7 @@ mod summary;
 
 use std::path::{Path, PathBuf};
 
-use scenario::{Chosen, Frames, PORTS, Scenario, edge, host};
+use scenario::{Chosen, Frames, HOME, LATER, OUTSIDE, PORTS, Scenario, TWIN, edge, host};
 
 /// How the work is shared.
 pub const ONE: &str = "cores = [0]\n";
@@ -40,19 +40,23 @@ pub fn config(workers: &str, nat44: &str, others: &str) -> String {
     let mut text = format!(
         "[eal]\nhuge_pages = \"none\"\n[workers]\nidle = \"sleep\"\nstop = \"end-of-input\"\n{workers}"
     );
-    let addresses = ["10.0.0.1/24", "10.0.0.1/24", "10.9.0.1/24", "203.0.113.1/24"];
+    let addresses = ["10.0.0.1/24", "10.0.0.1/24", "10.9.0.1/24", "10.0.1.1/24", "203.0.113.1/24"];
     for (number, (port, address)) in PORTS.iter().zip(addresses).enumerate() {
-        let side = if *port == "outside" { "outside" } else { "inside" };
-        let mtu = if *port == "outside" { 1400 } else { 1500 };
+        let (side, mtu) = if number == OUTSIDE { ("outside", 1400) } else { ("inside", 1500) };
+        let realm = if number == LATER { PORTS[HOME] } else { port };
+        if number != LATER {
+            text += &format!("[[realm]]\nname = \"{realm}\"\nside = \"{side}\"\n");
+        }
         text += &format!(
             "[[port]]\nname = \"{port}\"\nmtu = {mtu}\nmac = \"{}\"\n\
              device = \"net_pcap{number},rx_pcap={port}-in.pcap,tx_pcap={port}-out.pcap\"\n\
-             [[realm]]\nname = \"{port}\"\nside = \"{side}\"\n\
-             [[interface]]\nport = \"{port}\"\nrealm = \"{port}\"\naddresses = [\"{address}\"]\n",
+             [[interface]]\nport = \"{port}\"\nrealm = \"{realm}\"\naddresses = [\"{address}\"]\n",
             edge(number)
         );
     }
-    for (port, address) in [(0, "10.0.0.2"), (0, "10.0.0.3"), (1, "10.0.0.2"), (3, "203.0.113.254")] {
+    for (port, address) in
+        [(HOME, "10.0.0.2"), (HOME, "10.0.0.3"), (TWIN, "10.0.0.2"), (OUTSIDE, "203.0.113.254")]
+    {
         let last = address.rsplit('.').next().and_then(|l| l.parse().ok()).expect("an address");
         let (name, mac) = (PORTS[port], host(port, last));
         text += &format!("[[neighbor]]\ninterface = \"{name}\"\naddress = \"{address}\"\nmac = \"{mac}\"\n");

@@ -7,7 +7,7 @@ use ces::packet::vlan::{Tag, Tags};
 use ces::packet::{Arp, DropReason, EtherType, IcmpType, MacAddr, Protocol, TcpFlags, arp, icmp, ipv4, ipv6};
 
 use crate::packets::{Carried, End, Packet};
-use crate::scenario::{HOME, LAN, OUTSIDE, Scenario, TWIN, chosen, edge, host};
+use crate::scenario::{HOME, LAN, LATER, OUTSIDE, Scenario, TWIN, chosen, edge, host};
 
 pub const UDP: Carried = Carried::Udp { unsummed: false };
 pub const UNSUMMED: Carried = Carried::Udp { unsummed: true };
@@ -98,9 +98,9 @@ pub fn scenario() -> Scenario {
     refused_link(&mut s);
     refused_ip(&mut s);
     refused_transport(&mut s);
-    hairpins(&mut s);
     on_the_fast_way(&mut s);
     other_realms(&mut s);
+    hairpins(&mut s);
     translated_inbound(&mut s);
     strangers(&mut s);
     outside_arp_and_echo(&mut s);
@@ -110,6 +110,7 @@ pub fn scenario() -> Scenario {
 fn translated_outbound(s: &mut Scenario) {
     let (alice, dns, dns2) = ((ALICE, QUERY), (SERVER, 53), (OTHER_SERVER, 53));
     s.packet("UDP", HOME, udp(alice, dns)).becomes(OUTSIDE, ALICE_UDP, dns);
+    s.packet("UDP of another host", HOME, udp((BOB, 5000), dns)).becomes(OUTSIDE, BOB_UDP, dns);
     s.packet("UDP, the session's second packet", HOME, udp(alice, dns)).becomes(OUTSIDE, ALICE_UDP, dns);
     let unsummed = Packet { carried: UNSUMMED, ..udp(alice, dns) };
     s.packet("UDP without a checksum", HOME, unsummed).becomes(OUTSIDE, ALICE_UDP, dns);
@@ -374,19 +375,25 @@ fn refused_transport(s: &mut Scenario) {
     s.packet("TTL 1 of an ICMP error", HOME, quiet).drops(DropReason::TtlExceededQuiet);
 }
 
-/// Subscribers that meet by their public addresses: both are translated, and the time to live counts one hop.
+/// Subscribers that meet by their public addresses: both are translated, and the time to live counts one hop. Their mappings
+/// are there already, whichever worker makes them.
 fn hairpins(s: &mut Scenario) {
     let (alice, bob) = ((ALICE, QUERY), (BOB, 5000));
-    s.packet("hairpin", HOME, udp(bob, ALICE_UDP)).becomes(HOME, BOB_UDP, alice);
-    s.packet("hairpin, once more", HOME, udp(bob, ALICE_UDP)).becomes(HOME, BOB_UDP, alice);
-    s.packet("hairpin, the answer", HOME, udp(alice, BOB_UDP)).becomes(HOME, ALICE_UDP, bob);
-    s.packet("hairpin to oneself", HOME, udp((ALICE, 4009), ALICE_UDP)).becomes(HOME, ALICE_HAIRPIN, alice);
-    s.packet("hairpin to a port nobody has", HOME, udp(bob, (UNUSED, 1024))).drops(DropReason::NatNoMapping);
+    s.packet("hairpin", LATER, udp(bob, ALICE_UDP)).becomes(HOME, BOB_UDP, alice);
+    s.packet("hairpin, once more", LATER, udp(bob, ALICE_UDP)).becomes(HOME, BOB_UDP, alice);
+    s.packet("hairpin, the answer", LATER, udp(alice, BOB_UDP)).becomes(HOME, ALICE_UDP, bob);
+    s.packet("hairpin to oneself", LATER, udp((ALICE, 4009), ALICE_UDP)).becomes(HOME, ALICE_HAIRPIN, alice);
+    s.packet("hairpin to a port nobody has", LATER, udp(bob, (UNUSED, 1024))).drops(DropReason::NatNoMapping);
+    for _ in 0..64 {
+        s.packet("fills the burst", LATER, udp(bob, (SERVER, 53))).becomes(OUTSIDE, BOB_UDP, (SERVER, 53));
+    }
+    s.packet("fast: hairpin", LATER, udp(bob, ALICE_UDP)).becomes(HOME, BOB_UDP, alice);
+    s.packet("fast: hairpin, the answer", LATER, udp(alice, BOB_UDP)).becomes(HOME, ALICE_UDP, bob);
 }
 
 /// In bursts after the one that made their sessions: until then every packet goes the slow way.
 fn on_the_fast_way(s: &mut Scenario) {
-    let (alice, bob, dns, web) = ((ALICE, QUERY), (BOB, 5000), (SERVER, 53), (SERVER, 443));
+    let (alice, dns, web) = ((ALICE, QUERY), (SERVER, 53), (SERVER, 443));
     for length in 1..=64 {
         let packet = Packet { payload: vec![0x77; 20 * length], ..udp(alice, dns) };
         s.packet("one of a train", HOME, packet).becomes(OUTSIDE, ALICE_UDP, dns);
@@ -405,8 +412,6 @@ fn on_the_fast_way(s: &mut Scenario) {
         let segment = Packet::new((ALICE, 51_000), web, tcp(TcpFlags(flags), options), data);
         out(name, Packet { trailer: vec![0; 6], ..segment }, ALICE_TCP, web);
     }
-    s.packet("fast: hairpin", HOME, udp(bob, ALICE_UDP)).becomes(HOME, BOB_UDP, alice);
-    s.packet("fast: hairpin, the answer", HOME, udp(alice, BOB_UDP)).becomes(HOME, ALICE_UDP, bob);
     let expired = udp(alice, dns);
     let (packet, frame) = expiring(expired, HOME, s.next_identification());
     s.packet("TTL 1 of a session's packet", HOME, packet)

@@ -23,8 +23,10 @@ pub const HOME: usize = 0;
 pub const TWIN: usize = 1;
 /// A realm that no NAT serves.
 pub const LAN: usize = 2;
-pub const OUTSIDE: usize = 3;
-pub const PORTS: [&str; 4] = ["home", "twin", "lan", "outside"];
+/// HOME's realm again, when all that has come in by HOME is done with.
+pub const LATER: usize = 3;
+pub const OUTSIDE: usize = 4;
+pub const PORTS: [&str; 5] = ["home", "twin", "lan", "later", "outside"];
 
 /// The edge's own MAC address on a port.
 pub const fn edge(port: usize) -> MacAddr {
@@ -147,8 +149,8 @@ impl Scenario {
     }
 
     /// What must come out of each port, with the case that it belongs to.
-    fn outputs(&self, chosen: &Chosen) -> [Vec<(Vec<u8>, &str)>; 4] {
-        let mut frames: [Vec<_>; 4] = Default::default();
+    fn outputs(&self, chosen: &Chosen) -> [Vec<(Vec<u8>, &str)>; PORTS.len()] {
+        let mut frames: [Vec<_>; PORTS.len()] = Default::default();
         for case in &self.cases {
             for (port, frame) in &case.output {
                 let bytes = match frame {
@@ -264,7 +266,7 @@ fn source_of(frame: &[u8], packet: &Packet) -> End {
 
 /// The frames of each port, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Frames(pub [Vec<Vec<u8>>; 4]);
+pub struct Frames(pub [Vec<Vec<u8>>; PORTS.len()]);
 
 impl Frames {
     /// Reads `PORT-in.pcap` or `PORT-out.pcap` of each port.
