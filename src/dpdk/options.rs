@@ -85,7 +85,8 @@ impl EalOptions {
     pub(super) fn arguments(&self, memory: MemoryMode) -> Vec<String> {
         let mut arguments = vec!["ces".into(), "--file-prefix".into(), self.file_prefix.clone()];
         if self.pci_allow.is_empty() {
-            arguments.push("--no-pci".into());
+            // Without a device that reads memory by itself nobody needs physical addresses.
+            arguments.extend(["--no-pci", "--iova-mode=va"].map(String::from));
         }
         for device in &self.pci_allow {
             arguments.extend(["-a".into(), device.clone()]);
@@ -179,7 +180,7 @@ mod tests {
     fn without_a_pci_port_the_pci_bus_is_off() {
         let options = EalOptions { vdevs: vec!["net_null0,size=64".into()], ..options() };
         let arguments = options.arguments(MEMORY);
-        assert!(arguments.contains(&"--no-pci".into()));
+        assert!(arguments.contains(&"--no-pci".into()) && arguments.contains(&"--iova-mode=va".into()));
         assert!(!arguments.contains(&"-a".into()));
         assert_eq!(arguments.windows(2).filter(|w| w == &["--vdev", "net_null0,size=64"]).count(), 1);
     }

@@ -15,7 +15,9 @@
 #include <rte_lcore.h>
 #include <rte_log.h>
 #include <rte_mbuf.h>
+#include <rte_mbuf_pool_ops.h>
 #include <rte_mempool.h>
+#include <rte_memzone.h>
 
 #include "shim.h"
 
@@ -147,11 +149,63 @@ static struct rte_mempool *theirs(const struct ces_pool *pool)
 	return (struct rte_mempool *)(uintptr_t)pool;
 }
 
-int ces_pool_create(const char *name, uint32_t mbufs, uint32_t cache, uint16_t data_room, int socket,
-		    struct ces_pool **pool)
+static void free_zone(struct rte_mempool_memhdr *chunk, void *zone)
 {
-	*pool = (struct ces_pool *)rte_pktmbuf_pool_create(name, mbufs, cache, 0, data_room, socket);
-	return *pool == NULL ? last_error() : 0;
+	(void)chunk;
+	rte_memzone_free(zone);
+}
+
+/*
+ * One block without gaps, for net_af_xdp: it registers with the kernel as many bytes as its packets have together, from the
+ * first one on. DPDK's own way lets no packet cross a page, and so leaves gaps; packets beyond the registered block are then
+ * refused, one after the other, until the receive ring stands still. Where devices see virtual addresses (always so without
+ * huge pages or PCI devices) crossing a page harms nobody.
+ */
+static int populate_without_gaps(struct rte_mempool *pool)
+{
+	size_t object = (size_t)pool->header_size + pool->elt_size + pool->trailer_size;
+	size_t length = object * pool->size + RTE_MEMPOOL_ALIGN;
+	char name[RTE_MEMZONE_NAMESIZE];
+
+	if (rte_eal_iova_mode() != RTE_IOVA_VA)
+		return -ENOTSUP;
+	snprintf(name, sizeof(name), "block-%s", pool->name);
+	const struct rte_memzone *zone = rte_memzone_reserve(name, length, pool->socket_id, 0);
+	if (zone == NULL)
+		return -ENOMEM;
+	pool->flags |= RTE_MEMPOOL_F_NO_IOVA_CONTIG; /* Let packets cross pages. */
+	int got = rte_mempool_populate_iova(pool, zone->addr, zone->iova, zone->len, free_zone, (void *)(uintptr_t)zone);
+	pool->flags &= ~RTE_MEMPOOL_F_NO_IOVA_CONTIG;
+	if (got <= 0) {
+		rte_memzone_free(zone);
+		return -ENOMEM;
+	}
+	return got;
+}
+
+int ces_pool_create(const char *name, uint32_t mbufs, uint32_t cache, uint16_t data_room, int socket,
+		    struct ces_pool **result)
+{
+	struct rte_pktmbuf_pool_private private = {.mbuf_data_room_size = data_room};
+	struct rte_mempool *pool = rte_mempool_create_empty(name, mbufs, sizeof(struct rte_mbuf) + data_room, cache,
+							    sizeof(private), socket, 0);
+
+	if (pool == NULL)
+		return last_error();
+	int code = rte_mempool_set_ops_byname(pool, rte_mbuf_best_mempool_ops(), NULL);
+	if (code == 0) {
+		rte_pktmbuf_pool_init(pool, &private);
+		code = populate_without_gaps(pool);
+		if (code < 0)
+			code = rte_mempool_populate_default(pool);
+	}
+	if (code < 0) {
+		rte_mempool_free(pool);
+		return code;
+	}
+	rte_mempool_obj_iter(pool, rte_pktmbuf_init, NULL);
+	*result = (struct ces_pool *)pool;
+	return 0;
 }
 
 void ces_pool_free(struct ces_pool *pool)
