@@ -128,6 +128,9 @@ servers_listen() {
     done
 }
 
+# fetch NAMESPACE ARGS… : curl, as a host there.
+fetch() { in_ns "$1" curl -sS --fail --connect-timeout 2 --max-time 60 "${@:2}"; }
+
 # Ends what runs in our namespaces, by id, and removes them.
 bed_down() {
     local name pids
@@ -153,7 +156,7 @@ worker_cores() {
     for ((worker = 0; worker < WORKERS; worker++)); do echo $(((worker + 1) % $(nproc))); done
 }
 
-# configs/lab.toml with this bed's instance, workers and devices, and without the features named: no-nat44, no-hairpin.
+# configs/lab.toml with this bed's instance, workers and devices, and without the features named: no-nat44, no-hairpin, no-sleep.
 edge_config() {
     awk -v instance="$INSTANCE" -v cores="$(worker_cores | paste -sd ,)" -v distribute="$DISTRIBUTE" \
         -v device="$DEVICE" -v without=" $* " '
@@ -163,6 +166,7 @@ edge_config() {
         section == "[nat44]" && /^hairpin/ { next }
         section == "[instance]" && /^name/ { $0 = "name = \"" instance "\"" }
         section == "[workers]" && /^cores/ { $0 = "cores = [" cores "]\ndistribute = \"" distribute "\"" }
+        section == "[workers]" && /^idle/ && without ~ / no-sleep / { $0 = "idle = \"poll\"" }
         section == "[[port]]" && /^device/ {
             match($0, /iface=[a-z0-9-]+/)
             end = realm[substr($0, RSTART + 6, RLENGTH - 6)]
@@ -293,12 +297,16 @@ through_edge() {
         fail "the client moved $MOVED bytes, but the workers forwarded only $((after - before))"
 }
 
-# As through_edge, and none of the workers stood idle.
+# As through_edge, and every worker had a part in it. The sessions of one host have one home: with `distribute = "software"`
+# the worker that receives from that host or the one that receives from the server hands packets over.
 through_every_worker() {
-    local before idle
+    local before after idle handed
     before=$(ctl show counters)
     through_edge "$@"
-    idle=$(ctl show counters | jq --argjson before "$before" \
-        '[.workers, $before.workers] | transpose | map(select(.[0].forwarded_packets == .[1].forwarded_packets)) | length')
-    ((idle == 0)) || fail "$idle of $WORKERS workers forwarded nothing"
+    after=$(ctl show counters)
+    idle=$(jq -n --argjson a "$before" --argjson b "$after" \
+        '[$a.workers, $b.workers] | transpose | map(select(.[0].rx_packets == .[1].rx_packets)) | length')
+    ((idle == 0)) || fail "$idle of $WORKERS workers received nothing"
+    handed=$(jq -n --argjson a "$before" --argjson b "$after" '[$b, $a] | map([.workers[].handed_off] | add) | .[0] - .[1]')
+    [[ $WORKERS == 1 || $DISTRIBUTE == rss ]] || ((handed >= 200)) || fail "only $handed packets were handed over"
 }

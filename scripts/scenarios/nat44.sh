@@ -52,8 +52,6 @@ client_ping() {
     note "20 of 20 answered"
 }
 
-fetch() { in_ns "$1" curl -sS --fail --connect-timeout 2 --max-time 60 "${@:2}"; }
-
 client_download() {
     fetch home -o "$WORK/fetched" "http://$SERVER/200M"
     cmp "$WORK/fetched" "$WORK/www/200M"
