@@ -125,7 +125,10 @@ impl Case {
         let path = self.directory.join(format!("{name}.toml"));
         std::fs::write(&path, self.config(&name, self.mbufs(direction), &ports, ""))?;
         let child = cesd(&path).spawn()?;
-        let edge = Edge { socket: self.directory.join(format!("{name}.sock")), process: Process::new(child) };
+        let edge = Edge {
+            socket: self.directory.join(format!("{name}.sock")),
+            process: Process(child, End::Signal),
+        };
         let deadline = Instant::now() + Duration::from_secs(120);
         while edge.sessions().unwrap_or(0) < u64::from(self.flows) {
             if Instant::now() > deadline {
@@ -155,7 +158,7 @@ impl Case {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let ends = child.stdin.take().zip(child.stdout.take()).ok_or("no pipes to the floor")?;
         let mut floor =
-            FloorProcess { process: Process::new(child), ask: ends.0, answer: BufReader::new(ends.1) };
+            FloorProcess { ask: ends.0, answer: BufReader::new(ends.1), process: Process(child, End::Input) };
         floor.line()?;
         floor.process.pause()?;
         Ok(floor)
@@ -180,12 +183,17 @@ fn cesd(config: &Path) -> Command {
 }
 
 /// A process of ours that can be paused, so that two that share a core are measured in turns. Ended when dropped.
-struct Process(Child);
+struct Process(Child, End);
+
+/// What a process ends by.
+#[derive(PartialEq, Eq)]
+enum End {
+    Signal,
+    /// Of its input, which was closed before.
+    Input,
+}
 
 impl Process {
-    fn new(child: Child) -> Self {
-        Self(child)
-    }
     fn pid(&self) -> Pid {
         Pid::from_raw(self.0.id() as i32)
     }
@@ -212,7 +220,9 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         // SIGTERM is delivered once it goes on.
-        let _ = kill(self.pid(), Signal::SIGTERM);
+        if self.1 == End::Signal {
+            let _ = kill(self.pid(), Signal::SIGTERM);
+        }
         let _ = self.go_on();
         let _ = self.0.wait();
     }
@@ -287,9 +297,10 @@ impl Measured for Edge {
 
 /// The running floor.
 pub struct FloorProcess {
-    process: Process,
+    // In this order: the input is closed before the process is waited for.
     ask: ChildStdin,
     answer: BufReader<ChildStdout>,
+    process: Process,
 }
 
 impl FloorProcess {
