@@ -34,6 +34,10 @@ drop_reasons! {
     EtherTypeUnknown = "ether_type_unknown",
     /// The destination MAC address is not ours, nor broadcast.
     NotForUs = "not_for_us",
+    /// A VLAN, or no VLAN, that no interface of this port has (IEEE 802.1Q, 802.1ad).
+    VlanUnknown = "vlan_unknown",
+    /// More packets a second than this port may bring in.
+    PortRate = "port_rate",
     /// An IPv4 header that contradicts itself: version, header length or total length.
     Ipv4HeaderInvalid = "ipv4_header_invalid",
     /// The IPv4 header checksum is wrong (RFC 1812 section 5.2.2).
@@ -46,12 +50,30 @@ drop_reasons! {
     Ipv4Fragment = "ipv4_fragment",
     /// Source routing is never obeyed (RFC 7126).
     Ipv4SourceRoute = "ipv4_source_route",
+    /// A source that has no route back by the interface, or the realm, that it came in by (BCP 38, BCP 84).
+    SourceSpoofed = "source_spoofed",
+    /// A source in a range that this realm never has (bogons).
+    SourceBogon = "source_bogon",
+    /// More packets a second than one subscriber may send or get.
+    SubscriberRate = "subscriber_rate",
     /// An IPv6 packet where nothing forwards IPv6.
     Ipv6NotForwarded = "ipv6_not_forwarded",
     /// An IPv6 header that contradicts itself.
     Ipv6HeaderInvalid = "ipv6_header_invalid",
+    /// An IPv6 source that no host may have: unspecified, loopback, multicast, IPv4-mapped, or link-local off its link.
+    Ipv6SourceInvalid = "ipv6_source_invalid",
+    /// An IPv6 destination that is never forwarded: unspecified, loopback, multicast, link-local, IPv4-mapped.
+    Ipv6DestinationInvalid = "ipv6_destination_invalid",
+    /// A routing header of a type that is never obeyed (RFC 5095), or an extension header out of its place.
+    Ipv6ExtensionInvalid = "ipv6_extension_invalid",
+    /// An IPv6 fragment: its ports are not known.
+    Ipv6Fragment = "ipv6_fragment",
+    /// An ICMPv6 message that is not to cross an edge (RFC 4890 section 4.3).
+    Icmpv6Filtered = "icmpv6_filtered",
     /// A TCP, UDP or ICMP header that is cut short or contradicts itself.
     L4HeaderInvalid = "l4_header_invalid",
+    /// TCP flags that no stack sends: none, SYN with FIN or RST, FIN without ACK.
+    TcpFlagsInvalid = "tcp_flags_invalid",
     /// Time to live reached zero and the time-exceeded message went out.
     TtlExceeded = "ttl_exceeded",
     /// Time to live reached zero and the limit of ICMP errors a second was reached: no message.
@@ -68,6 +90,12 @@ drop_reasons! {
     LocalNoListener = "local_no_listener",
     /// An ARP message that contradicts itself or claims an address of ours.
     ArpInvalid = "arp_invalid",
+    /// A neighbour discovery message that RFC 4861 section 7.1 has discarded, or that claims an address of ours.
+    NdInvalid = "nd_invalid",
+    /// More packets of its kind to the edge itself than are let through a second.
+    PuntRate = "punt_rate",
+    /// The ring to the thread that serves the edge's own addresses was full.
+    PuntFull = "punt_full",
     /// From a realm that no NAT serves, to somewhere else than the edge.
     RealmNotServed = "realm_not_served",
     /// From the outside, to an address that is neither ours nor in a pool.
@@ -92,6 +120,12 @@ drop_reasons! {
     IndexFull = "index_full",
     /// No route to the destination.
     NoRoute = "no_route",
+    /// The route to the destination drops silently.
+    RouteBlackhole = "route_blackhole",
+    /// The route to the destination says that it is unreachable.
+    RouteUnreachable = "route_unreachable",
+    /// The route to the destination prohibits it.
+    RouteProhibited = "route_prohibited",
     /// The next hop did not answer ARP or neighbour discovery.
     NeighborUnreachable = "neighbor_unreachable",
     /// Too many packets wait for this next hop to answer.
@@ -110,6 +144,10 @@ drop_reasons! {
     TxFull = "tx_full",
     /// Larger than the MTU of the interface that it leaves by.
     TxTooBig = "tx_too_big",
+    /// Larger than the next link's MTU and not to be fragmented: its sender was told the MTU, within the limit of ICMP errors.
+    PacketTooBig = "packet_too_big",
+    /// Larger than the next link's MTU, and it could not be cut into fragments.
+    FragmentationFailed = "fragmentation_failed",
     /// No packet buffer was left for a message of the edge's own.
     NoBuffer = "no_buffer",
     /// Still in flight when the process ended.
