@@ -181,7 +181,7 @@ fn parses(criterion: &mut Criterion) {
     let frame = frame();
     let [a, b, c, d, e, f] = EDGE.0;
     let ingress = Ingress { interface: 0, realm: INSIDE, mac: u64::from_le_bytes([a, b, c, d, e, f, 0, 0]) };
-    let common = |frame: &[u8]| classify::common(frame, frame.len(), &ingress, false);
+    let common = |frame: &[u8]| classify::common4(frame, frame.len(), &ingress, false);
     assert!(common(&frame).is_some() && parse(&frame).is_some());
     group.bench_function("the fast way: key, flags, header checksum", |b| {
         b.iter(|| common(black_box(&frame)))
@@ -223,7 +223,7 @@ fn rewrites(criterion: &mut Criterion) {
     let w = compiled(&original);
     let fast = |frame: &mut [u8; 64]| {
         let headers = frame.first_chunk_mut::<HEADERS>().expect("64 bytes");
-        rewrite::common(headers, black_box(&w), Action::FORWARD, true);
+        rewrite::common4(headers, black_box(&w), true);
     };
     let moved = Delta::between(&SUBSCRIBER.octets(), &PUBLIC.octets());
     let (mut one, mut other) = (original, original);

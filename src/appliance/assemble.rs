@@ -4,7 +4,8 @@ use super::{Error, plan};
 use crate::config::{self, Config, Distribute, RouteTarget, Stop};
 use crate::dataplane::output::{Output, TxSide};
 use crate::dataplane::resolve::{self, NeighborOwner};
-use crate::dataplane::world::{Interface, NEIGHBOR_OWNER, World};
+use crate::dataplane::vlan::{Links, Vlan};
+use crate::dataplane::world::{Interface, NEIGHBOR_OWNER, TcpMss, World};
 use crate::dataplane::{Board, Control, Idle, RxSide, WorkerCounters, WorkerParts, limit::TokenBucket};
 use crate::dpdk::{Eal, Pool, PoolOptions, Port, PortOptions, RxQueue, TxQueue};
 use crate::flow::{Adjacencies, FlowHome, FlowTable, HashKey, Realm};
@@ -126,7 +127,9 @@ fn rx_sides(config: &Config, world: &World, queues: &mut [Queues], id: usize) ->
     let mut sides = vec![];
     for (port, queues) in queues.iter_mut().enumerate() {
         // A port without an interface is never read.
-        let Some(interface) = world.by_port[port] else { continue };
+        if world.links[port].is_empty() {
+            continue;
+        }
         let own = queues.rx.len() >= workers;
         let owner = plan::owner(config, port);
         for (number, queue) in queues.rx.iter_mut().enumerate() {
@@ -134,7 +137,7 @@ fn rx_sides(config: &Config, world: &World, queues: &mut [Queues], id: usize) ->
             if reader == id
                 && let Some(queue) = queue.take()
             {
-                sides.push(RxSide { queue, interface, input: port });
+                sides.push(RxSide { queue, port });
             }
         }
     }
@@ -151,7 +154,7 @@ fn tx_sides(config: &Config, ports: &[Port], queues: &mut [Queues], id: usize) -
         TxSide {
             queue: number.and_then(|n| queues.tx.get_mut(n)).and_then(Option::take),
             owner,
-            mtu: config.ports[port].mtu,
+            inserts_vlan: ports[port].capabilities().tx_vlan_insert,
             multi_segments: ports[port].capabilities().tx_multi_segments,
         }
     };
@@ -160,7 +163,7 @@ fn tx_sides(config: &Config, ports: &[Port], queues: &mut [Queues], id: usize) -
 
 fn world(config: &Config, ports: &[Port], workers: usize, random: &mut StdRng) -> Result<World, Error> {
     let mut interfaces = vec![];
-    let mut by_port = vec![None; ports.len()];
+    let mut by_port: Vec<Vec<_>> = vec![vec![]; ports.len()];
     for (number, i) in config.interfaces.iter().enumerate() {
         let port = usize::from(i.port);
         let device = ports[port].mac();
@@ -168,15 +171,18 @@ fn world(config: &Config, ports: &[Port], workers: usize, random: &mut StdRng) -
             Some(mac) => mac,
             None => device.map_err(|source| Error::Port { port: config.ports[port].name.clone(), source })?,
         };
-        by_port[port] = Some(number as u16);
-        interfaces.push(Interface {
+        let interface = Interface {
             name: i.name.clone(),
             port: i.port,
             realm: Realm(i.realm),
             mac: MacAddr(mac),
             addresses: i.addresses.clone(),
+            vlan: Vlan::NONE,
             mtu: config.ports[port].mtu,
-        });
+            tcp_mss: TcpMss::Auto,
+        };
+        by_port[port].push((interface.vlan, interface.ingress(number as u16)));
+        interfaces.push(interface);
     }
     let mut key = || HashKey::new(|| random.random());
     let (flow_key, adjacency_key, nat_key) = (key(), key(), key());
@@ -190,7 +196,7 @@ fn world(config: &Config, ports: &[Port], workers: usize, random: &mut StdRng) -
         adjacencies: Adjacencies::new(usize::from(config.flow.neighbors), adjacency_key),
         nat: config.nat44.as_ref().map(|n| Arc::new(nat(n, workers, nat_key, random))),
         interfaces,
-        by_port,
+        links: by_port.iter().map(|interfaces| Links::new(interfaces)).collect(),
         flows,
     })
 }

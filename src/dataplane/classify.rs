@@ -1,7 +1,8 @@
-//! The common packet, recognised in a few loads: an untagged, unfragmented IPv4 packet without options, TCP or UDP, to our
-//! MAC address, with a right header checksum and a TTL to spare. Anything else goes the slow way, which looks properly.
+//! The common packet, recognised in a few loads: an unfragmented IPv4 packet without options, or an IPv6 one without extension
+//! headers, TCP or UDP, to our MAC address, with a right header checksum and a TTL to spare. Of TCP, what neither opens a
+//! connection nor resets one. Anything else goes the slow way, which looks properly.
 
-use crate::flow::{Key4, Realm};
+use crate::flow::{Key4, Key6, Realm};
 
 /// Bytes that the fast way looks at: Ethernet, IPv4 without options, TCP without options. Every frame of Ethernet's minimum
 /// size has them.
@@ -25,23 +26,23 @@ pub mod at {
 
 /// `N` bytes at a constant place: one load, and no check is left in the code.
 #[inline(always)]
-fn bytes<const N: usize>(h: &[u8; HEADERS], place: usize) -> [u8; N] {
+fn bytes<const N: usize, const H: usize>(h: &[u8; H], place: usize) -> [u8; N] {
     h[place..place + N].try_into().expect("a constant place within the headers")
 }
 
 /// Two bytes as they lie in memory, read little-endian like all that follows.
 #[inline(always)]
-pub fn half(h: &[u8; HEADERS], place: usize) -> u16 {
+pub fn half<const H: usize>(h: &[u8; H], place: usize) -> u16 {
     u16::from_le_bytes(bytes(h, place))
 }
 
 #[inline(always)]
-fn word(h: &[u8; HEADERS], place: usize) -> u32 {
+fn word<const H: usize>(h: &[u8; H], place: usize) -> u32 {
     u32::from_le_bytes(bytes(h, place))
 }
 
 #[inline(always)]
-fn double(h: &[u8; HEADERS], place: usize) -> u64 {
+fn double<const H: usize>(h: &[u8; H], place: usize) -> u64 {
     u64::from_le_bytes(bytes(h, place))
 }
 
@@ -55,13 +56,16 @@ pub struct Ingress {
     pub mac: u64,
 }
 
-/// What the fast way needs to know of a packet.
+/// What the fast way needs to know of a packet: its key, and its TCP flags (0 for UDP).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Common {
-    pub key: Key4,
-    /// 0 for UDP.
+pub struct Common<K> {
+    pub key: K,
     pub tcp_flags: u8,
 }
+
+/// Of TCP flags, the two by which the fast way knows its own: no SYN, but ACK.
+const SYN_OR_ACK: u8 = 0x12;
+const ACK: u8 = 0x10;
 
 const TCP: u8 = 6;
 const UDP: u8 = 17;
@@ -69,7 +73,7 @@ const UDP: u8 = 17;
 /// The key of a common packet, `None` for any other. `frame` is the first segment, `verified` says that the device has found
 /// the header checksum right.
 #[inline(always)]
-pub fn common(frame: &[u8], length: usize, ingress: &Ingress, verified: bool) -> Option<Common> {
+pub fn common4(frame: &[u8], length: usize, ingress: &Ingress, verified: bool) -> Option<Common<Key4>> {
     let h: &[u8; HEADERS] = frame.first_chunk()?;
     // EtherType 16 | version and header length 8 | type of service 8 | total length 16 | identification 16.
     let front = double(h, at::ETHER_TYPE);
@@ -89,7 +93,8 @@ pub fn common(frame: &[u8], length: usize, ingress: &Ingress, verified: bool) ->
     };
     // A contradiction is for the slow way to refuse.
     let short = says < least || 20 + says > total;
-    if odd != 0 || ttl <= 1 || (!tcp && protocol != UDP) || short || total + at::IPV4 > length {
+    let unusual = tcp && h[at::TCP_FLAGS] & SYN_OR_ACK != ACK;
+    if odd != 0 || unusual || ttl <= 1 || (!tcp && protocol != UDP) || short || total + at::IPV4 > length {
         return None;
     }
     if !verified && !is_right((front >> 16) + (middle & 0xffff_ffff_ffff), addresses) {
@@ -97,6 +102,46 @@ pub fn common(frame: &[u8], length: usize, ingress: &Ingress, verified: bool) ->
     }
     let key = Key4::from_words(addresses, word(h, at::PORTS), ingress.realm, protocol);
     Some(Common { key, tcp_flags: if tcp { h[at::TCP_FLAGS] } else { 0 } })
+}
+
+/// Bytes of Ethernet, IPv6 and UDP headers, and of the first eight bytes of TCP's.
+pub const HEADERS6: usize = 62;
+
+/// Where things lie in an IPv6 frame.
+pub mod at6 {
+    pub const HOP_LIMIT: usize = 21;
+    pub const ADDRESSES: usize = 22;
+    pub const PORTS: usize = 54;
+    pub const UDP_LENGTH: usize = 58;
+    pub const TCP_OFFSET: usize = 66;
+    pub const TCP_FLAGS: usize = 67;
+}
+
+/// As [`common4`], for IPv6.
+#[inline(always)]
+pub fn common6(frame: &[u8], length: usize, ingress: &Ingress) -> Option<Common<Key6>> {
+    let h: &[u8; HEADERS6] = frame.first_chunk()?;
+    // EtherType 16 | version 4, traffic class 8, flow label 20 | payload length 16.
+    let front = double(h, at::ETHER_TYPE);
+    let odd = (double(h, 0) ^ ingress.mac) << 16 | (front ^ 0x60_dd86) & 0xf0_ffff;
+    let payload = usize::from(((front >> 48) as u16).swap_bytes());
+    let (protocol, hops) = (h[at6::HOP_LIMIT - 1], h[at6::HOP_LIMIT]);
+    let (says, least, tcp_flags) = match protocol {
+        TCP => {
+            let (offset, flags) = (*frame.get(at6::TCP_OFFSET)?, *frame.get(at6::TCP_FLAGS)?);
+            if flags & SYN_OR_ACK != ACK {
+                return None;
+            }
+            (usize::from(offset >> 4) * 4, 20, flags)
+        }
+        UDP => (usize::from(half(h, at6::UDP_LENGTH).swap_bytes()), 8, 0),
+        _ => return None,
+    };
+    if odd != 0 || hops <= 1 || says < least || says > payload || payload + at6::PORTS > length {
+        return None;
+    }
+    let addresses = std::array::from_fn(|i| double(h, at6::ADDRESSES + 8 * i));
+    Some(Common { key: Key6::from_words(addresses, word(h, at6::PORTS), ingress.realm, protocol), tcp_flags })
 }
 
 /// RFC 1071 over a header of twenty bytes: the sum of its first six 16-bit words (in three lanes), and the addresses.

@@ -3,6 +3,8 @@
 use super::limit::TokenBucket;
 use super::output::Output;
 use super::resolve::NeighborOwner;
+use super::vlan::{self, Vlan};
+use super::world::Interface;
 use crate::dpdk::{BURST, Mbuf, Pool};
 use crate::flow::{FlowHome, Hop};
 use crate::nat::NatHome;
@@ -25,14 +27,44 @@ pub struct Core {
 }
 
 impl Core {
-    /// Writes the link layer of a resolved next hop and sends.
-    pub fn send(&mut self, mut mbuf: Mbuf, hop: &Hop) {
+    /// Sends a frame, its addresses written, by the port and in the VLAN of a next hop.
+    #[inline(always)]
+    pub fn send(&mut self, mbuf: Mbuf, hop: &Hop) {
+        if hop.vlan != 0 {
+            return self.send_tagged(hop.port, mbuf, Vlan(hop.vlan));
+        }
+        self.out.send(hop.port, mbuf);
+    }
+
+    /// Writes the addresses of a resolved next hop, and sends.
+    pub fn send_to(&mut self, mut mbuf: Mbuf, hop: &Hop) {
+        if mbuf.len() > usize::from(hop.limit) {
+            return self.out.drop(mbuf, DropReason::TxTooBig);
+        }
         match mbuf.data_mut().first_chunk_mut::<12>() {
             Some(macs) => {
                 *macs = hop.macs;
-                self.out.send(hop.port, mbuf);
+                self.send(mbuf, hop);
             }
             None => self.out.drop(mbuf, DropReason::Truncated),
         }
+    }
+
+    #[inline(never)]
+    fn send_tagged(&mut self, port: u16, mut mbuf: Mbuf, vlan: Vlan) {
+        let inserts = self.out.inserts_vlan(port);
+        match vlan::put_on(&mut mbuf, vlan, inserts) {
+            Some(()) => self.out.send(port, mbuf),
+            None => self.out.drop(mbuf, DropReason::NoBuffer),
+        }
+    }
+
+    /// A frame of the edge's own out by an interface, in its VLAN.
+    pub fn originate(&mut self, interface: &Interface, mbuf: Mbuf) {
+        self.out.counters.originated_packets.add(1);
+        if interface.vlan == Vlan::NONE {
+            return self.out.send(interface.port, mbuf);
+        }
+        self.send_tagged(interface.port, mbuf, interface.vlan);
     }
 }

@@ -1,14 +1,14 @@
-//! A burst through classify, look-up and act. The hot loop of the house.
+//! A burst through classify, look-up and act. The hot loop of the house: once for IPv4, and once for what of the burst is IPv6.
 
-use super::classify::{Common, HEADERS, Ingress, common};
+use super::classify::{self, Common, HEADERS, HEADERS6, Ingress, at6, common4, common6};
 use super::core::Core;
 use super::rewrite;
 use super::slow::{self, Arrival};
+use super::vlan::{self, Links};
 use super::world::World;
-use super::{classify, resolve};
 use crate::dpdk::{BURST, Burst, Checksum, Mbuf};
-use crate::flow::record::Record;
-use crate::flow::{Action, FlowTable, Key4, Lookup, Protocol, Record4};
+use crate::flow::table::Family;
+use crate::flow::{FlowTable, Hop, Lookup, Protocol, Record4, Record6};
 use crate::packet::DropReason;
 use crate::ring::Task;
 
@@ -17,8 +17,8 @@ const AHEAD: usize = 8;
 
 /// What one packet of a burst carries from stage to stage.
 #[derive(Clone, Copy, Default)]
-struct Lane {
-    key: Key4,
+struct Lane<K> {
+    key: K,
     lookup: Lookup,
     tcp_flags: u8,
     stage: Stage,
@@ -27,7 +27,7 @@ struct Lane {
 /// How far a packet has come.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum Stage {
-    /// For the slow way.
+    /// Not for this way.
     #[default]
     Odd,
     /// Its first bucket is on the way.
@@ -36,79 +36,199 @@ enum Stage {
     Second,
     /// Its record is on the way.
     Record,
+    /// A common packet without a session that its buckets show.
+    Miss,
 }
 
 /// The lanes of a burst, reused from burst to burst.
-pub struct Lanes([Lane; BURST]);
+struct FamilyLanes<R: Family>([Lane<R::Key>; BURST]);
 
-impl Default for Lanes {
-    fn default() -> Self {
+impl<R: Family> FamilyLanes<R>
+where
+    R::Key: Default,
+{
+    fn new() -> Self {
         Self([Lane::default(); BURST])
     }
-}
 
-impl Lanes {
     /// No check is left in the code: a burst has at most as many packets as there are lanes.
     #[inline(always)]
-    fn at(&mut self, i: usize) -> &mut Lane {
+    fn at(&mut self, i: usize) -> &mut Lane<R::Key> {
         &mut self.0[i % BURST]
     }
 }
 
-/// Takes a received burst through all stages. The burst is empty afterwards.
+/// The lanes of both families, and the packets that are for the second.
+pub struct Lanes {
+    v4: FamilyLanes<Record4>,
+    v6: FamilyLanes<Record6>,
+    rest: Burst,
+}
+
+impl Default for Lanes {
+    fn default() -> Self {
+        Self { v4: FamilyLanes::new(), v6: FamilyLanes::new(), rest: Burst::new() }
+    }
+}
+
+/// What the fast way does differently for IPv4 and IPv6.
+trait Fast: Family {
+    /// The key of a common packet of this family.
+    fn classify(mbuf: &Mbuf, ingress: &Ingress) -> Option<Common<Self::Key>>;
+    /// Executes the record's rewrite on a common packet and sets its link-layer addresses.
+    fn rewrite(&self, frame: &mut [u8], hop: &Hop, tcp: bool) -> Option<()>;
+    /// The number of the transport protocol.
+    fn protocol(key: &Self::Key) -> u8;
+}
+
+impl Fast for Record4 {
+    #[inline(always)]
+    fn classify(mbuf: &Mbuf, ingress: &Ingress) -> Option<Common<Self::Key>> {
+        common4(mbuf.data(), mbuf.len(), ingress, mbuf.rx_ip_checksum() == Checksum::Good)
+    }
+
+    #[inline(always)]
+    fn rewrite(&self, frame: &mut [u8], hop: &Hop, tcp: bool) -> Option<()> {
+        let headers = frame.first_chunk_mut::<HEADERS>()?;
+        rewrite::common4(headers, &Record4::rewrite(self), tcp);
+        headers[..12].copy_from_slice(&hop.macs);
+        Some(())
+    }
+
+    #[inline(always)]
+    fn protocol(key: &Self::Key) -> u8 {
+        key.protocol()
+    }
+}
+
+impl Fast for Record6 {
+    #[inline(always)]
+    fn classify(mbuf: &Mbuf, ingress: &Ingress) -> Option<Common<Self::Key>> {
+        common6(mbuf.data(), mbuf.len(), ingress)
+    }
+
+    /// A stateful firewall changes nothing but the hop limit.
+    #[inline(always)]
+    fn rewrite(&self, frame: &mut [u8], hop: &Hop, _tcp: bool) -> Option<()> {
+        let headers = frame.first_chunk_mut::<HEADERS6>()?;
+        headers[at6::HOP_LIMIT] -= 1;
+        headers[..12].copy_from_slice(&hop.macs);
+        Some(())
+    }
+
+    #[inline(always)]
+    fn protocol(key: &Self::Key) -> u8 {
+        key.protocol()
+    }
+}
+
+/// Takes a received burst through all stages. The burst is empty afterwards. `TAGGED`: the port has interfaces with VLAN tags.
+pub fn burst<const TAGGED: bool>(
+    core: &mut Core,
+    world: &World,
+    lanes: &mut Lanes,
+    packets: &mut Burst,
+    links: &Links,
+) {
+    if TAGGED {
+        untag(core, packets, links);
+    }
+    if world.spread {
+        spread::<TAGGED>(core, world, packets, links);
+    }
+    let Lanes { v4, v6, rest } = lanes;
+    run::<Record4, TAGGED>(core, world, v4, packets, links, |core, mbuf, ingress| {
+        // The rest has room for a whole burst.
+        if slow::is_ipv6(&mbuf) {
+            rest.push(mbuf)
+        } else {
+            slow::receive(core, world, mbuf, Arrival::on(ingress))
+        }
+    });
+    if !rest.is_empty() {
+        run::<Record6, TAGGED>(core, world, v6, rest, links, |core, mbuf, ingress| {
+            slow::receive(core, world, mbuf, Arrival::on(ingress));
+        });
+    }
+    slow::second_legs(core, world);
+    core.out.flush();
+}
+
+/// How a packet of this port came in. Of a tagged port its own word names the place of its interface.
+#[inline(always)]
+fn ingress_of<'l, const TAGGED: bool>(links: &'l Links, mbuf: &Mbuf) -> &'l Ingress {
+    links.at(if TAGGED { mbuf.tag() } else { 0 })
+}
+
+/// One family's part of a burst: all packets leave it, those that are not common, or have no session, by `other`.
 ///
 /// Classify runs over the whole burst; then each packet acts while those behind it advance: the one `AHEAD` places behind
 /// has its second bucket looked at if need be, the one twice as far behind its first. So two cache misses a packet overlap
 /// with the work on others, spread evenly.
 #[inline(never)]
-pub fn burst(core: &mut Core, world: &World, lanes: &mut Lanes, packets: &mut Burst, ingress: &Ingress) {
-    if world.spread {
-        spread(core, world, packets, ingress);
-    }
+fn run<R: Fast, const TAGGED: bool>(
+    core: &mut Core,
+    world: &World,
+    lanes: &mut FamilyLanes<R>,
+    packets: &mut Burst,
+    links: &Links,
+    mut other: impl FnMut(&mut Core, Mbuf, &Ingress),
+) where
+    R::Key: Default,
+{
     let flows = &*world.flows;
     let count = packets.len();
-    classify_all(world, lanes, packets, ingress);
-    (0..count.min(2 * AHEAD)).for_each(|i| first(flows, lanes.at(i)));
-    (0..count.min(AHEAD)).for_each(|i| second(flows, lanes.at(i)));
+    classify_all::<R, TAGGED>(world, lanes, packets, links);
+    (0..count.min(2 * AHEAD)).for_each(|i| first::<R>(flows, lanes.at(i)));
+    (0..count.min(AHEAD)).for_each(|i| second::<R>(flows, lanes.at(i)));
     let (mut forwarded, mut bytes) = (0, 0);
     for (i, mbuf) in packets.drain(..).enumerate() {
         if i + 2 * AHEAD < count {
-            first(flows, lanes.at(i + 2 * AHEAD));
+            first::<R>(flows, lanes.at(i + 2 * AHEAD));
         }
         if i + AHEAD < count {
-            second(flows, lanes.at(i + AHEAD));
+            second::<R>(flows, lanes.at(i + AHEAD));
         }
         let lane = lanes.at(i);
         let record = match lane.stage {
-            Stage::Record => flows.confirm::<Record4>(&lane.lookup, &lane.key),
+            Stage::Record => flows.confirm::<R>(&lane.lookup, &lane.key),
             _ => None,
         };
-        match record {
-            Some(record) => {
-                let length = mbuf.len();
-                if act(core, world, mbuf, record, lane) {
-                    forwarded += 1;
-                    bytes += length;
-                }
+        let length = mbuf.len();
+        let left = match record {
+            Some(record) => act(core, world, mbuf, record, lane),
+            None => Some(mbuf),
+        };
+        match left {
+            None => {
+                forwarded += 1;
+                bytes += length;
             }
-            None => slow::receive(core, world, mbuf, Arrival::on(ingress)),
+            Some(mbuf) => {
+                let ingress = ingress_of::<TAGGED>(links, &mbuf);
+                other(core, mbuf, ingress);
+            }
         }
     }
     core.out.counters.forwarded_packets.add(forwarded);
     core.out.counters.forwarded_bytes.add(bytes as u64);
-    slow::second_legs(core, world);
-    core.out.flush();
 }
 
-/// Not inlined, as [`burst`] is not: each has the registers to itself.
+/// Not inlined, as [`run`] is not: each has the registers to itself.
 #[inline(never)]
-fn classify_all(world: &World, lanes: &mut Lanes, packets: &Burst, ingress: &Ingress) {
+fn classify_all<R: Fast, const TAGGED: bool>(
+    world: &World,
+    lanes: &mut FamilyLanes<R>,
+    packets: &Burst,
+    links: &Links,
+) where
+    R::Key: Default,
+{
     for (lane, mbuf) in lanes.0.iter_mut().zip(packets) {
-        let verified = mbuf.rx_ip_checksum() == Checksum::Good;
-        lane.stage = match common(mbuf.data(), mbuf.len(), ingress, verified) {
+        lane.stage = match R::classify(mbuf, ingress_of::<TAGGED>(links, mbuf)) {
             Some(Common { key, tcp_flags }) => {
                 (lane.key, lane.tcp_flags) = (key, tcp_flags);
-                lane.lookup = world.flows.begin::<Record4>(&key);
+                lane.lookup = world.flows.begin::<R>(&key);
                 Stage::First
             }
             None => Stage::Odd,
@@ -117,59 +237,73 @@ fn classify_all(world: &World, lanes: &mut Lanes, packets: &Burst, ingress: &Ing
 }
 
 #[inline(always)]
-fn first(flows: &FlowTable, lane: &mut Lane) {
+fn first<R: Family>(flows: &FlowTable, lane: &mut Lane<R::Key>) {
     if lane.stage == Stage::First {
-        let found = flows.locate::<Record4>(&mut lane.lookup);
+        let found = flows.locate::<R>(&mut lane.lookup);
         lane.stage = if found { Stage::Record } else { Stage::Second };
     }
 }
 
 #[inline(always)]
-fn second(flows: &FlowTable, lane: &mut Lane) {
+fn second<R: Family>(flows: &FlowTable, lane: &mut Lane<R::Key>) {
     if lane.stage == Stage::Second {
-        let found = flows.locate_second::<Record4>(&mut lane.lookup);
-        lane.stage = if found { Stage::Record } else { Stage::Odd };
+        let found = flows.locate_second::<R>(&mut lane.lookup);
+        lane.stage = if found { Stage::Record } else { Stage::Miss };
     }
 }
 
-/// A hit: count, rewrite, and on its way. False when that is not over: a hairpin's first leg.
+/// A hit whose next hop is known and takes the packet whole: count, rewrite, and on its way. Any other is given back untouched:
+/// hairpins, whose halves have no next hop, what must be resolved, and what is too big.
 #[inline(always)]
-fn act(core: &mut Core, world: &World, mut mbuf: Mbuf, record: &Record4, lane: &Lane) -> bool {
+fn act<R: Fast>(
+    core: &mut Core,
+    world: &World,
+    mut mbuf: Mbuf,
+    record: &R,
+    lane: &Lane<R::Key>,
+) -> Option<Mbuf> {
     let about = record.common();
-    about.count(mbuf.len() as u32, core.now);
-    let tcp = lane.key.protocol() == Protocol::Tcp as u8;
+    let length = mbuf.len();
+    let Some(hop) = world.adjacencies.hop(about.path()).filter(|hop| length <= usize::from(hop.limit)) else {
+        return Some(mbuf);
+    };
+    let tcp = R::protocol(&lane.key) == Protocol::Tcp as u8;
+    if record.rewrite(mbuf.data_mut(), &hop, tcp).is_none() {
+        // A common packet has them all.
+        core.out.drop(mbuf, DropReason::Truncated);
+        return None;
+    }
+    about.count(length as u32, core.now);
     if tcp {
         about.saw_tcp(lane.tcp_flags);
     }
-    let kind = about.action().kind();
-    let Some(headers) = mbuf.data_mut().first_chunk_mut::<HEADERS>() else {
-        // A common packet has them all.
-        core.out.drop(mbuf, DropReason::Truncated);
-        return false;
-    };
-    rewrite::common(headers, &record.rewrite(), kind, tcp);
-    if kind == Action::HAIRPIN {
-        slow::first_leg_done(core, mbuf);
-        return false;
-    }
-    match world.adjacencies.hop(about.path()) {
-        Some(hop) => {
-            headers[..12].copy_from_slice(&hop.macs);
-            core.out.send(hop.port, mbuf);
+    core.send(mbuf, &hop);
+    None
+}
+
+/// Takes the tags off; each packet's own word says by which interface it came in.
+#[inline(never)]
+fn untag(core: &mut Core, packets: &mut Burst, links: &Links) {
+    let mut known = Burst::new();
+    for mut mbuf in packets.drain(..) {
+        match vlan::take_off(&mut mbuf).and_then(|vlan| links.find(vlan)) {
+            Some(place) => {
+                mbuf.set_tag(u32::from(place));
+                known.push(mbuf);
+            }
+            None => core.out.drop(mbuf, DropReason::VlanUnknown),
         }
-        None => resolve::session(core, world, mbuf, record),
     }
-    true
+    *packets = known;
 }
 
 /// `distribute = "software"`: the receiving worker hands common packets to their homes, in bursts, and keeps its own and
 /// all odd ones.
-fn spread(core: &mut Core, world: &World, packets: &mut Burst, ingress: &Ingress) {
-    let Some(nat) = world.nat.as_deref() else { return };
+fn spread<const TAGGED: bool>(core: &mut Core, world: &World, packets: &mut Burst, links: &Links) {
     let mut own = Burst::new();
     for mbuf in packets.drain(..) {
-        let key = classify::common(mbuf.data(), mbuf.len(), ingress, true).map(|c| c.key);
-        let home = key.and_then(|key| slow::home_of(nat, &key)).unwrap_or(core.id);
+        let ingress = ingress_of::<TAGGED>(links, &mbuf);
+        let home = home(world, &mbuf, ingress).unwrap_or(core.id);
         if home == core.id {
             own.push(mbuf);
         } else {
@@ -178,4 +312,11 @@ fn spread(core: &mut Core, world: &World, packets: &mut Burst, ingress: &Ingress
         }
     }
     *packets = own;
+}
+
+/// The home of a common packet.
+fn home(world: &World, mbuf: &Mbuf, ingress: &Ingress) -> Option<usize> {
+    let nat = world.nat.as_deref()?;
+    let common = classify::common4(mbuf.data(), mbuf.len(), ingress, true)?;
+    slow::home_of(nat, &common.key)
 }

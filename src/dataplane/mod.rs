@@ -16,11 +16,15 @@
 //! |---|---|
 //! | [`world`] | what all workers share and nobody changes: interfaces, routes, tables |
 //! | [`classify`] | the common packet, recognised in a few loads |
+//! | [`vlan`] | tags off at the door, on at the way out |
 //! | [`rewrite`] | a record's compiled rewrite, executed |
 //! | [`worker`] | the loop: bursts, stages, sweep, sleep |
 //! | [`core`](mod@core) | what the stages of a worker work with |
 //! | [`forward`] | a burst through look-up and act |
 //! | [`slow`] | one packet at a time: ARP, the edge's own addresses, options, echo, ICMP errors, misses |
+//! | [`depart`] | a session's packet on its way out: hairpin, MTU, fragments, segment size |
+//! | [`local`] | to the edge's own addresses |
+//! | [`errors`] | ICMP errors of the edge's own |
 //! | [`message`] | the edge's own packets: ARP, echo replies, ICMP errors |
 //! | [`resolve`] | from a destination to a next hop; the neighbour owner |
 //! | [`output`] | transmit queues and drops |
@@ -31,13 +35,17 @@ pub mod board;
 pub mod classify;
 pub mod core;
 pub mod counters;
+pub mod depart;
+pub mod errors;
 pub mod forward;
 pub mod limit;
+pub mod local;
 pub mod message;
 pub mod output;
 pub mod resolve;
 pub mod rewrite;
 pub mod slow;
+pub mod vlan;
 pub mod worker;
 pub mod world;
 

@@ -10,18 +10,15 @@ use std::sync::Arc;
 /// More hand-offs than any packet needs: receive → home → hairpin home → neighbour owner → port owner.
 const MAX_HOPS: u8 = 6;
 
-/// Ethernet's header.
-const LINK_OVERHEAD: usize = 14;
-
 /// A port as a worker transmits on it.
 pub struct TxSide {
     /// `None` where the port has too few queues: `owner` sends for this worker.
     pub queue: Option<TxQueue>,
     pub owner: usize,
-    /// Bytes of the largest IP packet.
-    pub mtu: u16,
     /// Whether the device takes packets of several segments.
     pub multi_segments: bool,
+    /// Whether the device puts a VLAN tag on by itself.
+    pub inserts_vlan: bool,
 }
 
 /// A worker's way out.
@@ -43,6 +40,11 @@ impl Output {
     /// Drops a packet under a name.
     pub fn drop(&mut self, mbuf: Mbuf, why: DropReason) {
         self.counters.dropped(why);
+        self.free(mbuf);
+    }
+
+    /// Gives back the buffer of a packet that has been dealt with otherwise.
+    pub fn free(&mut self, mbuf: Mbuf) {
         if self.dropped.is_full() {
             free_bulk(&mut self.dropped);
         }
@@ -55,8 +57,7 @@ impl Output {
         let Some((side, burst)) = self.ports.get_mut(usize::from(port)) else {
             return self.drop(mbuf, DropReason::NoRoute);
         };
-        let odd = mbuf.len() > usize::from(side.mtu) + LINK_OVERHEAD || !mbuf.is_contiguous();
-        if odd || side.queue.is_none() || burst.is_full() {
+        if !mbuf.is_contiguous() || side.queue.is_none() || burst.is_full() {
             return self.send_slow(port, mbuf);
         }
         burst.push(mbuf);
@@ -65,9 +66,6 @@ impl Output {
     #[cold]
     fn send_slow(&mut self, port: u16, mut mbuf: Mbuf) {
         let (side, burst) = &mut self.ports[usize::from(port)];
-        if mbuf.len() > usize::from(side.mtu) + LINK_OVERHEAD {
-            return self.drop(mbuf, DropReason::TxTooBig);
-        }
         if !mbuf.is_contiguous() && !side.multi_segments && mbuf.linearize().is_err() {
             return self.drop(mbuf, DropReason::TxTooBig);
         }
@@ -81,10 +79,9 @@ impl Output {
         burst.push(mbuf);
     }
 
-    /// A message of the edge's own out by a port.
-    pub fn originate(&mut self, port: u16, mbuf: Mbuf) {
-        self.counters.originated_packets.add(1);
-        self.send(port, mbuf);
+    /// Whether the device of a port puts a VLAN tag on by itself.
+    pub fn inserts_vlan(&self, port: u16) -> bool {
+        self.ports.get(usize::from(port)).is_some_and(|(side, _)| side.inserts_vlan)
     }
 
     /// A packet to another worker.

@@ -79,7 +79,7 @@ pub fn towards(core: &mut Core, world: &World, mbuf: Mbuf, realm: Realm, record:
         if let Some(record) = record {
             record.common().set_path(path);
         }
-        return core.send(mbuf, &hop);
+        return core.send_to(mbuf, &hop);
     }
     let Some(owner) = core.neighbors.as_mut() else {
         return core.out.hand(NEIGHBOR_OWNER, mbuf, Task::Resolve { realm }, hops);
@@ -109,7 +109,7 @@ pub fn heard_arp(core: &mut Core, world: &World, link: &Link<'_>, interface: u16
             if for_us {
                 let link = Path { destination: arp.sender_mac, source: own.mac, tags: Tags::NONE };
                 let reply = message::arp(&core.pool, &link, &arp.reply(own.mac));
-                core.out.originate(own.port, reply.ok_or(DropReason::NoBuffer)?);
+                core.originate(own, reply.ok_or(DropReason::NoBuffer)?);
             }
             Heard::Request { for_us }
         }
@@ -154,7 +154,7 @@ fn carry_out(core: &mut Core, world: &World) {
             Output::Resolved { id, interface, addr, mac } => {
                 let hop = hop(world, interface, mac);
                 world.adjacencies.resolved(id, interface, addr, hop);
-                release_held(core, id, |core, mbuf| core.send(mbuf, &hop));
+                release_held(core, id, |core, mbuf| core.send_to(mbuf, &hop));
             }
             Output::Changed { id, mac } => world.adjacencies.changed_mac(id, mac.0),
             Output::Lost { id } => {
@@ -174,7 +174,7 @@ fn hop(world: &World, interface: u16, mac: MacAddr) -> Hop {
     let mut macs = [0; 12];
     macs[..6].copy_from_slice(&mac.0);
     macs[6..].copy_from_slice(&own.mac.0);
-    Hop { macs, port: own.port }
+    Hop { macs, port: own.port, limit: own.mtu + 14, vlan: own.vlan.0 }
 }
 
 /// Takes the packets that wait for `id` out of the queue, in order.
@@ -201,7 +201,7 @@ fn solicit(core: &mut Core, world: &World, interface: u16, address: IpAddr, to: 
     }
     let link = Path { destination: to.unwrap_or(MacAddr::BROADCAST), source: own.mac, tags: Tags::NONE };
     if let Some(request) = message::arp(&core.pool, &link, &Arp::request(own.mac, speaker, target)) {
-        core.out.originate(own.port, request);
+        core.originate(own, request);
     }
 }
 

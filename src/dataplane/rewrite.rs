@@ -9,12 +9,12 @@ fn write<const N: usize>(headers: &mut [u8; HEADERS], place: usize, bytes: [u8; 
     headers[place..place + N].copy_from_slice(&bytes);
 }
 
-/// The common packet (see [`super::classify`]): addresses, ports, both checksums, the TTL unless it is a hairpin's first leg.
+/// The common packet (see [`super::classify`]) on its way out: addresses, ports, both checksums, the TTL.
 #[inline(always)]
-pub fn common(h: &mut [u8; HEADERS], w: &Rewrite4, kind: Action, tcp: bool) {
+pub fn common4(h: &mut [u8; HEADERS], w: &Rewrite4, tcp: bool) {
     let ip = Delta(w.ip_delta).apply(half(h, at::IP_CHECKSUM));
     write(h, at::IP_CHECKSUM, ip.to_le_bytes());
-    h[at::TTL] -= u8::from(kind != Action::HAIRPIN);
+    h[at::TTL] -= 1;
     write(h, at::ADDRESSES, w.addresses.to_le_bytes());
     write(h, at::PORTS, w.ports.to_le_bytes());
     if tcp {

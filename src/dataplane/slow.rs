@@ -4,17 +4,18 @@
 
 use super::classify::Ingress;
 use super::core::Core;
-use super::message;
+use super::depart;
+use super::errors;
+use super::local;
 use super::resolve;
-use super::rewrite;
 use super::world::{NEIGHBOR_OWNER, World};
 use crate::dpdk::{Checksum, Mbuf};
 use crate::flow::record::Record;
-use crate::flow::{Action, Key4, Protocol, Realm, Record4};
+use crate::flow::{Key4, Protocol, Realm, Record4};
 use crate::nat::{Nat44, icmp_error};
-use crate::packet::build::{IcmpError, Path};
-use crate::packet::icmp::{Icmp, IcmpType, may_generate_error};
-use crate::packet::{DropReason, EtherType, Ipv4, Link, MacAddr, Tcp, build};
+use crate::packet::build::IcmpError;
+use crate::packet::icmp::{Icmp, IcmpType};
+use crate::packet::{DropReason, EtherType, Ipv4, Link, MacAddr, Tcp};
 use crate::ring::Task;
 use std::net::Ipv4Addr;
 
@@ -56,10 +57,10 @@ enum Verdict<'w> {
 
 /// Where the headers lie in the frame, and which transport it is.
 #[derive(Clone, Copy)]
-struct Place {
-    ip: usize,
-    l4: usize,
-    protocol: Protocol,
+pub struct Place {
+    pub ip: usize,
+    pub l4: usize,
+    pub protocol: Protocol,
 }
 
 impl<'w> From<Result<Verdict<'w>, DropReason>> for Verdict<'w> {
@@ -78,47 +79,10 @@ pub fn receive(core: &mut Core, world: &World, mut mbuf: Mbuf, arrival: Arrival)
             core.out.hand(worker, mbuf, Task::Receive { interface, realm, hairpin }, hops);
         }
         Verdict::Act { record, place, tcp_flags } => {
-            let (length, kind) = (mbuf.len(), record.common().action().kind());
-            let Place { ip, l4, protocol } = place;
-            if !rewrite::general(mbuf.data_mut(), ip, l4, &record.rewrite(), kind, protocol) {
-                return core.out.drop(mbuf, DropReason::L4HeaderInvalid);
-            }
-            record.common().count(length as u32, core.now);
-            record.common().saw_tcp(tcp_flags);
-            depart(core, world, mbuf, record, arrival);
+            depart::act(core, world, mbuf, record, place, tcp_flags, arrival);
         }
-        Verdict::Report { record } => {
-            let (rewrite, action) = (record.rewrite(), record.common().action());
-            match icmp_error::translate(&mut mbuf.data_mut()[IP..], &rewrite, action) {
-                Ok(()) => depart(core, world, mbuf, record, arrival),
-                Err(why) => core.out.drop(mbuf, why),
-            }
-        }
+        Verdict::Report { record } => depart::report(core, world, mbuf, record, arrival),
     }
-}
-
-/// A translated packet goes where the packets of this half go.
-fn depart(core: &mut Core, world: &World, mbuf: Mbuf, record: &Record4, arrival: Arrival) {
-    if record.common().action().kind() == Action::HAIRPIN {
-        if arrival.hairpin {
-            return core.out.drop(mbuf, DropReason::HairpinLoop);
-        }
-        return first_leg_done(core, mbuf);
-    }
-    core.out.counters.forwarded_packets.add(1);
-    core.out.counters.forwarded_bytes.add(mbuf.len() as u64);
-    match world.adjacencies.hop(record.common().path()) {
-        Some(hop) => core.send(mbuf, &hop),
-        None => resolve::session(core, world, mbuf, record),
-    }
-}
-
-/// A hairpin's source is translated: it waits for the end of the burst to go round again.
-pub fn first_leg_done(core: &mut Core, mbuf: Mbuf) {
-    if core.second_legs.is_full() {
-        return core.out.drop(mbuf, DropReason::HandoffFull);
-    }
-    core.second_legs.push(mbuf);
 }
 
 /// The second legs of the hairpins of a burst: as if they came from the outside.
@@ -129,6 +93,12 @@ pub fn second_legs(core: &mut Core, world: &World) {
         let arrival = Arrival { interface, realm: nat.options().outside, hairpin: true, hops: 0 };
         receive(core, world, mbuf, arrival);
     }
+}
+
+/// Whether the frame, without tags, carries IPv6.
+#[inline(always)]
+pub fn is_ipv6(mbuf: &Mbuf) -> bool {
+    mbuf.data().get(12..14) == Some(&[0x86, 0xdd])
 }
 
 /// The home of a packet: its subscriber's, from either side. `None` when it has none.
@@ -154,8 +124,9 @@ fn judge<'w>(
     if !arrival.hairpin && to != ours && !to.is_multicast() {
         return Err(DropReason::NotForUs);
     }
+    // Of a tagged port's frames the tags are off already.
     if !link.tags.is_empty() {
-        return Err(DropReason::EtherTypeUnknown);
+        return Err(DropReason::VlanUnknown);
     }
     match link.ether_type {
         EtherType::IPV4 => ipv4(core, world, mbuf, to, arrival),
@@ -194,7 +165,7 @@ fn ipv4<'w>(
         return Err(DropReason::Ipv4SourceInvalid);
     }
     if world.is_own(arrival.realm, destination) {
-        return local(core, world, &ip, mbuf, arrival);
+        return local::ipv4(core, world, &ip, mbuf, arrival).map(|()| Verdict::Done);
     }
     if !is_host(destination) || frame_to.is_multicast() || world.is_broadcast(arrival.realm, destination) {
         return Err(DropReason::Ipv4DestinationInvalid);
@@ -203,7 +174,8 @@ fn ipv4<'w>(
         return Err(DropReason::Ipv4SourceRoute);
     }
     if ip.ttl() <= 1 {
-        return Err(time_exceeded(core, world, &ip, mbuf, frame_to, arrival));
+        let sent = errors::answer4(core, world, mbuf, &ip, arrival, IcmpError::TimeExceeded);
+        return Err(if sent { DropReason::TtlExceeded } else { DropReason::TtlExceededQuiet });
     }
     if ip.is_fragment() {
         return Err(DropReason::Ipv4Fragment);
@@ -305,63 +277,6 @@ fn session<'w>(
     match world.flows.get::<Record4>(made) {
         Some(record) if record.matches(&flow.key) => found(record),
         _ => Err(DropReason::NoSession),
-    }
-}
-
-/// To an address of the edge's own: echo is answered here; for anything else nobody listens yet.
-fn local<'w>(
-    core: &mut Core,
-    world: &World,
-    ip: &Ipv4<'_>,
-    mbuf: &Mbuf,
-    arrival: Arrival,
-) -> Result<Verdict<'w>, DropReason> {
-    let (link, interface) = back(world, mbuf, arrival)?;
-    let room = IP + usize::from(ip.total_length());
-    let mut answered = false;
-    let reply = message::compose(&core.pool, room, |buffer| {
-        let length = build::echo_reply(buffer, &link, ip)?;
-        answered = length.is_some();
-        Ok(length.unwrap_or(0))
-    });
-    match reply {
-        Some(reply) if answered => {
-            core.out.originate(interface, reply);
-            Ok(Verdict::Done)
-        }
-        Some(_) => Err(DropReason::LocalNoListener),
-        None => Err(DropReason::NoBuffer),
-    }
-}
-
-/// The way back to whoever sent this frame: link-layer path and port.
-fn back(world: &World, mbuf: &Mbuf, arrival: Arrival) -> Result<(Path, u16), DropReason> {
-    let interface = &world.interfaces[usize::from(arrival.interface)];
-    Ok((Path::back(&Link::parse(mbuf.data())?, interface.mac), interface.port))
-}
-
-/// RFC 1812 section 5.3.1: says so to the sender, within the limit and the rules about errors.
-fn time_exceeded(
-    core: &mut Core,
-    world: &World,
-    ip: &Ipv4<'_>,
-    mbuf: &Mbuf,
-    frame_to: MacAddr,
-    arrival: Arrival,
-) -> DropReason {
-    let speaker = world.speaks_as(arrival.interface, ip.source());
-    let (Some(source), Ok((link, port))) = (speaker, back(world, mbuf, arrival)) else {
-        return DropReason::TtlExceededQuiet;
-    };
-    if arrival.hairpin || !may_generate_error(frame_to, ip) || !core.icmp_errors.allow(core.now) {
-        return DropReason::TtlExceededQuiet;
-    }
-    match message::icmp_error(&core.pool, &link, source, IcmpError::TimeExceeded, ip) {
-        Some(error) => {
-            core.out.originate(port, error);
-            DropReason::TtlExceeded
-        }
-        None => DropReason::TtlExceededQuiet,
     }
 }
 

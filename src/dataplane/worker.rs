@@ -1,6 +1,5 @@
 //! The loop of one worker: bursts in, stages, bursts out, quiescent; now and then the sweep and the timers.
 
-use super::classify::Ingress;
 use super::core::Core;
 use super::counters::WorkerCounters;
 use super::forward::{self, Lanes};
@@ -97,10 +96,8 @@ impl Control {
 /// A queue that a worker polls.
 pub struct RxSide {
     pub queue: RxQueue,
-    /// Number in [`World::interfaces`].
-    pub interface: u16,
-    /// The port's place among the inputs.
-    pub input: usize,
+    /// The number of the configured port, its place in [`World::links`] and among the inputs.
+    pub port: usize,
 }
 
 /// Everything that a worker is made of.
@@ -143,7 +140,7 @@ pub struct Worker {
     core: Core,
     world: Arc<World>,
     control: Arc<Control>,
-    rx: Vec<(RxSide, Ingress)>,
+    rx: Vec<RxSide>,
     from_peers: Vec<Consumer<Handoff>>,
     idle: Idle,
     clock: Clock,
@@ -154,10 +151,6 @@ pub struct Worker {
 
 impl Worker {
     pub fn new(parts: WorkerParts) -> Self {
-        let ingress = |rx: RxSide| {
-            let ingress = parts.world.ingress(rx.interface);
-            (rx, ingress)
-        };
         Self {
             core: Core {
                 id: parts.id,
@@ -170,7 +163,7 @@ impl Worker {
                 second_legs: ArrayVec::new(),
                 now: 0,
             },
-            rx: parts.rx.into_iter().map(ingress).collect(),
+            rx: parts.rx,
             world: parts.world,
             control: parts.control,
             from_peers: parts.from_peers,
@@ -222,8 +215,8 @@ impl Worker {
     fn round(&mut self, world: &World, lanes: &mut Lanes, packets: &mut Burst) -> usize {
         self.core.now = self.clock.now();
         let mut got = 0;
-        for (rx, ingress) in &mut self.rx {
-            if !self.control.may_read(rx.input) {
+        for rx in &mut self.rx {
+            if !self.control.may_read(rx.port) {
                 continue;
             }
             let received = rx.queue.receive(packets);
@@ -232,7 +225,12 @@ impl Worker {
                 let counters = &self.core.out.counters;
                 counters.rx_packets.add(received as u64);
                 counters.rx_bytes.add(packets.iter().map(|m| m.len() as u64).sum());
-                forward::burst(&mut self.core, world, lanes, packets, ingress);
+                let links = &world.links[rx.port];
+                if links.is_tagged() {
+                    forward::burst::<true>(&mut self.core, world, lanes, packets, links);
+                } else {
+                    forward::burst::<false>(&mut self.core, world, lanes, packets, links);
+                }
             }
         }
         got += self.take_over(world);
@@ -323,7 +321,7 @@ impl Worker {
             return;
         }
         let current = self.control.input.load(Ordering::Relaxed);
-        let mine = self.rx.iter().any(|(rx, _)| rx.input == current && rx.queue.queue() == 0);
+        let mine = self.rx.iter().any(|rx| rx.port == current && rx.queue.queue() == 0);
         // A worker that is slow to be scheduled may not have seen the last of this input yet.
         if mine && self.control.nothing_is_between_workers() {
             self.heard = self.core.now;

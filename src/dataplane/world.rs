@@ -1,6 +1,7 @@
 //! What all workers share: made at start, read by everybody, changed by nobody but through the tables' own rules.
 
 use super::classify::Ingress;
+use super::vlan::{Links, Vlan};
 use crate::flow::{Adjacencies, FlowTable, Realm};
 use crate::nat::Nat44;
 use crate::packet::MacAddr;
@@ -22,8 +23,40 @@ pub struct Interface {
     pub mac: MacAddr,
     /// The edge's own addresses, with their connected prefixes.
     pub addresses: Vec<IpNet>,
+    pub vlan: Vlan,
     /// Bytes of the largest IP packet.
     pub mtu: u16,
+    pub tcp_mss: TcpMss,
+}
+
+/// Which maximum segment size TCP may announce across an interface (RFC 9293 section 3.7.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TcpMss {
+    /// What fits the smaller MTU of the two interfaces.
+    Auto,
+    /// As the hosts say.
+    Off,
+    /// That, and what [`TcpMss::Auto`] allows.
+    AtMost(u16),
+}
+
+impl Interface {
+    /// The largest segment that TCP may announce across it, where the headers take that many bytes; `None` for no limit.
+    pub fn segment_limit(&self, headers: u16) -> Option<u16> {
+        let fits = self.mtu.saturating_sub(headers);
+        match self.tcp_mss {
+            TcpMss::Auto => Some(fits),
+            TcpMss::Off => None,
+            TcpMss::AtMost(most) => Some(most.min(fits)),
+        }
+    }
+
+    /// How packets come in by it, being number `number`.
+    pub fn ingress(&self, number: u16) -> Ingress {
+        let [a, b, c, d, e, f] = self.mac.0;
+        let mac = u64::from_le_bytes([a, b, c, d, e, f, 0, 0]);
+        Ingress { interface: number, realm: self.realm, mac }
+    }
 }
 
 /// See the module.
@@ -32,8 +65,8 @@ pub struct World {
     /// Whether the receiving worker spreads packets over all by their home (`distribute = "software"`).
     pub spread: bool,
     pub interfaces: Vec<Interface>,
-    /// The interface of each port, if it has one.
-    pub by_port: Vec<Option<u16>>,
+    /// The interfaces of each port.
+    pub links: Vec<Links>,
     pub routes: RouteTable,
     pub flows: Arc<FlowTable>,
     pub adjacencies: Adjacencies,
@@ -41,13 +74,6 @@ pub struct World {
 }
 
 impl World {
-    /// How packets of an interface come in.
-    pub fn ingress(&self, interface: u16) -> Ingress {
-        let i = &self.interfaces[usize::from(interface)];
-        let [a, b, c, d, e, f] = i.mac.0;
-        Ingress { interface, realm: i.realm, mac: u64::from_le_bytes([a, b, c, d, e, f, 0, 0]) }
-    }
-
     /// Whether this is an address of the edge's own in that realm.
     pub fn is_own(&self, realm: Realm, address: Ipv4Addr) -> bool {
         self.in_realm(realm).any(|i| i.addresses.iter().any(|n| n.addr() == IpAddr::V4(address)))

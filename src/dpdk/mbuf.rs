@@ -123,6 +123,21 @@ impl Mbuf {
         }
     }
 
+    /// The control information (IEEE 802.1Q clause 9.6) of the outermost tag, where the device has taken it off.
+    #[inline(always)]
+    pub fn rx_vlan_stripped(&self) -> Option<u16> {
+        let header = self.header();
+        (header.ol_flags & u64::from(ffi::CES_RX_VLAN_STRIPPED) != 0).then_some(header.vlan_tci)
+    }
+
+    /// Lets the device insert a C-tag with this control information: for ports whose capabilities say that they can.
+    #[inline(always)]
+    pub fn set_tx_vlan(&mut self, control: u16) {
+        let header = self.header_mut();
+        header.ol_flags |= ffi::CES_TX_VLAN;
+        header.vlan_tci = control;
+    }
+
     /// A word of the caller's own, in the first cache line. Undefined in a received packet until it is set.
     #[inline(always)]
     pub fn tag(&self) -> u32 {

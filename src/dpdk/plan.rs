@@ -52,6 +52,8 @@ pub struct PortOptions {
     pub mtu: Option<u16>,
     /// Whether to receive frames for other stations; all multicast is received in any case where the device can.
     pub promiscuous: bool,
+    /// Whether frames carry VLAN tags that the device may take off and put on.
+    pub vlan: bool,
 }
 
 impl PortOptions {
@@ -65,6 +67,7 @@ impl PortOptions {
             tx_desc: 1024,
             mtu: None,
             promiscuous: false,
+            vlan: false,
         }
     }
 }
@@ -86,6 +89,10 @@ pub struct Capabilities {
     pub rx_l4_checksum: bool,
     /// [`set_tx_ipv4_checksum`](super::Mbuf::set_tx_ipv4_checksum) works.
     pub tx_ipv4_checksum: bool,
+    /// [`rx_vlan_stripped`](super::Mbuf::rx_vlan_stripped) has the outermost tag.
+    pub rx_vlan_strip: bool,
+    /// [`set_tx_vlan`](super::Mbuf::set_tx_vlan) works.
+    pub tx_vlan_insert: bool,
     /// Packets of several segments may be sent; otherwise linearize them first.
     pub tx_multi_segments: bool,
     /// The NUMA node of the device, where it has one.
@@ -136,13 +143,17 @@ impl Plan {
                 | ffi::CES_RX_OFFLOAD_UDP_CKSUM
                 | ffi::CES_RX_OFFLOAD_TCP_CKSUM;
         }
+        let mut tx_offloads = ffi::CES_TX_OFFLOAD_IPV4_CKSUM | ffi::CES_TX_OFFLOAD_MULTI_SEGS;
+        if options.vlan {
+            rx_offloads |= ffi::CES_RX_OFFLOAD_VLAN_STRIP;
+            tx_offloads |= ffi::CES_TX_OFFLOAD_VLAN_INSERT;
+        }
         if rss_types != 0 {
             rx_offloads |= ffi::CES_RX_OFFLOAD_RSS_HASH;
         }
         if u32::from(mtu) + FRAME_OVERHEAD > u32::from(data_room.saturating_sub(HEADROOM)) {
             rx_offloads |= ffi::CES_RX_OFFLOAD_SCATTER;
         }
-        let tx_offloads = ffi::CES_TX_OFFLOAD_IPV4_CKSUM | ffi::CES_TX_OFFLOAD_MULTI_SEGS;
         let tx_queues = if PAIRED_QUEUES.contains(&driver) { rx_queues } else { options.tx_queues };
         Plan {
             rx_queues,
@@ -177,6 +188,8 @@ impl Plan {
             rx_ipv4_checksum: rx(ffi::CES_RX_OFFLOAD_IPV4_CKSUM),
             rx_l4_checksum: rx(ffi::CES_RX_OFFLOAD_UDP_CKSUM | ffi::CES_RX_OFFLOAD_TCP_CKSUM),
             tx_ipv4_checksum: tx(ffi::CES_TX_OFFLOAD_IPV4_CKSUM),
+            rx_vlan_strip: rx(ffi::CES_RX_OFFLOAD_VLAN_STRIP),
+            tx_vlan_insert: tx(ffi::CES_TX_OFFLOAD_VLAN_INSERT),
             tx_multi_segments: tx(ffi::CES_TX_OFFLOAD_MULTI_SEGS),
             socket: u8::try_from(info.socket).ok(),
         }
@@ -228,6 +241,16 @@ mod tests {
         assert!(got.rss && got.rx_ipv4_checksum && got.rx_l4_checksum);
         assert!(got.tx_ipv4_checksum && got.tx_multi_segments);
         assert_eq!((got.driver.as_str(), got.rx_desc, got.tx_desc), ("net_ice", 512, 256));
+    }
+
+    #[test]
+    fn tags_are_left_to_the_device_where_there_are_any() {
+        let plan = |vlan| best(&nic(), "net_ice", &PortOptions { vlan, ..options(1) });
+        let got = |vlan| plan(vlan).capabilities(&nic(), "net_ice", (1, 1));
+        assert!(got(true).rx_vlan_strip && got(true).tx_vlan_insert);
+        assert!(!got(false).rx_vlan_strip && !got(false).tx_vlan_insert);
+        let plain = Plan::attempts(&nic(), "net_ice", &PortOptions { vlan: true, ..options(1) }, 2176, 0)[1];
+        assert!(!plain.capabilities(&nic(), "net_ice", (1, 1)).rx_vlan_strip);
     }
 
     #[test]

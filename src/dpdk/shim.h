@@ -38,6 +38,7 @@ struct ces_mbuf {
 #define CES_MAX_LCORE 128u
 
 /* ol_flags */
+#define CES_RX_VLAN_STRIPPED 0x40u
 #define CES_RX_RSS_HASH 0x2u
 #define CES_RX_IP_CKSUM_BAD 0x10u
 #define CES_RX_IP_CKSUM_GOOD 0x80u
@@ -45,6 +46,7 @@ struct ces_mbuf {
 #define CES_RX_L4_CKSUM_BAD 0x8u
 #define CES_RX_L4_CKSUM_GOOD 0x100u
 #define CES_RX_L4_CKSUM_MASK 0x108u
+#define CES_TX_VLAN 0x200000000000000u
 #define CES_TX_IP_CKSUM 0x40000000000000u
 #define CES_TX_IPV4 0x80000000000000u
 
@@ -53,11 +55,13 @@ struct ces_mbuf {
 #define CES_TX_L3_LEN_BITS 9u
 
 /* Port offloads. */
+#define CES_RX_OFFLOAD_VLAN_STRIP 0x1u
 #define CES_RX_OFFLOAD_IPV4_CKSUM 0x2u
 #define CES_RX_OFFLOAD_UDP_CKSUM 0x4u
 #define CES_RX_OFFLOAD_TCP_CKSUM 0x8u
 #define CES_RX_OFFLOAD_SCATTER 0x2000u
 #define CES_RX_OFFLOAD_RSS_HASH 0x80000u
+#define CES_TX_OFFLOAD_VLAN_INSERT 0x1u
 #define CES_TX_OFFLOAD_IPV4_CKSUM 0x2u
 #define CES_TX_OFFLOAD_MULTI_SEGS 0x8000u
 

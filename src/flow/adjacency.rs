@@ -27,6 +27,10 @@ pub struct Hop {
     pub macs: [u8; 12],
     /// The DPDK port that it leaves by, as the dataplane numbers ports.
     pub port: u16,
+    /// Bytes of the largest frame on that link, its tags not counted.
+    pub limit: u16,
+    /// Its VLAN tags: outer identifier 16 | inner identifier 16, 0 for none.
+    pub vlan: u32,
 }
 
 #[repr(C, align(64))]
@@ -35,6 +39,8 @@ struct Cell {
     macs: AtomicU64,
     /// Last four bytes of the source MAC 32 | port 16 | generation 16 (0: nothing here).
     rest: AtomicU64,
+    /// VLAN tags 32 | largest frame 16.
+    link: AtomicU64,
     /// The next hop's address, two words, wire order; IPv4 as IPv4-mapped (RFC 4291 section 2.5.5.2).
     address: [AtomicU64; 2],
     /// Interface 16 | the last generation used 16.
@@ -60,6 +66,7 @@ impl Adjacencies {
             cells: Region::new(capacity, |_| Cell {
                 macs: zero(),
                 rest: zero(),
+                link: zero(),
                 address: [zero(), zero()],
                 about: zero(),
             }),
@@ -80,7 +87,14 @@ impl Adjacencies {
         let mut macs = [0; 12];
         macs[..8].copy_from_slice(&cell.macs.load(Ordering::Relaxed).to_le_bytes());
         macs[8..].copy_from_slice(&(rest as u32).to_le_bytes());
-        Some(Hop { macs, port: (rest >> 32) as u16 })
+        let link = cell.link.load(Ordering::Relaxed);
+        Some(Hop { macs, port: (rest >> 32) as u16, limit: (link >> 32) as u16, vlan: link as u32 })
+    }
+
+    /// The interface that a live path leaves by.
+    pub fn interface(&self, path: Path) -> Option<u16> {
+        let cell = self.cells.get((path.0 & 0xffff) as usize)?;
+        self.hop(path).map(|_| cell.about.load(Ordering::Relaxed) as u16)
     }
 
     fn key(interface: u16, address: IpAddr) -> Key6 {
@@ -137,6 +151,7 @@ impl Adjacencies {
         let mut high = [0; 8];
         high[..4].copy_from_slice(&hop.macs[8..]);
         cell.macs.store(u64::from_le_bytes(low), Ordering::Relaxed);
+        cell.link.store(u64::from(hop.vlan) | u64::from(hop.limit) << 32, Ordering::Relaxed);
         let rest = u64::from_le_bytes(high) | u64::from(hop.port) << 32 | u64::from(generation) << 48;
         cell.rest.store(rest, Ordering::Release);
     }
@@ -165,7 +180,12 @@ mod tests {
     use super::*;
 
     fn hop(n: u8) -> Hop {
-        Hop { macs: std::array::from_fn(|i| n + i as u8), port: n.into() }
+        Hop {
+            macs: std::array::from_fn(|i| n + i as u8),
+            port: n.into(),
+            limit: 1514 + u16::from(n),
+            vlan: n.into(),
+        }
     }
 
     #[test]

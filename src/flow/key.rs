@@ -157,6 +157,12 @@ pub struct Key6 {
 }
 
 impl Key6 {
+    /// From words of the packet as they lie in memory, read little-endian: the two addresses, the two ports.
+    #[inline(always)]
+    pub const fn from_words(addresses: [u64; 4], ports: u32, realm: Realm, protocol: u8) -> Self {
+        Self { addresses, tail: tail(ports.to_le_bytes(), realm, protocol, 6) }
+    }
+
     /// From typed values.
     pub fn new(
         realm: Realm,

@@ -147,6 +147,14 @@ impl<'a> Tcp<'a> {
         Options(RawOptions::new(self.options))
     }
 
+    /// The maximum segment size that it announces, if it does.
+    pub fn maximum_segment_size(&self) -> Option<u16> {
+        self.options().map_while(Result::ok).find_map(|option| match option {
+            TcpOption::MaximumSegmentSize(mss) => Some(mss),
+            _ => None,
+        })
+    }
+
     pub fn payload(&self) -> &'a [u8] {
         self.payload
     }

@@ -65,7 +65,19 @@ pub fn arp_frame(from: MacAddr, to: MacAddr, message: &Arp) -> Vec<u8> {
 
 /// The time-exceeded message about a frame, from the edge to where it came from.
 fn time_exceeded(port: usize, edge_address: Ipv4Addr, about: &[u8]) -> Vec<u8> {
-    let header = icmp::Header { kind: IcmpType::TIME_EXCEEDED, code: 0, parameter: [0; 4] };
+    icmp_error(port, edge_address, IcmpType::TIME_EXCEEDED, 0, [0; 4], about)
+}
+
+/// An ICMP error about a frame, from the edge to where it came from.
+pub fn icmp_error(
+    port: usize,
+    edge_address: Ipv4Addr,
+    kind: IcmpType,
+    code: u8,
+    parameter: [u8; 4],
+    about: &[u8],
+) -> Vec<u8> {
+    let header = icmp::Header { kind, code, parameter };
     let source = ip(about[26], about[27], about[28], about[29]);
     let from = MacAddr(about[6..12].try_into().expect("six bytes"));
     let whole = 14 + usize::from(u16::from_be_bytes([about[16], about[17]]));
@@ -121,7 +133,15 @@ fn translated_outbound(s: &mut Scenario) {
     let (client, web) = ((ALICE, 51_000), (SERVER, 443));
     let mut segment = |name: &str, flags, options: &[u8], data: &[u8]| {
         let packet = Packet::new(client, web, tcp(flags, options), data);
-        s.packet(name, HOME, packet).becomes(OUTSIDE, ALICE_TCP, web);
+        let case = s.packet(name, HOME, packet).becomes(OUTSIDE, ALICE_TCP, web);
+        if flags == TcpFlags::SYN {
+            // 1,460 do not fit the 1,400 bytes outside.
+            case.but(|leaves| {
+                if let Carried::Tcp { options, .. } = &mut leaves.carried {
+                    options[2..4].copy_from_slice(&1360_u16.to_be_bytes());
+                }
+            });
+        }
     };
     segment("TCP SYN with options", TcpFlags::SYN, &OPENING, b"");
     segment("TCP ACK", TcpFlags::ACK, &STAMPS, b"");
@@ -263,7 +283,7 @@ fn refused_link(s: &mut Scenario) {
     let path = Path { tags: Tags::one(Tag::customer(5)), ..Path::untagged(host(HOME, 2), edge(HOME)) };
     let header = ipv4::Header::new(ALICE, SERVER, Protocol::UDP);
     build::frame(&mut tagged, &path, &Ip::V4(header), &Transport::Raw(&[0; 40])).expect("fits");
-    drop("a VLAN tag", tagged, unknown);
+    drop("a VLAN tag where there is no VLAN", tagged, DropReason::VlanUnknown);
     let mut misled = frame();
     misled[5] ^= 0x40;
     drop("to another station", misled, DropReason::NotForUs);
@@ -337,8 +357,15 @@ fn refused_ip(s: &mut Scenario) {
     }
     s.packet("no route", HOME, udp((ALICE, QUERY), (ip(100, 64, 0, 1), 53))).drops(DropReason::NoRoute);
     s.packet("a black hole", HOME, udp((ALICE, QUERY), (ip(192, 0, 2, 1), 53))).drops(DropReason::NoRoute);
-    let big = Packet { payload: vec![2; 1400 - 28 + 1], ..good.clone() };
-    s.packet("larger than the MTU outside", HOME, big).drops(DropReason::TxTooBig);
+    let big =
+        Packet { payload: vec![2; 1400 - 28 + 1], identification: s.next_identification(), ..good.clone() };
+    let about = big.frame(host(HOME, 2), edge(HOME));
+    let [high, low] = 1400_u16.to_be_bytes();
+    let unreachable = IcmpType::DESTINATION_UNREACHABLE;
+    let told = icmp_error(HOME, EDGE_HOME, unreachable, 4, [0, 0, high, low], &about);
+    s.packet("larger than the MTU outside, not to be cut", HOME, big)
+        .makes(HOME, told)
+        .drops(DropReason::PacketTooBig);
     let most = Packet { payload: vec![2; 1400 - 28], ..good };
     s.packet("as large as the MTU outside", HOME, most).becomes(OUTSIDE, ALICE_UDP, (SERVER, 53));
 }
@@ -455,7 +482,11 @@ fn translated_inbound(s: &mut Scenario) {
     );
     let client = (ALICE, 51_000);
     let syn_ack = Packet::new(web, ALICE_TCP, tcp(TcpFlags(0x12), &OPENING), b"");
-    s.packet("TCP SYN ACK with options", OUTSIDE, syn_ack).becomes(HOME, web, client);
+    s.packet("TCP SYN ACK with options", OUTSIDE, syn_ack).becomes(HOME, web, client).but(|leaves| {
+        if let Carried::Tcp { options, .. } = &mut leaves.carried {
+            options[2..4].copy_from_slice(&1360_u16.to_be_bytes());
+        }
+    });
     let data = Packet::new(web, ALICE_TCP, tcp(TcpFlags(0x18), &[]), &[0x3c; 777]);
     s.packet("TCP data inbound", OUTSIDE, data).becomes(HOME, web, client);
     let pong = Packet::new((SERVER, 0), ALICE_ECHO, Carried::EchoReply { sequence: 1 }, &[0x5a; 56]);

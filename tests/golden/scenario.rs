@@ -89,6 +89,14 @@ impl Case {
         self
     }
 
+    /// What leaves last differs in this.
+    pub fn but(&mut self, change: impl Fn(&mut Packet)) -> &mut Case {
+        if let Some((_, Frame::Packet { packet, .. })) = self.output.last_mut() {
+            change(packet);
+        }
+        self
+    }
+
     /// The edge sends this frame of its own.
     pub fn makes(&mut self, port: usize, frame: Vec<u8>) -> &mut Case {
         self.output.push((port, Frame::Bytes(frame)));
@@ -230,8 +238,8 @@ impl Scenario {
         let local = self.cases.iter().filter(|c| c.drop.is_none() && !forwarded(c)).count();
         assert_eq!(summary.local, local as u64, "answered or taken note of");
         // Translated, and then lost on its way.
-        use DropReason::{NeighborQueueFull, NeighborsFull, Shutdown, TxTooBig};
-        let lost = [TxTooBig, Shutdown, NeighborQueueFull, NeighborsFull];
+        use DropReason::{NeighborQueueFull, NeighborsFull, Shutdown};
+        let lost = [Shutdown, NeighborQueueFull, NeighborsFull];
         let lost = self.cases.iter().filter(|c| c.drop.is_some_and(|d| lost.contains(&d))).count();
         let translated = outputs().count() - own + lost;
         assert_eq!(summary.forwarded, translated as u64, "a hairpin counts once");

@@ -1,0 +1,118 @@
+//! A packet of an IPv4 session on its way out, where the fast way does not know it: hairpins, next hops to resolve, the MTU of
+//! the next link (RFC 1191, RFC 791 section 2.3), and the segment size that a SYN announces (RFC 9293 section 3.7.1).
+
+use super::core::Core;
+use super::errors;
+use super::resolve;
+use super::rewrite;
+use super::slow::{Arrival, Place};
+use super::world::World;
+use crate::dpdk::Mbuf;
+use crate::flow::record::Record;
+use crate::flow::{Action, Protocol, Record4};
+use crate::nat::icmp_error;
+use crate::packet::build::IcmpError;
+use crate::packet::{DropReason, Ipv4, TcpFlags, TcpMut};
+use std::net::Ipv4Addr;
+
+/// Bytes of IPv4 and TCP headers without options: what a segment size leaves out (RFC 6691 section 2).
+const IPV4_AND_TCP: u16 = 40;
+
+/// Translates a packet of this half, whose headers lie at `place`, and sends it on.
+pub fn act(
+    core: &mut Core,
+    world: &World,
+    mut mbuf: Mbuf,
+    record: &Record4,
+    place: Place,
+    tcp_flags: u8,
+    arrival: Arrival,
+) {
+    let Place { ip, l4, protocol } = place;
+    let kind = record.common().action().kind();
+    let egress = if kind == Action::HAIRPIN { None } else { egress(world, record) };
+    if let Some(interface) = egress
+        && is_too_big(&mbuf, world.interfaces[usize::from(interface)].mtu)
+        && mbuf.is_contiguous()
+        && let Ok(packet) = Ipv4::parse(&mbuf.data()[ip..])
+        && packet.dont_fragment()
+    {
+        let mtu = world.interfaces[usize::from(interface)].mtu;
+        errors::answer4(core, world, &mbuf, &packet, arrival, IcmpError::FragmentationNeeded { mtu });
+        return core.out.drop(mbuf, DropReason::PacketTooBig);
+    }
+    let length = mbuf.len();
+    if !rewrite::general(mbuf.data_mut(), ip, l4, &record.rewrite(), kind, protocol) {
+        return core.out.drop(mbuf, DropReason::L4HeaderInvalid);
+    }
+    record.common().count(length as u32, core.now);
+    record.common().saw_tcp(tcp_flags);
+    if protocol == Protocol::Tcp && TcpFlags(tcp_flags).contains(TcpFlags::SYN) {
+        // A hairpin's way is bounded in two steps: by the interface that it comes in by, then by the one that it leaves by.
+        let ingress = (!arrival.hairpin).then_some(arrival.interface);
+        clamp(world, &mut mbuf, l4, ingress.into_iter().chain(egress));
+    }
+    depart(core, world, mbuf, record, arrival);
+}
+
+/// An ICMP error about a packet of this half's session travels along it.
+pub fn report(core: &mut Core, world: &World, mut mbuf: Mbuf, record: &Record4, arrival: Arrival) {
+    match icmp_error::translate(&mut mbuf.data_mut()[14..], &record.rewrite(), record.common().action()) {
+        Ok(()) => depart(core, world, mbuf, record, arrival),
+        Err(why) => core.out.drop(mbuf, why),
+    }
+}
+
+/// The interface that packets of this half leave by.
+fn egress(world: &World, record: &Record4) -> Option<u16> {
+    world.adjacencies.interface(record.common().path()).or_else(|| {
+        let realm = world.flows.twin(record)?.key().realm();
+        let [_, _, _, _, a, b, c, d] = record.rewrite().addresses.to_le_bytes();
+        world.next_hop(realm, Ipv4Addr::new(a, b, c, d)).map(|(interface, _)| interface)
+    })
+}
+
+/// Whether the IP packet of an untagged frame is longer than `mtu`: what follows it in the frame is padding.
+fn is_too_big(mbuf: &Mbuf, mtu: u16) -> bool {
+    mbuf.len() > usize::from(mtu) + 14
+}
+
+/// Keeps the announced segment size within what fits the interfaces on the way.
+fn clamp(world: &World, mbuf: &mut Mbuf, l4: usize, interfaces: impl Iterator<Item = u16>) {
+    let most = interfaces.filter_map(|i| world.interfaces[usize::from(i)].segment_limit(IPV4_AND_TCP)).min();
+    if let Some(most) = most
+        && let Some(segment) = mbuf.data_mut().get_mut(l4..)
+        && let Ok(mut tcp) = TcpMut::parse(segment)
+        && tcp.view().maximum_segment_size().is_some_and(|announced| announced > most)
+    {
+        tcp.set_mss(most);
+    }
+}
+
+/// A translated packet goes where the packets of this half go.
+fn depart(core: &mut Core, world: &World, mbuf: Mbuf, record: &Record4, arrival: Arrival) {
+    if record.common().action().kind() == Action::HAIRPIN {
+        if arrival.hairpin {
+            return core.out.drop(mbuf, DropReason::HairpinLoop);
+        }
+        // Its source is translated: it waits for the end of the burst to go round again.
+        if core.second_legs.is_full() {
+            return core.out.drop(mbuf, DropReason::HandoffFull);
+        }
+        return core.second_legs.push(mbuf);
+    }
+    core.out.counters.forwarded_packets.add(1);
+    core.out.counters.forwarded_bytes.add(mbuf.len() as u64);
+    let mtu = egress(world, record).map_or(u16::MAX, |i| world.interfaces[usize::from(i)].mtu);
+    if is_too_big(&mbuf, mtu) {
+        return core.out.drop(mbuf, DropReason::TxTooBig);
+    }
+    onward(core, world, mbuf, record);
+}
+
+fn onward(core: &mut Core, world: &World, mbuf: Mbuf, record: &Record4) {
+    match world.adjacencies.hop(record.common().path()) {
+        Some(hop) => core.send_to(mbuf, &hop),
+        None => resolve::session(core, world, mbuf, record),
+    }
+}

@@ -1,0 +1,90 @@
+//! ICMP errors of the edge's own: to whom, from which address, and when not at all (RFC 1122 section 3.2.2, RFC 1812
+//! section 4.3.2). One limit a second for all of them together (RFC 1812 section 4.3.2.8).
+
+use super::core::Core;
+use super::message;
+use super::resolve;
+use super::slow::Arrival;
+use super::world::World;
+use crate::dpdk::Mbuf;
+use crate::flow::record::Record;
+use crate::flow::{Key4, Protocol, Realm, Record4};
+use crate::packet::build::{IcmpError, Path};
+use crate::packet::checksum::checksum;
+use crate::packet::icmp::may_generate_error;
+use crate::packet::{Ipv4, Link, MacAddr};
+
+/// Tells the sender of a packet that came in what is wrong with it; false when nothing was sent, by the rules about errors or
+/// the limit. The answer goes back the way that the packet came.
+pub fn answer4(
+    core: &mut Core,
+    world: &World,
+    mbuf: &Mbuf,
+    ip: &Ipv4<'_>,
+    arrival: Arrival,
+    error: IcmpError,
+) -> bool {
+    let Ok(link) = Link::parse(mbuf.data()) else { return false };
+    let interface = &world.interfaces[usize::from(arrival.interface)];
+    // The second leg of a hairpin shows a translated source: its way back is not the one that it came.
+    if arrival.hairpin || !may_generate_error(link.ethernet.destination(), ip) {
+        return false;
+    }
+    let Some(source) = world.speaks_as(arrival.interface, ip.source()) else { return false };
+    if !core.icmp_errors.allow(core.now) {
+        return false;
+    }
+    let path = Path::back(&link, interface.mac);
+    let Some(message) = message::icmp_error(&core.pool, &path, source, error, ip) else { return false };
+    core.originate(interface, message);
+    true
+}
+
+/// A packet that was translated, or is the edge's own, and was to leave into `realm` has found nobody at its next hop: tells
+/// the sender, as the packet was before, that the host is unreachable (RFC 1812 section 5.2.7.1).
+#[cold]
+pub fn host_unreachable4(core: &mut Core, world: &World, mbuf: &Mbuf, realm: Realm) {
+    let Ok(ip) = Ipv4::parse_quoted(&mbuf.data()[14.min(mbuf.data().len())..]) else { return };
+    // What it was: its answers would be translated back to that.
+    let Some(key) = super::slow::transport(&ip, realm).ok().map(|f| f.key) else { return };
+    let Some((_, back)) = world.flows.lookup::<Record4>(&key.reversed(realm)) else { return };
+    let Some(forward) = world.flows.twin(back) else { return };
+    let sender = forward.key();
+    let Some((interface, _)) = world.next_hop(sender.realm(), sender.source()) else { return };
+    let Some(source) = world.speaks_as(interface, sender.source()) else { return };
+    // Nobody's link-layer address is known here; the rule about broadcasts was kept when the packet came in.
+    if !may_generate_error(MacAddr::ZERO, &ip) || !core.icmp_errors.allow(core.now) {
+        return;
+    }
+    let own = &world.interfaces[usize::from(interface)];
+    let path = Path::untagged(own.mac, MacAddr::ZERO);
+    let untranslated = untranslated(&ip, &sender);
+    let Ok(quote) = Ipv4::parse_quoted(&untranslated) else { return };
+    let message = message::icmp_error(&core.pool, &path, source, IcmpError::HostUnreachable, &quote);
+    if let Some(message) = message {
+        core.out.counters.originated_packets.add(1);
+        resolve::towards(core, world, message, sender.realm(), None, 0);
+    }
+}
+
+/// Bytes of the quote of such an error: a header of the longest kind and the eight bytes that RFC 792 asks for.
+const QUOTE: usize = 68;
+
+/// The beginning of a packet with the addresses and ports that it came with. Its checksums are not put back: who gets the error
+/// looks at addresses and ports alone (RFC 5508 section 4.2 forbids to check the quoted ones).
+fn untranslated(ip: &Ipv4<'_>, sender: &Key4) -> [u8; QUOTE] {
+    let mut quote = [0; QUOTE];
+    let length = ip.copy_to(&mut quote);
+    let l4 = ip.header_length();
+    quote[12..20].copy_from_slice(&sender.addresses.to_le_bytes());
+    let ports = (sender.tail as u32).to_le_bytes();
+    // An echo has its identifier behind type, code and checksum.
+    let (at, width) = if sender.protocol() == Protocol::Icmp as u8 { (l4 + 4, 2) } else { (l4, 4) };
+    if at + width <= length.min(QUOTE) {
+        quote[at..at + width].copy_from_slice(&ports[..width]);
+    }
+    quote[10..12].fill(0);
+    let sum = checksum(&quote[..l4.min(QUOTE)]);
+    quote[10..12].copy_from_slice(&sum.to_ne_bytes());
+    quote
+}
