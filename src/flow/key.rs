@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Realm(pub u16);
 
-/// The transport protocols that are translated, with their IANA numbers.
+/// The transport protocols that a session can be told by its ports, with their IANA numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Protocol {
@@ -157,7 +157,8 @@ pub struct Key6 {
 }
 
 impl Key6 {
-    /// From words of the packet as they lie in memory, read little-endian: the two addresses, the two ports.
+    /// From words of the packet as they lie in memory, read little-endian: the two addresses, two words each, and the two
+    /// ports (0 for a protocol without).
     #[inline(always)]
     pub const fn from_words(addresses: [u64; 4], ports: u32, realm: Realm, protocol: u8) -> Self {
         Self { addresses, tail: tail(ports.to_le_bytes(), realm, protocol, 6) }
@@ -170,9 +171,20 @@ impl Key6 {
         source: (Ipv6Addr, u16),
         destination: (Ipv6Addr, u16),
     ) -> Self {
-        let (s, d) = (u128::from_le_bytes(source.0.octets()), u128::from_le_bytes(destination.0.octets()));
-        let addresses = [s as u64, (s >> 64) as u64, d as u64, (d >> 64) as u64];
-        Self { addresses, tail: tail(join_ports(source.1, destination.1), realm, protocol as u8, 6) }
+        let ports = u32::from_le_bytes(join_ports(source.1, destination.1));
+        Self::of_any_protocol(realm, protocol as u8, (source.0, destination.0), ports)
+    }
+
+    /// For any upper-layer protocol, by its IANA number: source and destination, and `ports` as a packet has them, read
+    /// little-endian (0 for a protocol without).
+    pub const fn of_any_protocol(
+        realm: Realm,
+        protocol: u8,
+        addresses: (Ipv6Addr, Ipv6Addr),
+        ports: u32,
+    ) -> Self {
+        let (s, d) = (u128::from_le_bytes(addresses.0.octets()), u128::from_le_bytes(addresses.1.octets()));
+        Self::from_words([s as u64, (s >> 64) as u64, d as u64, (d >> 64) as u64], ports, realm, protocol)
     }
 
     /// The key of the answers, in `realm`.
@@ -229,5 +241,18 @@ mod tests {
         let r6 = k6.reversed(Realm(8));
         assert_eq!((r6.source(), r6.source_port(), r6.realm()), (b, 2, Realm(8)));
         assert_eq!(r6.reversed(Realm(7)), k6);
+    }
+
+    #[test]
+    fn words_of_an_ipv6_header_make_the_same_key() {
+        let (a, b): (Ipv6Addr, Ipv6Addr) =
+            ("2001:db8:1:2:3:4:5:6".parse().unwrap(), "2001:db8:9::7".parse().unwrap());
+        let wire = [a.octets(), b.octets()].concat();
+        let word = |i: usize| u64::from_le_bytes(wire[i * 8..i * 8 + 8].try_into().unwrap());
+        let words = [word(0), word(1), word(2), word(3)];
+        let typed = Key6::new(Realm(3), Protocol::Udp, (a, 4000), (b, 53));
+        assert_eq!(Key6::from_words(words, u32::from_le_bytes([0x0f, 0xa0, 0, 53]), Realm(3), 17), typed);
+        let esp = Key6::of_any_protocol(Realm(3), 50, (a, b), 0);
+        assert_eq!((esp, esp.source_port()), (Key6::from_words(words, 0, Realm(3), 50), 0));
     }
 }

@@ -15,6 +15,7 @@
 //! | [`adjacency`] | next hops | the neighbour owner | every worker, management |
 //! | [`lease`] | free chunks of records, free port blocks | any worker, by CAS | any worker |
 //! | [`quiescence`] | a counter a worker | that worker | home workers |
+//! | [`lifetime`] | nothing: what both halves tell together, TCP's state and idle times | | |
 //!
 //! The unsafe code is in [`memory`] (huge pages) and in two functions of [`index`] (eight tags compared at once, a
 //! bucket chosen without a check).
@@ -25,6 +26,7 @@ pub mod hash;
 pub mod index;
 pub mod key;
 pub mod lease;
+pub mod lifetime;
 pub mod memory;
 pub mod quiescence;
 pub mod record;

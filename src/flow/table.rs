@@ -32,6 +32,8 @@ pub trait Family: Record {
     fn slab(table: &FlowTable) -> &Slab<Self>;
     #[doc(hidden)]
     fn home(home: &mut FlowHome) -> (&FlowTable, &mut Chunks);
+    #[doc(hidden)]
+    fn chunks(home: &FlowHome) -> &Chunks;
 }
 
 impl Family for Record4 {
@@ -43,6 +45,9 @@ impl Family for Record4 {
     fn home(home: &mut FlowHome) -> (&FlowTable, &mut Chunks) {
         (&home.table, &mut home.chunks4)
     }
+    fn chunks(home: &FlowHome) -> &Chunks {
+        &home.chunks4
+    }
 }
 
 impl Family for Record6 {
@@ -53,6 +58,9 @@ impl Family for Record6 {
     }
     fn home(home: &mut FlowHome) -> (&FlowTable, &mut Chunks) {
         (&home.table, &mut home.chunks6)
+    }
+    fn chunks(home: &FlowHome) -> &Chunks {
+        &home.chunks6
     }
 }
 
@@ -92,7 +100,9 @@ impl FlowTable {
 
     /// Whether all of it lies on reserved huge pages.
     pub fn is_huge(&self) -> bool {
-        self.index.is_huge() && (self.v4.is_empty() || self.v4.is_huge())
+        let slabs_are =
+            (self.v4.is_empty() || self.v4.is_huge()) && (self.v6.is_empty() || self.v6.is_huge());
+        self.index.is_huge() && slabs_are
     }
 
     /// Where workers report.
@@ -176,7 +186,7 @@ impl FlowTable {
     }
 }
 
-/// What decides about a session during the sweep, and hears of its removal. The NAT.
+/// What decides about a session during the sweep, and hears of its removal: the NAT for IPv4, the firewall for IPv6.
 pub trait Judge<R> {
     /// Whether the session has been idle for too long. `initiator` and `other` are its halves, `now` wrapping milliseconds.
     fn is_over(&self, initiator: &R, other: &R, now: u32) -> bool;
@@ -319,23 +329,23 @@ impl FlowHome {
         }
     }
 
-    /// Looks at up to `budget` of this home's IPv4 records and removes the sessions that `judge` calls over. Call it a little
-    /// at a time; [`Self::owned_records`] tells what a full round is. Returns the number of sessions removed.
-    pub fn sweep4(&mut self, budget: usize, now: u32, judge: &mut impl Judge<Record4>) -> usize {
+    /// Looks at up to `budget` of this home's records of one family and removes the sessions that `judge` calls over. Call it
+    /// a little at a time; [`Self::owned_records_of`] tells what a full round is. Returns the number of sessions removed.
+    pub fn sweep<R: Family>(&mut self, budget: usize, now: u32, judge: &mut impl Judge<R>) -> usize {
         self.reclaim();
         // A removal needs a place among the retired: without one the sweep goes on later.
         let budget = budget.min((2 * RETIRED).saturating_sub(self.retired.len()) / 2);
         let table = self.table.clone();
         let mut removed = 0;
-        for i in self.chunks4.next_stretch(budget) {
-            let Some(record) = table.v4.get(i) else { break };
+        for i in R::home(self).1.next_stretch(budget) {
+            let Some(record) = R::slab(&table).get(i) else { break };
             let common = record.common();
             if !common.action().is_initiator() {
                 continue;
             }
-            let r = Ref::new(Record4::TABLE, i as u32, common.generation());
+            let r = Ref::new(R::TABLE, i as u32, common.generation());
             let Some(other) = table.twin(record) else { continue };
-            if judge.is_over(record, other, now) && self.remove::<Record4>(r) {
+            if judge.is_over(record, other, now) && self.remove::<R>(r) {
                 judge.removed(record, other);
                 removed += 1;
             }
@@ -346,9 +356,14 @@ impl FlowHome {
         removed
     }
 
-    /// What a full round of [`Self::sweep4`] looks at.
+    /// What a full round of [`Self::sweep`] looks at, for one family.
+    pub fn owned_records_of<R: Family>(&self) -> usize {
+        R::chunks(self).owned_records()
+    }
+
+    /// What a full round of [`Self::sweep`] looks at, for both families together.
     pub fn owned_records(&self) -> usize {
-        self.chunks4.owned_records()
+        self.owned_records_of::<Record4>() + self.owned_records_of::<Record6>()
     }
 
     /// Records in use, retired ones included.

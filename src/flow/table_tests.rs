@@ -117,7 +117,7 @@ fn records_wait_for_the_slowest_worker() {
     slow.online();
     let r = home.create::<Record4>(&half(key(1, 1)), &half(key(1, 2)), 0).unwrap();
     let held = table.lookup::<Record4>(&key(1, 1)).unwrap().1;
-    assert_eq!(home.sweep4(100_000, 500, &mut OlderThan(100)), 1);
+    assert_eq!(home.sweep(100_000, 500, &mut OlderThan(100)), 1);
     assert!(table.lookup::<Record4>(&key(1, 1)).is_none());
     home.reclaim();
     assert_eq!(home.live_records(), 2, "still held by the slow worker");
@@ -197,7 +197,7 @@ proptest! {
                 Op::Sweep(w) => {
                     // A whole round: from wherever the cursor is, once around.
                     for _ in 0..=homes[w].owned_records() / crate::flow::slab::CHUNK + 1 {
-                        homes[w].sweep4(1000, now, &mut OlderThan(IDLE));
+                        homes[w].sweep(1000, now, &mut OlderThan(IDLE));
                     }
                     oracle.retain(|_, (h, seen, _)| *h != w || now.wrapping_sub(*seen) <= IDLE);
                 }

@@ -253,9 +253,9 @@ impl NatHome {
         (out, back)
     }
 
-    /// A step of the sweep: see [`FlowHome::sweep4`].
+    /// A step of the sweep: see [`FlowHome::sweep`].
     pub fn sweep(&mut self, flows: &mut FlowHome, budget: usize, now: u32) -> usize {
-        flows.sweep4(budget, now, self)
+        flows.sweep(budget, now, self)
     }
 }
 

@@ -8,6 +8,10 @@ use super::{
 };
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+mod icmpv6_error;
+
+pub use icmpv6_error::{Icmpv6Error, MAX_ERROR_PACKET_V6, icmpv6_error};
+
 /// From whom, to whom, in which VLAN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Path {
@@ -199,7 +203,7 @@ impl IcmpError {
 /// An ICMP error's packet is no longer than this, whatever it quotes (RFC 1812 section 4.3.2.3).
 pub const MAX_ERROR_PACKET: usize = 576;
 const MAX_QUOTE: usize = MAX_ERROR_PACKET - ipv4::HEADER_LENGTH - icmp::HEADER_LENGTH;
-/// Errors are internetwork control: precedence 6 (RFC 1812 section 4.3.2.5).
+/// Errors are internetwork control: precedence 6 (RFC 1812 section 4.3.2.5), and class selector 6 in both families.
 const CLASS_SELECTOR_6: u8 = 48;
 
 /// Writes an ICMP error about `packet`, quoting as much of it as 576 bytes hold, to its sender from the edge's address `source`; returns the frame's length.

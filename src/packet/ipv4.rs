@@ -10,6 +10,8 @@ use super::{
 };
 use std::net::Ipv4Addr;
 
+pub mod fragment;
+
 /// Bytes of a header without options.
 pub const HEADER_LENGTH: usize = 20;
 /// Bytes of options that a header can hold.

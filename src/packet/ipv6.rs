@@ -86,6 +86,18 @@ impl<'a> Ipv6<'a> {
         self.payload
     }
 
+    /// Copies the packet, header first, as far as `buffer` has room; returns how many bytes.
+    pub fn copy_to(&self, buffer: &mut [u8]) -> usize {
+        let mut at = 0;
+        for part in [&self.header[..], self.payload] {
+            let room = &mut buffer[at..];
+            let length = part.len().min(room.len());
+            room[..length].copy_from_slice(&part[..length]);
+            at += length;
+        }
+        at
+    }
+
     pub fn pseudo_header(&self) -> PseudoHeader {
         PseudoHeader::V6 { source: self.source(), destination: self.destination() }
     }
@@ -100,6 +112,8 @@ impl<'a> Ipv6<'a> {
             offset: HEADER_LENGTH,
             fragment: None,
             has_routing: false,
+            has_source_route: false,
+            protection: None,
             payload: self.payload,
         };
         for _ in 0..MAX_EXTENSIONS {
@@ -143,6 +157,11 @@ pub struct Upper<'a> {
     pub fragment: Option<Fragment>,
     /// A routing header was met.
     pub has_routing: bool,
+    /// One of them asks to be routed by a list of its own: type 0, which is never obeyed (RFC 5095), or any other that has
+    /// segments left, but for type 2, whose only segment is the receiver's own home address (RFC 6275 section 6.4).
+    pub has_source_route: bool,
+    /// AH or HIP, the first of them that was met: extension headers that are also protocols between two hosts.
+    pub protection: Option<Protocol>,
     pub payload: &'a [u8],
 }
 
@@ -188,12 +207,42 @@ impl Upper<'_> {
             Protocol::AH => (usize::from(header[1]) + 2) * 4,
             _ => (usize::from(header[1]) + 1) * 8,
         };
-        self.has_routing |= self.protocol == Protocol::ROUTING;
+        match self.protocol {
+            Protocol::ROUTING => {
+                let (kind, segments_left) = (header[2], header[3]);
+                self.has_routing = true;
+                self.has_source_route |= kind == 0 || kind != 2 && segments_left > 0;
+            }
+            Protocol::AH | Protocol::HIP => self.protection = self.protection.or(Some(self.protocol)),
+            _ => {}
+        }
         self.payload = self.payload.get(length..).ok_or(Error::Truncated)?;
         self.offset += length;
         self.protocol = Protocol(header[0]);
         Ok(true)
     }
+}
+
+/// May a packet from this address be forwarded, by any router (RFC 4291 sections 2.5 and 2.7, RFC 3879 section 4)? Not the
+/// unspecified address, loopback, multicast, link-local, site-local, IPv4-mapped and IPv4-compatible ones.
+pub const fn is_forwardable_source(address: Ipv6Addr) -> bool {
+    is_unicast_beyond_a_link(address)
+}
+
+/// May a packet to this address be forwarded? The same addresses may not as [`is_forwardable_source`] names: there is no
+/// forwarding of multicast here.
+pub const fn is_forwardable_destination(address: Ipv6Addr) -> bool {
+    is_unicast_beyond_a_link(address)
+}
+
+const fn is_unicast_beyond_a_link(address: Ipv6Addr) -> bool {
+    let bits = address.to_bits();
+    let is_multicast = bits >> 120 == 0xff;
+    // fe80::/10 and fec0::/10 together.
+    let is_local = bits >> 119 == 0xfe80 >> 7;
+    // ::/96 (with :: and ::1) and ::ffff:0:0/96.
+    let is_ipv4 = matches!(bits >> 32, 0 | 0xffff);
+    !is_multicast && !is_local && !is_ipv4
 }
 
 /// An IPv6 header as a value; its payload length follows from the rest.
@@ -253,6 +302,43 @@ mod tests {
         let upper = Ipv6::parse(&bytes).unwrap().upper().unwrap();
         assert_eq!((upper.protocol, upper.offset, upper.payload), (Protocol::UDP, 40 + 44, &[0xaa][..]));
         assert_eq!(upper.fragment, Some(Fragment { identification: 0x1234, offset: 0, more: true }));
+    }
+
+    #[test]
+    fn source_routes_and_protection_are_seen() {
+        for (kind, left, expected) in
+            [(0, 0, true), (0, 1, true), (2, 1, false), (3, 0, false), (4, 0, false), (4, 2, true)]
+        {
+            let bytes = packet(Protocol::ROUTING, &[51, 0, kind, left, 0, 0, 0, 0, 59, 0, 0, 0, 0, 0, 0, 0]);
+            let upper = Ipv6::parse(&bytes).unwrap().upper().unwrap();
+            assert_eq!(upper.has_source_route, expected, "type {kind}, {left} segments left");
+            assert_eq!((upper.has_routing, upper.protection), (true, Some(Protocol::AH)));
+        }
+        let bytes = packet(Protocol::HIP, &[59, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(Ipv6::parse(&bytes).unwrap().upper().unwrap().protection, Some(Protocol::HIP));
+    }
+
+    #[test]
+    fn addresses_that_no_router_forwards() {
+        for address in [
+            "::",
+            "::1",
+            "::192.0.2.1",
+            "::ffff:192.0.2.1",
+            "fe80::1",
+            "febf::1",
+            "fec0::1",
+            "feff::1",
+            "ff02::1",
+            "ff0e::1",
+        ] {
+            let address = address.parse().unwrap();
+            assert!(!is_forwardable_source(address) && !is_forwardable_destination(address), "{address}");
+        }
+        for address in ["2001:db8::1", "fd00::1", "fdff::1", "fe00::1", "64:ff9b::192.0.2.1", "0:0:1::"] {
+            let address = address.parse().unwrap();
+            assert!(is_forwardable_source(address) && is_forwardable_destination(address), "{address}");
+        }
     }
 
     #[test]

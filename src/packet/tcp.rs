@@ -42,11 +42,32 @@ impl TcpFlags {
         self.0 & flags.0 != 0
     }
 
+    /// Does some stack send such a segment? Not without any of the six flags of RFC 9293 section 3.1, with SYN and FIN, with
+    /// SYN and RST, or with FIN and no ACK: those are a scanner's. The two of RFC 3168 don't matter.
+    pub const fn is_sane(self) -> bool {
+        let syn_and_end = self.contains(Self::SYN) && self.intersects(TcpFlags(Self::FIN.0 | Self::RST.0));
+        let bare_fin = self.contains(Self::FIN) && !self.contains(Self::ACK);
+        self.0 & LOW_SIX != 0 && !syn_and_end && !bare_fin
+    }
+
     /// SYN without ACK, RST and FIN: the segment that starts a connection.
     pub const fn starts_connection(self) -> bool {
         self.0 & (Self::SYN.0 | Self::ACK.0 | Self::RST.0 | Self::FIN.0) == Self::SYN.0
     }
 }
+
+/// The flags of RFC 9293.
+const LOW_SIX: u8 = 0x3f;
+
+/// [`TcpFlags::is_sane`] as a table, for the fast path: bit `flags & 63`.
+pub const TCP_SANE: u64 = {
+    let (mut table, mut flags) = (0, 0);
+    while flags <= LOW_SIX {
+        table |= (TcpFlags(flags).is_sane() as u64) << flags;
+        flags += 1;
+    }
+    table
+};
 
 impl BitOr for TcpFlags {
     type Output = TcpFlags;
@@ -409,6 +430,16 @@ mod tests {
         assert!(flags.contains(TcpFlags::SYN) && !flags.contains(TcpFlags::SYN | TcpFlags::ACK));
         assert!(flags.intersects(TcpFlags::SYN | TcpFlags::ACK) && !flags.intersects(TcpFlags::RST));
         assert_eq!(format!("{flags:?}"), "{SYN, ECE}");
+    }
+
+    #[test]
+    fn flags_that_no_stack_sends_are_told() {
+        for bits in 0..=255u8 {
+            let [fin, syn, rst, _, ack, _] = std::array::from_fn(|i| bits >> i & 1 == 1);
+            let insane = bits & 0x3f == 0 || syn && fin || syn && rst || fin && !ack;
+            assert_eq!(TcpFlags(bits).is_sane(), !insane, "{bits:#x}");
+            assert_eq!(TCP_SANE >> (bits & 63) & 1 == 1, !insane, "{bits:#x}");
+        }
     }
 
     #[test]
