@@ -1,7 +1,10 @@
 //! Typed single-producer single-consumer messages between threads (rtrb). One writer, one reader, bounded: a full ring never
 //! blocks, the sender keeps what did not fit and drops it under a counter of its own.
 //!
-//! So far: the mesh by which workers hand packets to one another. An [`Mbuf`] crosses between workers only.
+//! The mesh by which workers hand packets to one another; and [`frames`], by which bytes cross to a control thread and back.
+//! An [`Mbuf`] crosses between workers only.
+
+pub mod frames;
 
 use crate::dpdk::Mbuf;
 use crate::flow::Realm;
