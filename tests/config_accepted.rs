@@ -43,6 +43,58 @@ outside = "internet"
 pool = ["198.51.100.0/28", "198.51.100.20", "198.51.100.30-198.51.100.33"]
 "#;
 
+/// A key of each kind that `SMALL` lacks, for the properties at the end.
+const FUNCTIONS: &str = r#"
+[ipv6]
+inside = ["home"]
+outside = "internet"
+sessions = 4096
+allow_ipsec = false
+[ipv6.timeouts]
+udp = 300
+other = 60
+[exception]
+netns = "ces-small"
+interfaces = ["wan", "in-100"]
+[limits]
+echo_per_second = 10
+neighbor_messages_per_second = 10
+exception_per_second = 10
+exception_per_source_per_second = 10
+subscriber_packets_per_second = 1000
+[[port]]
+name = "more"
+device = "net_tap3"
+rx_packets_per_second = 100_000
+vlan_offload = false
+[[realm]]
+name = "office"
+side = "inside"
+source_check = "loose"
+bogons = ["127.0.0.0/8", "fec0::/10"]
+[[realm]]
+name = "lan"
+side = "inside"
+bogons = "rfc6890"
+[[interface]]
+port = "more"
+realm = "lan"
+[[interface]]
+port = "in"
+realm = "office"
+vlan = 100
+mtu = 1400
+tcp_mss = 1300
+addresses = ["10.0.0.1/16"]
+[[interface]]
+port = "more"
+realm = "office"
+vlan = [200, 100]
+mtu = 1280
+tcp_mss = "off"
+addresses = ["10.1.0.1/16", "2001:db8:1::1/64"]
+"#;
+
 fn accepted(text: &str) -> Config {
     config::parse("test.toml", text).unwrap_or_else(|errors| panic!("{errors}"))
 }
@@ -216,7 +268,10 @@ fn ipv6_is_sized_by_sessions_and_workers() {
 #[test]
 fn link_local_addresses_are_no_overlap_between_realms() {
     let text = SMALL.replace("\"10.0.0.1/24\"", "\"10.0.0.1/24\", \"fe80::1/64\"");
-    accepted(&format!("{text}[ipv6]\ninside = [\"home\"]\noutside = \"internet\"\n"));
+    let text = format!("{text}[ipv6]\ninside = [\"home\"]\noutside = \"internet\"\n");
+    accepted(&text);
+    let other = "[[interface]]\nport = \"in\"\nvlan = 5\nrealm = \"home\"\naddresses = [\"fe80::1/64\"]\n";
+    accepted(&format!("{text}{other}"));
     // What isn't forwarded as it is may overlap.
     accepted(&SMALL.replace("\"10.0.0.1/24\"", "\"10.0.0.1/24\", \"2001:db8::2/64\""));
 }
@@ -231,6 +286,14 @@ fn exceptions_go_to_every_interface_with_an_address_or_to_those_named() {
     assert_eq!(exception("").netns, "ces-1_x");
     assert_eq!(exception("").interfaces, [0, 1], "the one without an address is none");
     assert_eq!(exception("interfaces = [\"wan\"]").interfaces, [1]);
+}
+
+#[test]
+fn all_functions_are_accepted_together() {
+    let config = accepted(&format!("{SMALL}{FUNCTIONS}"));
+    assert_eq!(config.warnings, Vec::<String>::new());
+    let shown = config.to_string();
+    assert!(shown.ends_with("ipv6 with 4096 sessions, exceptions to namespace \"ces-small\""), "{shown}");
 }
 
 #[test]
@@ -430,6 +493,7 @@ fn texts() -> impl Strategy<Value = String> {
     let read = |path: PathBuf| std::fs::read_to_string(path).expect("a file of configs/");
     let mut texts: Vec<String> = configs().into_iter().map(read).collect();
     texts.push(SMALL.into());
+    texts.push(format!("{SMALL}{FUNCTIONS}"));
     prop::sample::select(texts)
 }
 

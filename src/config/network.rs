@@ -258,3 +258,47 @@ fn read_realms<'a>(report: &Report<'a>, document: &mut Section<'a>) -> (Vec<Real
     }
     (realms, names)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use ipnet::Ipv4Net;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Addresses of four owners, near enough to each other that prefixes nest; their offsets are their positions.
+    fn addresses() -> impl Strategy<Value = Vec<(u16, Located<IpNet>)>> {
+        let address = (0..4u16, any::<u8>(), 24..=32u8).prop_map(|(owner, host, length)| {
+            let net = Ipv4Net::new(Ipv4Addr::new(10, 0, 0, host), length).expect("a length of at most 32");
+            (owner, IpNet::V4(net))
+        });
+        prop::collection::vec(address, 0..12).prop_map(|list| {
+            let place = |offset| Place { section: "interface", key: "addresses", offset };
+            let locate = |(offset, (owner, value))| (owner, Located { value, place: place(offset) });
+            list.into_iter().enumerate().map(locate).collect()
+        })
+    }
+
+    proptest! {
+        /// Against all pairs: what is found overlaps, each address is found once, and none only if no pair overlaps.
+        #[test]
+        fn overlaps_are_those_of_all_pairs(addresses in addresses()) {
+            let list: Vec<_> = addresses.iter().map(|(owner, address)| (*owner, address)).collect();
+            let found = overlaps(&list);
+            let clash = |a: &(u16, &Located<IpNet>), b: &(u16, &Located<IpNet>)| {
+                let (a_net, b_net) = (&a.1.value, &b.1.value);
+                a.0 != b.0 && (a_net.contains(&b_net.network()) || b_net.contains(&a_net.network()))
+            };
+            for (later, earlier) in &found {
+                let (later, earlier) = (later.place.offset, earlier.place.offset);
+                prop_assert!(later > earlier && clash(&list[later], &list[earlier]));
+            }
+            let refused: HashSet<usize> = found.iter().map(|(later, _)| later.place.offset).collect();
+            prop_assert_eq!(refused.len(), found.len());
+            let is_any = (0..list.len()).any(|at| list[..at].iter().any(|other| clash(other, &list[at])));
+            prop_assert_eq!(is_any, !found.is_empty());
+        }
+    }
+}

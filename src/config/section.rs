@@ -9,7 +9,7 @@ use std::ops::RangeInclusive;
 use serde_spanned::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::error::{Place, Report, Wrong, closest, one_of, quoted};
+use super::error::{Place, Report, Wrong, closest, quoted};
 
 /// A value and where it stands.
 #[derive(Clone, Copy, Debug)]
@@ -256,8 +256,8 @@ impl<'a> Section<'a> {
         self.choice_or(key, choices, "")
     }
 
-    /// The string that is one of `choices`; `alternative` ends the hint with what else may stand there, which the caller
-    /// has seen that it doesn't.
+    /// The string that is one of `choices`; `alternative` says in the hint what else may stand there, for callers
+    /// that have seen that it doesn't.
     pub fn choice_or<T: Copy>(
         &mut self,
         key: &'static str,
@@ -266,8 +266,9 @@ impl<'a> Section<'a> {
     ) -> Option<Located<T>> {
         let (entry, place) = self.entry(key)?;
         let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
+        let one_of = if words.len() > 1 { "one of " } else { "" };
+        let hint = format!("write {one_of}{}{alternative}", quoted(words.iter().copied()));
         let Some(text) = entry.get_ref().as_str() else {
-            let hint = format!("write one of {}{alternative}", quoted(words));
             self.ill_typed(place, "a string", entry.get_ref(), hint);
             return None;
         };
@@ -275,8 +276,8 @@ impl<'a> Section<'a> {
             Some((_, value)) => Some(Located { value: *value, place }),
             None => {
                 let message = format!("\"{}\" is not known here", text.escape_debug());
-                let hint = one_of("write one of", text, &words);
-                self.report.refuse(place, message, format!("{hint}{alternative}"));
+                let meant = closest(text, words).map(|meant| format!("; did you mean \"{meant}\"?"));
+                self.report.refuse(place, message, hint + &meant.unwrap_or_default());
                 None
             }
         }
