@@ -5,7 +5,10 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use ces::config::{self, Config, Device, Distribute, Filtering, HugePages, Idle, RouteTarget, Side, Stop};
+use ces::config::{
+    self, Config, Device, Distribute, Filtering, HugePages, Idle, RouteTarget, Side, SourceCheck, Stop,
+    TcpMss, Vlan,
+};
 use proptest::prelude::*;
 
 const SMALL: &str = r#"
@@ -38,6 +41,58 @@ addresses = ["203.0.113.1/24", "fe80::1/64", "2001:db8::1/64"]
 inside = ["home"]
 outside = "internet"
 pool = ["198.51.100.0/28", "198.51.100.20", "198.51.100.30-198.51.100.33"]
+"#;
+
+/// A key of each kind that `SMALL` lacks, for the properties at the end.
+const FUNCTIONS: &str = r#"
+[ipv6]
+inside = ["home"]
+outside = "internet"
+sessions = 4096
+allow_ipsec = false
+[ipv6.timeouts]
+udp = 300
+other = 60
+[exception]
+netns = "ces-small"
+interfaces = ["wan", "in-100"]
+[limits]
+echo_per_second = 10
+neighbor_messages_per_second = 10
+exception_per_second = 10
+exception_per_source_per_second = 10
+subscriber_packets_per_second = 1000
+[[port]]
+name = "more"
+device = "net_tap3"
+rx_packets_per_second = 100_000
+vlan_offload = false
+[[realm]]
+name = "office"
+side = "inside"
+source_check = "loose"
+bogons = ["127.0.0.0/8", "fec0::/10"]
+[[realm]]
+name = "lan"
+side = "inside"
+bogons = "rfc6890"
+[[interface]]
+port = "more"
+realm = "lan"
+[[interface]]
+port = "in"
+realm = "office"
+vlan = 100
+mtu = 1400
+tcp_mss = 1300
+addresses = ["10.0.0.1/16"]
+[[interface]]
+port = "more"
+realm = "office"
+vlan = [200, 100]
+mtu = 1280
+tcp_mss = "off"
+addresses = ["10.1.0.1/16", "2001:db8:1::1/64"]
 "#;
 
 fn accepted(text: &str) -> Config {
@@ -84,7 +139,174 @@ fn defaults_are_filled_in() {
     let limits = config.limits;
     assert_eq!((limits.icmp_errors_per_second, limits.arp_per_second), (1000, 1000));
     assert_eq!((limits.neighbor_hold, limits.neighbor_hold_total), (8, 1024));
+    assert_eq!((limits.echo_per_second, limits.neighbor_messages_per_second), (10_000, 20_000));
+    assert_eq!((limits.exception_per_second, limits.exception_per_source_per_second), (20_000, 2000));
+    assert_eq!(limits.subscriber_packets_per_second, None);
+    assert_eq!((port.rx_packets_per_second, port.vlan_offload), (None, true));
+    let interface = &config.interfaces[0];
+    assert_eq!((interface.vlan, interface.mtu, interface.tcp_mss), (Vlan::Untagged, 1500, TcpMss::Auto));
+    let checks: Vec<_> = config.realms.iter().map(|realm| (realm.source_check, realm.bogons.len())).collect();
+    assert_eq!(checks, [(SourceCheck::Strict, 0), (SourceCheck::Off, 0)], "by the side");
+    assert_eq!((config.ipv6, config.exception), (None, None));
     assert_eq!(config.warnings, Vec::<String>::new());
+}
+
+#[test]
+fn a_port_has_an_interface_for_each_vlan() {
+    let config = accepted(&format!(
+        "{SMALL}
+[[interface]]
+port = \"in\"
+realm = \"home\"
+vlan = 100
+addresses = [\"10.1.0.1/24\"]
+[[interface]]
+port = \"in\"
+realm = \"home\"
+vlan = [100, 4094]
+[[interface]]
+name = \"tagged\"
+port = \"out\"
+realm = \"internet\"
+vlan = [1, 1]
+mtu = 1400
+tcp_mss = 1360
+[[interface]]
+port = \"out\"
+realm = \"internet\"
+vlan = 100
+mtu = 68
+tcp_mss = \"off\"
+"
+    ));
+    let of = |index: usize| {
+        let interface = &config.interfaces[index];
+        (interface.name.as_str(), interface.port, interface.vlan)
+    };
+    assert_eq!(of(0), ("in", 0, Vlan::Untagged));
+    assert_eq!(of(2), ("in-100", 0, Vlan::Single(100)));
+    assert_eq!(
+        of(3),
+        ("in-100-4094", 0, Vlan::Double { outer: 100, inner: 4094 }),
+        "its first tag is an S-tag"
+    );
+    assert_eq!(of(4), ("tagged", 1, Vlan::Double { outer: 1, inner: 1 }));
+    assert_eq!(of(5), ("out-100", 1, Vlan::Single(100)), "other ports' VLANs are others");
+    assert_eq!((config.interfaces[4].mtu, config.interfaces[4].tcp_mss), (1400, TcpMss::AtMost(1360)));
+    assert_eq!((config.interfaces[5].mtu, config.interfaces[5].tcp_mss), (68, TcpMss::Off));
+    let shown = config.to_string();
+    assert!(shown.contains("net_tap0,iface=a,mac=fixed VLAN [100, 4094] in realm \"home\""), "{shown}");
+}
+
+#[test]
+fn an_interfaces_mtu_is_its_ports() {
+    let jumbo = SMALL.replace("name = \"out\"\n", "name = \"out\"\nmtu = 9000\nvlan_offload = false\n");
+    let config = accepted(&jumbo.replace("name = \"wan\"", "name = \"wan\"\ntcp_mss = 8960"));
+    assert_eq!((config.interfaces[0].mtu, config.interfaces[1].mtu), (1500, 9000));
+    assert_eq!(config.interfaces[1].tcp_mss, TcpMss::AtMost(8960));
+    assert!(!config.ports[1].vlan_offload);
+    let least = accepted(&jumbo.replace("name = \"wan\"", "name = \"wan\"\nmtu = 1280"));
+    assert_eq!(least.interfaces[1].mtu, 1280, "just enough for IPv6");
+}
+
+#[test]
+fn sources_are_checked_as_written() {
+    let inside = "side = \"inside\"\nsource_check = \"loose\"\nbogons = [\"127.0.0.0/8\", \"fc00::/7\"]";
+    let outside = "side = \"outside\"\nsource_check = \"strict\"\nbogons = \"rfc6890\"";
+    let text = SMALL
+        .replace("side = \"inside\"", inside)
+        .replace("side = \"outside\"", outside)
+        .replace("203.0.113.1/24", "8.8.8.1/24")
+        .replace("2001:db8::1/64", "2600::1/64");
+    let config = accepted(&text);
+    assert_eq!(config.realms[0].source_check, SourceCheck::Loose);
+    assert_eq!(
+        config.realms[0].bogons.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["127.0.0.0/8", "fc00::/7"]
+    );
+    assert_eq!(config.realms[1].source_check, SourceCheck::Strict);
+    let ranges = &config.realms[1].bogons;
+    assert_eq!(ranges.len(), 21);
+    let is_bogon = |address: &str| {
+        let address: std::net::IpAddr = address.parse().expect("an address");
+        ranges.iter().any(|range| range.contains(&address))
+    };
+    for address in
+        ["10.1.2.3", "100.127.0.1", "192.0.0.8", "255.255.255.255", "::", "::1", "fd00::1", "2001:2::1"]
+    {
+        assert!(is_bogon(address), "{address}");
+    }
+    for address in ["9.9.9.9", "100.128.0.1", "192.0.1.1", "224.0.0.1", "fe80::1", "2001:3::1", "2600::2"] {
+        assert!(!is_bogon(address), "{address}");
+    }
+    assert_eq!(
+        accepted(&SMALL.replace("side = \"inside\"", "side = \"inside\"\nbogons = []")).realms[0].bogons,
+        []
+    );
+}
+
+#[test]
+fn ipv6_is_sized_by_sessions_and_workers() {
+    let ipv6 = |more: &str| {
+        let text = format!("{SMALL}[ipv6]\ninside = [\"home\"]\noutside = \"internet\"\n{more}");
+        let config = accepted(&text);
+        assert_eq!(config.warnings, Vec::<String>::new());
+        config.ipv6.expect("ipv6")
+    };
+    let default = ipv6("");
+    assert_eq!((default.inside.as_slice(), default.outside), (&[1][..], 2));
+    assert_eq!((default.sessions, default.allow_ipsec), (65_536 / 4, true));
+    let times = default.timeouts;
+    assert_eq!((times.udp, times.tcp_established, times.tcp_transitory), (300, 7440, 240));
+    assert_eq!((times.icmp, times.other), (60, 300));
+    assert_eq!(ipv6("[flow]\nsessions = 4096\n").sessions, 2048, "1,024 for each of two workers");
+    let written = ipv6("sessions = 2048\nallow_ipsec = false\ntimeouts.udp = 120\ntimeouts.other = 1\n");
+    assert_eq!((written.sessions, written.allow_ipsec), (2048, false));
+    assert_eq!((written.timeouts.udp, written.timeouts.other), (120, 1));
+}
+
+#[test]
+fn link_local_addresses_are_no_overlap_between_realms() {
+    let text = SMALL.replace("\"10.0.0.1/24\"", "\"10.0.0.1/24\", \"fe80::1/64\"");
+    let text = format!("{text}[ipv6]\ninside = [\"home\"]\noutside = \"internet\"\n");
+    accepted(&text);
+    let other = "[[interface]]\nport = \"in\"\nvlan = 5\nrealm = \"home\"\naddresses = [\"fe80::1/64\"]\n";
+    accepted(&format!("{text}{other}"));
+    // What isn't forwarded as it is may overlap.
+    accepted(&SMALL.replace("\"10.0.0.1/24\"", "\"10.0.0.1/24\", \"2001:db8::2/64\""));
+}
+
+#[test]
+fn exceptions_go_to_every_interface_with_an_address_or_to_those_named() {
+    let bare = "[[interface]]\nname = \"lo\"\nport = \"in\"\nvlan = 5\nrealm = \"home\"\n";
+    let exception = |interfaces: &str| {
+        let text = format!("{SMALL}{bare}[exception]\nnetns = \"ces-1_x\"\n{interfaces}");
+        accepted(&text).exception.expect("exception")
+    };
+    assert_eq!(exception("").netns, "ces-1_x");
+    assert_eq!(exception("").interfaces, [0, 1], "the one without an address is none");
+    assert_eq!(exception("interfaces = [\"wan\"]").interfaces, [1]);
+}
+
+#[test]
+fn all_functions_are_accepted_together() {
+    let config = accepted(&format!("{SMALL}{FUNCTIONS}"));
+    assert_eq!(config.warnings, Vec::<String>::new());
+    let shown = config.to_string();
+    assert!(shown.ends_with("ipv6 with 4096 sessions, exceptions to namespace \"ces-small\""), "{shown}");
+}
+
+#[test]
+fn limits_are_taken_as_written() {
+    let config = accepted(&format!(
+        "{SMALL}[limits]\necho_per_second = 0\nneighbor_messages_per_second = 1\nexception_per_second = 0\n\
+         subscriber_packets_per_second = 100\n"
+    ));
+    let limits = config.limits;
+    assert_eq!((limits.echo_per_second, limits.neighbor_messages_per_second), (0, 1));
+    assert_eq!((limits.exception_per_second, limits.subscriber_packets_per_second), (0, Some(100)));
+    let text = SMALL.replace("name = \"out\"\n", "name = \"out\"\nrx_packets_per_second = 1_000_000_000\n");
+    assert_eq!(accepted(&text).ports[1].rx_packets_per_second, Some(1_000_000_000));
 }
 
 #[test]
@@ -207,6 +429,18 @@ fn what_is_odd_is_warned_about_at_its_place() {
         warned("[[realm]]", "[[port]]\nname = \"x\"\ndevice = \"net_null0\"\n[[realm]]").contains("dropped")
     );
     assert!(warned("cores = [3, 4]", "cores = [3, 4]\ncontrol_core = 3").contains("core 3"));
+    let ipv6 = "[ipv6]\ninside = [\"home\"]\noutside = \"internet\"\n";
+    assert!(
+        warned(nat, &format!("{ipv6}timeouts.udp = 119\n[nat44]\n"))
+            .contains("ipv6.timeouts.udp: 119 s is less")
+    );
+    assert!(
+        warned(nat, &format!("{ipv6}timeouts.tcp_established = 60\n[nat44]\n")).contains("RFC 6092 REC-35")
+    );
+    let limits = "[limits]\nexception_per_second = 10\nexception_per_source_per_second = 11\n[nat44]\n";
+    assert!(warned(nat, limits).contains("exception_per_second is 10"));
+    let bogons = "side = \"inside\"\nbogons = [\"10.0.0.128/25\"]";
+    assert!(warned("side = \"inside\"", bogons).contains("10.0.0.128/25 is in 10.0.0.0/24"));
     assert!(warned("name = \"in\"", "name = \"in\"\nqueues = 2\nowner = 1").contains("without effect"));
 }
 
@@ -259,6 +493,7 @@ fn texts() -> impl Strategy<Value = String> {
     let read = |path: PathBuf| std::fs::read_to_string(path).expect("a file of configs/");
     let mut texts: Vec<String> = configs().into_iter().map(read).collect();
     texts.push(SMALL.into());
+    texts.push(format!("{SMALL}{FUNCTIONS}"));
     prop::sample::select(texts)
 }
 

@@ -7,16 +7,22 @@
 //! running instance, or uses another room.
 //!
 //! Reading is separated from judging: a section hands out typed values with their places, and what
-//! was never asked for is an unknown key. One file a group of sections: `system`, `ports`, `network`, `routes`,
-//! `nat44`. The commented examples are in `configs/`.
+//! was never asked for is an unknown key. One file a group of sections: `system`, `ports`, `network`
+//! (with `interface` and `bogons`), `routes`, `nat44`, `ipv6` (and `sides`, what both share), `exception`. The commented examples are in `configs/`.
 
+mod bogons;
 mod error;
+mod exception;
+mod interface;
+mod ipv6;
 mod model;
+mod model_functions;
 mod nat44;
 mod network;
 mod ports;
 mod routes;
 mod section;
+mod sides;
 mod system;
 mod values;
 
@@ -87,12 +93,15 @@ fn judge<'a>(report: &Report<'a>, mut document: Section<'a>) -> Option<Config> {
 
     let (ports, port_names) = ports::read(report, &mut document, workers.as_ref());
     ports::check_pool(report, mbufs_place, &eal, &ports, &limits);
-    let network = network::Network::read(report, &mut document, &port_names);
+    let network = network::Network::read(report, &mut document, &ports, &port_names);
     let routes = routes::routes(report, &mut document, &network);
     let neighbors = routes::neighbors(report, &mut document, &network, &routes, &flow);
     let around =
         nat44::Surroundings { network: &network, routes: &routes, neighbors: &neighbors, flow: &flow };
     let nat44 = nat44::read(report, document.table("nat44", "nat44"), &around);
+    let ipv6 = ipv6::read(report, document.table("ipv6", "ipv6"), &network, &flow, worker_count);
+    let exception = exception::read(report, document.table("exception", "exception"), &network);
+    bogons::check(report, &network, &routes);
     document.finish();
 
     let (instance, socket) = instance?;
@@ -108,6 +117,8 @@ fn judge<'a>(report: &Report<'a>, mut document: Section<'a>) -> Option<Config> {
         neighbors: neighbors.into_iter().map(|neighbor| neighbor.value).collect(),
         flow,
         nat44,
+        ipv6,
+        exception,
         limits,
         manage: Manage { socket, log: manage },
         warnings: Vec::new(),

@@ -10,6 +10,8 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
+pub use super::model_functions::{Exception, Ipv6, Limits, SourceCheck, TcpMss, Timeouts6, Vlan};
+
 /// A whole configuration file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -23,7 +25,8 @@ pub struct Config {
     pub ports: Vec<Port>,
     /// `[[realm]]`, in file order; 1 to 4095 of them. Realm `id` stands at index `id - 1`.
     pub realms: Vec<Realm>,
-    /// `[[interface]]`, in file order; at most one a port. Other fields name an interface by its index here.
+    /// `[[interface]]`, in file order; at most 4,096, and one for each port and VLAN. Other fields name an interface by
+    /// its index here.
     pub interfaces: Vec<Interface>,
     /// `[[route]]`, in file order, without the connected routes: those follow from [`Interface::addresses`].
     pub routes: Vec<Route>,
@@ -33,6 +36,10 @@ pub struct Config {
     pub flow: Flow,
     /// `[nat44]`: IPv4 address and port translation; `None` when the file has no such section.
     pub nat44: Option<Nat44>,
+    /// `[ipv6]`: stateful forwarding of IPv6; `None` when the file has no such section: none is forwarded.
+    pub ipv6: Option<Ipv6>,
+    /// `[exception]`: the kernel interfaces behind the edge's own addresses; `None` when the file has no such section.
+    pub exception: Option<Exception>,
     /// `[limits]`: what the edge answers and holds at most.
     pub limits: Limits,
     /// `[manage]`: the operator's socket and the log.
@@ -139,6 +146,10 @@ pub struct Port {
     pub owner: Option<u16>,
     /// A unicast MAC address to use instead of the device's. Default `None`.
     pub mac: Option<[u8; 6]>,
+    /// Packets taken in a second, the rest is dropped: 1,000 to 1,000,000,000. Default `None`: all of them.
+    pub rx_packets_per_second: Option<u32>,
+    /// Whether the device is asked to strip and insert VLAN tags, if it can. Default true.
+    pub vlan_offload: bool,
 }
 
 /// `port.device`: what a port is made of.
@@ -184,6 +195,11 @@ pub struct Realm {
     pub name: String,
     /// Required.
     pub side: Side,
+    /// Default [`SourceCheck::Strict`] for an inside realm, [`SourceCheck::Off`] for an outside one.
+    pub source_check: SourceCheck,
+    /// Prefixes without host bits that are no packet's source here, each once, at most 4,096. None has an address of the
+    /// edge or a gateway of this realm in it. `"rfc6890"` stands for 21 special-purpose ranges. Default empty.
+    pub bogons: Vec<IpNet>,
 }
 
 /// `realm.side`.
@@ -195,18 +211,26 @@ pub enum Side {
     Outside,
 }
 
-/// `[[interface]]`: a port's place in a realm.
+/// `[[interface]]`: a place in a realm for a port, or for a VLAN of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interface {
-    /// Unique; 1 to 32 of `a-z`, `0-9` and `-`. Default: the port's name.
+    /// Unique; 1 to 32 of `a-z`, `0-9` and `-`. Default: the port's name, with the VLAN behind it: `PORT-100` or
+    /// `PORT-200-100`.
     pub name: String,
     /// Index in [`Config::ports`]. Required.
     pub port: u16,
+    /// Unique on the port. Default [`Vlan::Untagged`].
+    pub vlan: Vlan,
     /// [`Realm::id`]. Required.
     pub realm: u16,
     /// The edge's own host addresses, each with its connected prefix; at most 64. Unique in the realm, and no two
     /// interfaces of a realm have overlapping prefixes (IPv6 link-local excepted). Default empty.
     pub addresses: Vec<IpNet>,
+    /// Longest layer 3 packet, in bytes: 68 to [`Port::mtu`], and 1,280 or more with an IPv6 address (RFC 8200 section
+    /// 5). Default [`Port::mtu`].
+    pub mtu: u16,
+    /// Default [`TcpMss::Auto`].
+    pub tcp_mss: TcpMss,
 }
 
 /// `[[route]]`: a static route.
@@ -380,19 +404,6 @@ pub struct Timeouts {
     pub icmp: u32,
 }
 
-/// `[limits]`: what the edge answers and holds at most.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// ICMP errors sent a second (RFC 1812 section 4.3.2.8): 0 (none at all) to 1,000,000. Default 1,000.
-    pub icmp_errors_per_second: u32,
-    /// ARP requests and neighbour solicitations sent a second: 1 to 1,000,000. Default 1,000.
-    pub arp_per_second: u32,
-    /// Packets held for one neighbour while it is resolved: 1 to 64. Default 8.
-    pub neighbor_hold: u16,
-    /// Packets held for all neighbours: [`Limits::neighbor_hold`] to 65,535. Default 1,024.
-    pub neighbor_hold_total: u16,
-}
-
 /// `[manage]`: the operator's socket and the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manage {
@@ -417,16 +428,27 @@ impl fmt::Display for Config {
                 (&self.ports[usize::from(interface.port)], &self.realms[usize::from(interface.realm) - 1]);
             let addresses: Vec<String> = interface.addresses.iter().map(IpNet::to_string).collect();
             let addresses = if addresses.is_empty() { "no address".into() } else { addresses.join(" ") };
+            let vlan = match interface.vlan {
+                Vlan::Untagged => String::new(),
+                tagged => format!(" VLAN {tagged}"),
+            };
             writeln!(
                 f,
-                "  interface \"{}\": {} in realm \"{}\", {addresses}",
+                "  interface \"{}\": {}{vlan} in realm \"{}\", {addresses}",
                 interface.name, port.device, realm.name
             )?;
         }
         write!(f, "  {} route(s), {} sessions", self.routes.len(), self.flow.sessions)?;
         match &self.nat44 {
-            Some(nat) => write!(f, ", nat44 with {} public address(es)", nat.addresses()),
-            None => write!(f, ", no nat44"),
+            Some(nat) => write!(f, ", nat44 with {} public address(es)", nat.addresses())?,
+            None => write!(f, ", no nat44")?,
+        }
+        if let Some(ipv6) = &self.ipv6 {
+            write!(f, ", ipv6 with {} sessions", ipv6.sessions)?;
+        }
+        match &self.exception {
+            Some(exception) => write!(f, ", exceptions to namespace \"{}\"", exception.netns),
+            None => Ok(()),
         }
     }
 }

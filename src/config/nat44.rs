@@ -9,10 +9,10 @@ use ipnet::IpNet;
 
 use super::error::Report;
 use super::model::{Filtering, Flow, Nat44, Neighbor, PoolRange, PortRange, Route, Side, Timeouts};
-use super::network::{Network, REALMS_MAX};
+use super::network::Network;
 use super::section::{Located, Section, or};
 use super::system::{SESSIONS_MAX, SESSIONS_MIN};
-use super::values;
+use super::{sides, values};
 
 const POOL_RANGES_MAX: usize = 4096;
 const POOL_ADDRESSES_MAX: u64 = 65_536;
@@ -34,8 +34,10 @@ pub(super) fn read(
     if !section.is_written() {
         return None;
     }
-    let inside = read_inside(report, &mut section, around.network);
-    let outside = read_outside(report, &mut section, around.network);
+    let hint = "write inside = [\"…\"]: the realms whose hosts are translated";
+    let inside = sides::inside(report, &mut section, around.network, hint);
+    let hint = "write outside = \"…\": the realm that hosts are translated into";
+    let outside = sides::outside(report, &mut section, around.network, hint);
     let pool = section.strings("pool", 1..=POOL_RANGES_MAX, values::pool_range);
     section.missing("pool", "write pool = [\"198.51.100.0/28\"]: the public addresses");
     let blocks = read_blocks(report, &mut section);
@@ -78,41 +80,6 @@ pub(super) fn read(
     };
     nat.subscribers = subscribers_of(report, subscribers, &nat, around.flow);
     Some(nat)
-}
-
-/// The inside realms' ids.
-fn read_inside(report: &Report<'_>, section: &mut Section<'_>, network: &Network) -> Option<Vec<u16>> {
-    let realms = section.strings("inside", 1..=REALMS_MAX, values::reference);
-    section.missing("inside", "write inside = [\"…\"]: the realms whose hosts are translated");
-    let mut ids: Vec<u16> = Vec::new();
-    for realm in realms? {
-        let Some(id) = network.realm_names.resolve(report, &realm).map(|index| index + 1) else { continue };
-        if network.side(id) == Some(Side::Outside) {
-            let hint = "write a realm of side inside, or side = \"inside\" there";
-            report.refuse(realm.place, format!("realm \"{}\" is of side outside", realm.value), hint);
-        }
-        if ids.contains(&id) {
-            report.refuse(
-                realm.place,
-                format!("realm \"{}\" stands twice", realm.value),
-                "remove one of the two",
-            );
-        }
-        ids.push(id);
-    }
-    Some(ids)
-}
-
-/// The outside realm's id.
-fn read_outside(report: &Report<'_>, section: &mut Section<'_>, network: &Network) -> Option<u16> {
-    let hint = "write outside = \"…\": the realm that hosts are translated into";
-    let realm = section.require("outside", values::reference, hint)?;
-    let id = network.realm_names.resolve(report, &realm)? + 1;
-    if network.side(id) == Some(Side::Inside) {
-        let hint = "write a realm of side outside, or side = \"outside\" there";
-        report.refuse(realm.place, format!("realm \"{}\" is of side inside", realm.value), hint);
-    }
-    Some(id)
 }
 
 /// How public ports are cut into blocks.
@@ -174,19 +141,12 @@ fn subscribers_of(report: &Report<'_>, given: Option<Located<u32>>, nat: &Nat44,
 }
 
 fn read_timeouts(report: &Report<'_>, mut section: Section<'_>) -> Timeouts {
-    let mut timeout = |key, default, least, source| {
-        let seconds = section.integer(key, 1..=86_400u32);
-        if let Some(short) = seconds.filter(|seconds| seconds.value < least) {
-            report
-                .warn(short.place, format_args!("{} s is less than the {least} s of {source}", short.value));
-        }
-        or(seconds, default)
-    };
+    let mut timeout = |key, default, least| sides::timeout(report, &mut section, key, default, least);
     let timeouts = Timeouts {
-        udp: timeout("udp", 300, 120, "RFC 4787 REQ-5"),
-        tcp_established: timeout("tcp_established", 7440, 7440, "RFC 5382 REQ-5"),
-        tcp_transitory: timeout("tcp_transitory", 240, 240, "RFC 5382 REQ-5"),
-        icmp: timeout("icmp", 60, 60, "RFC 5508 REQ-2"),
+        udp: timeout("udp", 300, (120, "RFC 4787 REQ-5")),
+        tcp_established: timeout("tcp_established", 7440, (7440, "RFC 5382 REQ-5")),
+        tcp_transitory: timeout("tcp_transitory", 240, (240, "RFC 5382 REQ-5")),
+        icmp: timeout("icmp", 60, (60, "RFC 5508 REQ-2")),
     };
     section.finish();
     timeouts

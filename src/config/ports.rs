@@ -13,6 +13,9 @@ use super::values;
 
 /// DPDK's `RTE_MAX_ETHPORTS`.
 pub(super) const PORTS_MAX: usize = 32;
+/// What every IPv4 link carries (RFC 791 section 3.2).
+pub(super) const MTU_MIN: u16 = 68;
+pub(super) const MTU_MAX: u16 = 9600;
 
 /// Every port that could be read, and the names of all.
 pub(super) fn read<'a>(
@@ -46,12 +49,14 @@ fn read_port(
     names.take(report, section.place(), name.as_ref());
     let hint = "write device = \"…\": a PCI address, or a virtual device such as \"net_tap0,iface=ces-in\"";
     let device = section.require("device", values::device, hint);
-    let mtu = or(section.integer("mtu", 68..=9600u16), 1500);
+    let mtu = or(section.integer("mtu", MTU_MIN..=MTU_MAX), 1500);
     let rx_descriptors = or(section.integer("rx_descriptors", 64..=32_768u16), 1024);
     let tx_descriptors = or(section.integer("tx_descriptors", 64..=32_768u16), 1024);
     let queues = section.integer("queues", 1..=u16::MAX);
     let owner = section.integer("owner", 0..=u16::MAX);
     let mac = section.parse("mac", values::mac);
+    let rx_packets_per_second = section.integer("rx_packets_per_second", 1000..=1_000_000_000u32);
+    let vlan_offload = or(section.boolean("vlan_offload"), true);
     section.finish();
 
     if let Some((workers, _)) = workers {
@@ -82,6 +87,8 @@ fn read_port(
         queues: or(queues, workers?.0.cores.len() as u16),
         owner: owner.map(|owner| owner.value),
         mac: mac.map(|mac| mac.value),
+        rx_packets_per_second: rx_packets_per_second.map(|rate| rate.value),
+        vlan_offload,
     })
 }
 

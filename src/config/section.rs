@@ -9,7 +9,7 @@ use std::ops::RangeInclusive;
 use serde_spanned::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::error::{Place, Report, Wrong, closest, one_of, quoted};
+use super::error::{Place, Report, Wrong, closest, quoted};
 
 /// A value and where it stands.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +51,25 @@ impl<'a> Section<'a> {
     /// Whether `key` is written, rightly or wrongly. Doesn't ask for it.
     pub fn contains(&self, key: &str) -> bool {
         self.table.is_some_and(|table| table.contains_key(key))
+    }
+
+    /// Whether `key` is written as a whole number, right or wrong. Doesn't ask for it.
+    pub fn is_integer(&self, key: &str) -> bool {
+        self.value(key).is_some_and(|value| matches!(value, DeValue::Integer(_)))
+    }
+
+    /// Whether `key` is written as a list, right or wrong. Doesn't ask for it.
+    pub fn is_list(&self, key: &str) -> bool {
+        self.value(key).is_some_and(|value| matches!(value, DeValue::Array(_)))
+    }
+
+    /// Entries of the list that `key` is written as, right or wrong. Doesn't ask for it.
+    pub fn length(&self, key: &str) -> usize {
+        self.value(key).and_then(DeValue::as_array).map_or(0, |list| list.iter().count())
+    }
+
+    fn value(&self, key: &str) -> Option<&'a DeValue<'a>> {
+        Some(self.table?.get(key)?.get_ref())
     }
 
     fn entry(&mut self, key: &'static str) -> Option<(Entry<'a>, Place)> {
@@ -151,17 +170,19 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// A list, of a length in `size`, of whole numbers of `range`. `None` when it is missing or not such a list.
+    /// A list, of a length in `size`, of whole numbers of `range`, such as `example`. `None` when it is missing or not
+    /// such a list.
     pub fn integers<T>(
         &mut self,
         key: &'static str,
         size: RangeInclusive<usize>,
         range: RangeInclusive<T>,
+        example: &str,
     ) -> Option<Vec<Located<T>>>
     where
         T: TryFrom<i64> + PartialOrd + std::fmt::Display,
     {
-        let (list, place) = self.list(key, size, "1")?;
+        let (list, place) = self.list(key, size, example)?;
         let one =
             |entry: Entry<'a>| self.one_integer(entry, Place { offset: entry.span().start, ..place }, &range);
         Some(list.into_iter().filter_map(one).collect())
@@ -232,10 +253,22 @@ impl<'a> Section<'a> {
 
     /// The string that is one of `choices`.
     pub fn choice<T: Copy>(&mut self, key: &'static str, choices: &[(&str, T)]) -> Option<Located<T>> {
+        self.choice_or(key, choices, "")
+    }
+
+    /// The string that is one of `choices`; `alternative` says in the hint what else may stand there, for callers
+    /// that have seen that it doesn't.
+    pub fn choice_or<T: Copy>(
+        &mut self,
+        key: &'static str,
+        choices: &[(&str, T)],
+        alternative: &str,
+    ) -> Option<Located<T>> {
         let (entry, place) = self.entry(key)?;
         let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
+        let one_of = if words.len() > 1 { "one of " } else { "" };
+        let hint = format!("write {one_of}{}{alternative}", quoted(words.iter().copied()));
         let Some(text) = entry.get_ref().as_str() else {
-            let hint = format!("write one of {}", quoted(words));
             self.ill_typed(place, "a string", entry.get_ref(), hint);
             return None;
         };
@@ -243,7 +276,8 @@ impl<'a> Section<'a> {
             Some((_, value)) => Some(Located { value: *value, place }),
             None => {
                 let message = format!("\"{}\" is not known here", text.escape_debug());
-                self.report.refuse(place, message, one_of("write one of", text, &words));
+                let meant = closest(text, words).map(|meant| format!("; did you mean \"{meant}\"?"));
+                self.report.refuse(place, message, hint + &meant.unwrap_or_default());
                 None
             }
         }

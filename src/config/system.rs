@@ -15,6 +15,8 @@ pub(super) const SESSIONS_MAX: u32 = 1 << 26;
 pub(super) const SESSIONS_MIN: u32 = 1024;
 /// Longest path of a Unix socket: `sun_path` without its NUL (unix(7)).
 const SOCKET_PATH_MAX: usize = 107;
+/// Highest rate a second of what the edge itself sends, hears or answers.
+const RATE_MAX: u32 = 1_000_000;
 const CORE_MAX: u16 = 1023;
 const WORKERS_MAX: usize = 64;
 const EAL_ARGS_MAX: usize = 128;
@@ -87,7 +89,7 @@ pub(super) fn workers(report: &Report<'_>, mut section: Section<'_>) -> Option<(
     if !section.is_written() {
         report.refuse(section_place, "the section is missing", "write [workers] and cores = [1] below it");
     }
-    let cores = section.integers("cores", 1..=WORKERS_MAX, 0..=CORE_MAX);
+    let cores = section.integers("cores", 1..=WORKERS_MAX, 0..=CORE_MAX, "1");
     section.missing("cores", "write cores = [1]: a core for each worker");
     let control_core = section.integer("control_core", 0..=CORE_MAX);
     let distribute = [("rss", Distribute::Rss), ("software", Distribute::Software)];
@@ -127,20 +129,42 @@ pub(super) fn workers(report: &Report<'_>, mut section: Section<'_>) -> Option<(
 
 /// The sizes, for so many workers.
 pub(super) fn flow(report: &Report<'_>, mut section: Section<'_>, workers: Option<usize>) -> Flow {
-    let sessions = section.integer("sessions", SESSIONS_MIN..=SESSIONS_MAX);
+    let sessions = sessions(report, &mut section, workers);
     let neighbors = or(section.integer("neighbors", 16..=32_768u16), 1024);
     section.finish();
-    let least = SESSIONS_MIN * workers.unwrap_or(1) as u32;
-    if let Some(sessions) = sessions.filter(|sessions| sessions.value < least) {
-        let message = format!("{} sessions are fewer than {SESSIONS_MIN} for each worker", sessions.value);
-        report.refuse(sessions.place, message, format!("write {least} or more, or fewer workers.cores"));
-    }
     Flow { sessions: or(sessions, 65_536), neighbors }
 }
 
+/// `sessions` of a section, if it is written: enough of them for so many workers.
+pub(super) fn sessions(
+    report: &Report<'_>,
+    section: &mut Section<'_>,
+    workers: Option<usize>,
+) -> Option<Located<u32>> {
+    let sessions = section.integer("sessions", SESSIONS_MIN..=SESSIONS_MAX)?;
+    let least = sessions_least(workers);
+    if sessions.value < least {
+        let message = format!("{} sessions are fewer than {SESSIONS_MIN} for each worker", sessions.value);
+        report.refuse(sessions.place, message, format!("write {least} or more, or fewer workers.cores"));
+    }
+    Some(sessions)
+}
+
+/// The fewest sessions that so many workers can share.
+pub(super) fn sessions_least(workers: Option<usize>) -> u32 {
+    SESSIONS_MIN * workers.unwrap_or(1) as u32
+}
+
+/// The rates and the numbers of held packets.
 pub(super) fn limits(report: &Report<'_>, mut section: Section<'_>) -> Limits {
-    let icmp_errors_per_second = or(section.integer("icmp_errors_per_second", 0..=1_000_000), 1000);
-    let arp_per_second = or(section.integer("arp_per_second", 1..=1_000_000), 1000);
+    let mut rate = |key, least, default| or(section.integer(key, least..=RATE_MAX), default);
+    let icmp_errors_per_second = rate("icmp_errors_per_second", 0, 1000);
+    let echo_per_second = rate("echo_per_second", 0, 10_000);
+    let arp_per_second = rate("arp_per_second", 1, 1000);
+    let neighbor_messages_per_second = rate("neighbor_messages_per_second", 1, 20_000);
+    let exception_per_second = rate("exception_per_second", 0, 20_000);
+    let per_source = section.integer("exception_per_source_per_second", 1..=RATE_MAX);
+    let subscriber = section.integer("subscriber_packets_per_second", 100..=100_000_000u32);
     let hold = section.integer("neighbor_hold", 1..=64u16);
     let hold_total = section.integer("neighbor_hold_total", 1..=u16::MAX);
     section.finish();
@@ -149,7 +173,21 @@ pub(super) fn limits(report: &Report<'_>, mut section: Section<'_>) -> Limits {
         let message = format!("{} is less than neighbor_hold, {neighbor_hold}", total.value);
         report.refuse(total.place, message, format!("write {neighbor_hold} or more"));
     }
-    Limits { icmp_errors_per_second, arp_per_second, neighbor_hold, neighbor_hold_total }
+    if let Some(more) = per_source.filter(|source| source.value > exception_per_second) {
+        report
+            .warn(more.place, format_args!("without effect: exception_per_second is {exception_per_second}"));
+    }
+    Limits {
+        icmp_errors_per_second,
+        echo_per_second,
+        arp_per_second,
+        neighbor_messages_per_second,
+        exception_per_second,
+        exception_per_source_per_second: or(per_source, 2000),
+        subscriber_packets_per_second: subscriber.map(|rate| rate.value),
+        neighbor_hold,
+        neighbor_hold_total,
+    }
 }
 
 /// The directives of the log.

@@ -25,6 +25,17 @@ pub(super) fn name(text: &str) -> Result<String, Wrong> {
     }
 }
 
+/// The name of a network namespace, which is a file under `/run/netns`.
+pub(super) fn netns(text: &str) -> Result<String, Wrong> {
+    let is_allowed =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_');
+    if (1..=64).contains(&text.len()) && text.bytes().all(is_allowed) && !text.starts_with('-') {
+        return Ok(text.into());
+    }
+    let hint = "write 1 to 64 of a-z, 0-9, - and _, not beginning with -, as `ip netns add NAME` took it";
+    Err(Wrong::new(format!("\"{text}\" is not a namespace's name"), hint))
+}
+
 /// A reference to something by its name: judged when the name is looked up.
 pub(super) fn reference(text: &str) -> Result<String, Wrong> {
     Ok(text.into())
@@ -193,7 +204,20 @@ pub(super) fn reserved_in(prefix: &IpNet, address: IpAddr) -> Option<&'static st
 
 /// A route's prefix.
 pub(super) fn prefix(text: &str) -> Result<IpNet, Wrong> {
-    let prefix = network(text, "\"0.0.0.0/0\" or \"2001:db8::/32\"")?;
+    without_host_bits(network(text, "\"0.0.0.0/0\" or \"2001:db8::/32\"")?)
+}
+
+/// A prefix that is no packet's source.
+pub(super) fn bogon(text: &str) -> Result<IpNet, Wrong> {
+    let prefix = without_host_bits(network(text, "\"192.168.0.0/16\" or \"fc00::/7\"")?)?;
+    if prefix.prefix_len() == 0 {
+        let message = format!("{prefix} is every address of its family");
+        return Err(Wrong::new(message, "write narrower prefixes"));
+    }
+    Ok(prefix)
+}
+
+fn without_host_bits(prefix: IpNet) -> Result<IpNet, Wrong> {
     if prefix == prefix.trunc() {
         Ok(prefix)
     } else {
