@@ -2,7 +2,7 @@
 //!
 //! Guarantees: every finding has a line of evidence, and every one that is not in order the command, or the line of the
 //! configuration, that mends it. It works without privileges, and without a configuration checks what needs none. The
-//! order of [`CHECKS`] is the order in which a machine is set up; the comments of `configs/bare-metal.toml` follow it.
+//! order of [`checks`] is the order in which a machine is set up; the comments of `configs/bare-metal.toml` follow it.
 //! Never: changes anything, runs a command, or starts DPDK. It reads `/proc` and `/sys` only.
 //!
 //! | file | what it looks at |
@@ -54,7 +54,7 @@ pub enum Outcome {
 /// What a check found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// The name of the check, one of [`CHECKS`].
+    /// The name of the check, one of [`checks`].
     check: &'static str,
     outcome: Outcome,
     evidence: String,
