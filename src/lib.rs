@@ -12,6 +12,7 @@
 //! | [`ring`] | fast | typed single-producer single-consumer messages between threads |
 //! | [`dataplane`] | fast | the worker loop and its stages |
 //! | [`config`] | slow | TOML text to one validated, immutable `Config` |
+//! | [`doctor`] | slow | what is missing on this machine for line rate: reads `/proc` and `/sys` |
 //! | [`manage`] | slow | the operator's socket: reads counters and tables |
 //! | [`appliance`] | both | puts the rooms together and runs them: what `cesd` and the benches start |
 //!
@@ -20,6 +21,7 @@
 pub mod appliance;
 pub mod config;
 pub mod dataplane;
+pub mod doctor;
 pub mod dpdk;
 pub mod flow;
 pub mod manage;

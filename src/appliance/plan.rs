@@ -2,6 +2,7 @@
 
 use super::Error;
 use crate::config::{self, Config, Device, Workers};
+use crate::doctor::Needs;
 use crate::dpdk::{BURST, EalOptions, HugePages, LcoreSpec, MAIN_LCORE};
 
 /// Where threads run.
@@ -82,6 +83,18 @@ fn memory_mb(config: &Config) -> u32 {
     const BESIDE: u64 = 128;
     let pool = u64::from(mbufs(config)) * (u64::from(config.eal.mbuf_data_room) + OBJECT_OVERHEAD);
     u32::try_from((pool >> 20) + BESIDE).unwrap_or(u32::MAX)
+}
+
+/// What an instance takes of huge pages, for [`doctor`](crate::doctor). The tables by their bounds a session and a mapping,
+/// which `tests/memory.rs` measures.
+pub fn needs(config: &Config) -> Needs {
+    const SESSION: u64 = 160;
+    const MAPPING: u64 = 48;
+    let mappings = config.nat44.as_ref().map_or(0, |nat44| u64::from(nat44.mappings));
+    Needs {
+        packets_mb: u64::from(config.eal.memory_mb.unwrap_or_else(|| memory_mb(config))),
+        tables_mb: (u64::from(config.flow.sessions) * SESSION + mappings * MAPPING).div_ceil(1 << 20),
+    }
 }
 
 /// Packets in a hand-off ring between two workers.

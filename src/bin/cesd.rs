@@ -1,11 +1,13 @@
-//! `cesd`, the appliance: load the configuration, start everything, wait for a signal.
+//! `cesd`, the appliance: load the configuration, start everything, wait for a signal. Or judge a configuration, or say
+//! what the machine lacks.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use ces::appliance::{Appliance, Ended, Signals};
+use ces::appliance::{Appliance, Ended, Signals, plan};
 use ces::config::{self, Config};
+use ces::doctor;
 use clap::Parser;
 
 /// The Customer Edge Switch.
@@ -14,21 +16,31 @@ use clap::Parser;
 struct Arguments {
     #[command(flatten)]
     what: What,
+    /// With --doctor: a JSON object a line.
+    #[arg(long, requires = "doctor")]
+    json: bool,
 }
 
 #[derive(clap::Args)]
-#[group(required = true, multiple = false)]
+#[group(required = true, multiple = true)]
 struct What {
     /// Run with this configuration until SIGTERM or SIGINT.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Only judge this configuration: exit 0 if it is right, else 2.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["config", "doctor"])]
     check: Option<PathBuf>,
+    /// Only say what is missing for line rate on this machine, and what mends it; with --config, for that configuration.
+    /// Changes nothing, needs no privileges. Exit 0 if nothing is bad, else 1.
+    #[arg(long)]
+    doctor: bool,
 }
 
 fn main() -> ExitCode {
-    let what = Arguments::parse().what;
+    let Arguments { what, json } = Arguments::parse();
+    if what.doctor && what.config.is_none() {
+        return doctor(None, json);
+    }
     let path = what.check.as_deref().or(what.config.as_deref()).unwrap_or(Path::new(""));
     let config = match config::load(path) {
         Ok(config) => config,
@@ -37,6 +49,9 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    if what.doctor {
+        return doctor(Some(&config), json);
+    }
     if what.check.is_some() {
         println!("{}: ok\n{config}", path.display());
         config.warnings.iter().for_each(|w| println!("  warning: {w}"));
@@ -49,6 +64,15 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// `cesd --doctor`.
+fn doctor(config: Option<&Config>, json: bool) -> ExitCode {
+    let diagnosis = doctor::examine(Path::new("/"), config.map(|config| (config, plan::needs(config))));
+    let text = if json { diagnosis.json_lines() } else { diagnosis.to_string() };
+    // Whoever closes the pipe early has read enough.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    ExitCode::from(u8::from(diagnosis.is_bad()))
 }
 
 /// `cesd --config`.
