@@ -23,23 +23,31 @@
 //! | [`slow`] | one packet at a time: ARP, the edge's own addresses, options, echo, ICMP errors, misses |
 //! | [`message`] | the edge's own packets: ARP, echo replies, ICMP errors |
 //! | [`resolve`] | from a destination to a next hop; the neighbour owner |
+//! | [`nd`] | neighbour discovery, heard and answered |
+//! | [`announce`] | the edge's own addresses, told to their links and defended |
+//! | [`world6`] | what the shared world says about IPv6 |
+//! | [`conflicts`] | who else uses an address of ours |
 //! | [`output`] | transmit queues and drops |
 //! | [`counters`] | what a worker counts |
 //! | [`board`] | where the neighbour owner shows its table |
 
+pub mod announce;
 pub mod board;
 pub mod classify;
+pub mod conflicts;
 pub mod core;
 pub mod counters;
 pub mod forward;
 pub mod limit;
 pub mod message;
+pub mod nd;
 pub mod output;
 pub mod resolve;
 pub mod rewrite;
 pub mod slow;
 pub mod worker;
 pub mod world;
+pub mod world6;
 
 pub use board::Board;
 pub use counters::{Counter, WorkerCounters};
