@@ -1,6 +1,7 @@
 //! Where the neighbour owner shows its table to management: written by that worker when it is asked; read
 //! by the management thread. A line may mix two moments; nothing is decided by it.
 
+use super::conflicts::Conflicts;
 use crate::neigh::{Neighbor, State};
 use crate::packet::MacAddr;
 use std::net::{IpAddr, Ipv6Addr};
@@ -13,7 +14,7 @@ struct Line {
     link: AtomicU64,
     /// Wire order; IPv4 as IPv4-mapped.
     address: [AtomicU64; 2],
-    /// In use 1 | has MAC 1 | state 8 | held 16 | age 32, from bit 0 on.
+    /// In use 1 | has MAC 1 | state 8 | held 16 | age 32 | gateway 1, from bit 0 on.
     about: AtomicU64,
 }
 
@@ -23,6 +24,8 @@ pub struct Board {
     asked: AtomicBool,
     /// Rounds completed.
     rounds: AtomicU32,
+    /// Who else uses our addresses.
+    pub conflicts: Conflicts,
 }
 
 /// A line, read.
@@ -33,6 +36,8 @@ pub struct Shown {
     pub state: &'static str,
     pub age_ms: u32,
     pub held: u16,
+    /// Kept resolved.
+    pub gateway: bool,
 }
 
 impl Board {
@@ -42,6 +47,7 @@ impl Board {
             lines: (0..capacity).map(|_| Line::default()).collect(),
             asked: AtomicBool::new(false),
             rounds: AtomicU32::new(0),
+            conflicts: Conflicts::default(),
         }
     }
 
@@ -72,7 +78,8 @@ impl Board {
                 | u64::from(n.mac.is_some()) << 1
                 | u64::from(number(n.state)) << 2
                 | u64::from(held) << 10
-                | u64::from(n.age.unwrap_or(0)) << 26;
+                | u64::from(n.age.unwrap_or(0)) << 26
+                | u64::from(n.monitored) << 58;
             line.about.store(about, Ordering::Relaxed);
         }
         self.rounds.fetch_add(1, Ordering::Release);
@@ -107,6 +114,7 @@ impl Line {
             state: NAMES[usize::from((about >> 2) as u8) % NAMES.len()],
             age_ms: (about >> 26) as u32,
             held: (about >> 10) as u16,
+            gateway: about >> 58 & 1 != 0,
         })
     }
 }

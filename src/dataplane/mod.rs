@@ -27,12 +27,18 @@
 //! | [`errors`] | ICMP errors of the edge's own |
 //! | [`message`] | the edge's own packets: ARP, echo replies, ICMP errors |
 //! | [`resolve`] | from a destination to a next hop; the neighbour owner |
+//! | [`nd`] | neighbour discovery, heard and answered |
+//! | [`announce`] | the edge's own addresses, told to their links and defended |
+//! | [`world6`] | what the shared world says about IPv6 |
+//! | [`conflicts`] | who else uses an address of ours |
 //! | [`output`] | transmit queues and drops |
 //! | [`counters`] | what a worker counts |
 //! | [`board`] | where the neighbour owner shows its table |
 
+pub mod announce;
 pub mod board;
 pub mod classify;
+pub mod conflicts;
 pub mod core;
 pub mod counters;
 pub mod depart;
@@ -41,6 +47,7 @@ pub mod forward;
 pub mod limit;
 pub mod local;
 pub mod message;
+pub mod nd;
 pub mod output;
 pub mod resolve;
 pub mod rewrite;
@@ -48,6 +55,7 @@ pub mod slow;
 pub mod vlan;
 pub mod worker;
 pub mod world;
+pub mod world6;
 
 pub use board::Board;
 pub use counters::{Counter, WorkerCounters};

@@ -1,6 +1,7 @@
 //! From a destination to a next hop. Any worker looks next hops up; one, the neighbour owner, asks for unknown ones, hears
 //! all ARP, and holds packets meanwhile, within bounds.
 
+use super::announce;
 use super::board::Board;
 use super::core::Core;
 use super::limit::TokenBucket;
@@ -9,7 +10,7 @@ use super::world::{NEIGHBOR_OWNER, World};
 use crate::dpdk::Mbuf;
 use crate::flow::record::Record;
 use crate::flow::{Hop, Realm, Record4};
-use crate::neigh::{AdjacencyId, Heard, Neighbors, Output, Want};
+use crate::neigh::{AdjacencyId, Announcer, Heard, Neighbors, Output, Want};
 use crate::packet::arp::Operation;
 use crate::packet::build::Path;
 use crate::packet::vlan::Tags;
@@ -30,9 +31,14 @@ pub struct NeighborOwner {
     held: VecDeque<(AdjacencyId, Mbuf)>,
     /// Forgotten neighbours whose id others may still read, until that epoch.
     releasing: VecDeque<(u64, AdjacencyId)>,
-    solicitations: TokenBucket,
+    /// Neighbours that are to be monitored, to be taken up one a tick.
+    gateways: VecDeque<(u16, IpAddr)>,
+    pub(super) solicitations: TokenBucket,
     outputs: ArrayVec<Output, { TICK_BUDGET + 1 }>,
-    board: Arc<Board>,
+    pub(super) announcer: Announcer,
+    /// The share of the solicitations that announcements may take.
+    pub(super) announcements: TokenBucket,
+    pub(super) board: Arc<Board>,
 }
 
 impl NeighborOwner {
@@ -48,10 +54,36 @@ impl NeighborOwner {
             table,
             held: VecDeque::with_capacity(hold_total + 1),
             releasing: VecDeque::with_capacity(capacity),
+            gateways: VecDeque::with_capacity(capacity),
             solicitations,
             outputs: ArrayVec::new(),
+            announcer: Announcer::new([]),
+            announcements: TokenBucket::new(0, 0),
             board,
         }
+    }
+
+    /// Before it starts: what `announcer` says is sent, no more often than `announcements` allows.
+    pub fn announce(&mut self, announcer: Announcer, announcements: TokenBucket) {
+        (self.announcer, self.announcements) = (announcer, announcements);
+    }
+
+    /// Keeps this neighbour resolved from the next ticks on, with or without traffic: a route's gateway. `false` when more
+    /// wait to be taken up than there can be neighbours; one that finds the table full is tried again.
+    pub fn monitor(&mut self, interface: u16, address: IpAddr) -> bool {
+        let known = self.gateways.contains(&(interface, address));
+        let room = self.gateways.len() < self.gateways.capacity();
+        if room && !known {
+            self.gateways.push_back((interface, address));
+        }
+        room || known
+    }
+
+    /// Ends what [`NeighborOwner::monitor`] began. `false` when it was not monitored.
+    pub fn forget(&mut self, interface: u16, address: IpAddr) -> bool {
+        let waiting = self.gateways.iter().position(|g| *g == (interface, address));
+        let waited = waiting.and_then(|at| self.gateways.remove(at)).is_some();
+        self.table.forget(interface, address) || waited
     }
 }
 
@@ -101,7 +133,11 @@ pub fn heard_arp(core: &mut Core, world: &World, link: &Link<'_>, interface: u16
     let own = &world.interfaces[usize::from(interface)];
     let for_us = world.answers_for(interface, arp.target_ip);
     // Somebody claims an address of ours, or speaks for a group.
-    if world.answers_for(interface, arp.sender_ip) || !arp.sender_mac.is_unicast() {
+    if !arp.sender_mac.is_unicast() || arp.sender_mac == own.mac {
+        return Err(DropReason::ArpInvalid);
+    }
+    if world.answers_for(interface, arp.sender_ip) {
+        announce::conflict(core, world, interface, IpAddr::V4(arp.sender_ip), arp.sender_mac);
         return Err(DropReason::ArpInvalid);
     }
     let heard = match arp.operation {
@@ -111,26 +147,43 @@ pub fn heard_arp(core: &mut Core, world: &World, link: &Link<'_>, interface: u16
                 let reply = message::arp(&core.pool, &link, &arp.reply(own.mac));
                 core.originate(own, reply.ok_or(DropReason::NoBuffer)?);
             }
-            Heard::Request { for_us }
+            // A stranger is learnt if it is on the link; one that was asked for may be a gateway outside of every prefix.
+            Heard::Request { for_us: for_us && world.is_on_link(interface, arp.sender_ip) }
         }
         Operation::Reply => Heard::Reply { solicited: arp.target_mac == own.mac, overrides: true },
     };
-    if !arp.is_probe()
-        && world.is_on_link(interface, arp.sender_ip)
-        && let Some(owner) = core.neighbors.as_mut()
-    {
-        let sender = IpAddr::V4(arp.sender_ip);
+    if !arp.is_probe() {
+        learn(core, world, interface, IpAddr::V4(arp.sender_ip), Some(arp.sender_mac), heard);
+    }
+    Ok(())
+}
+
+/// Neighbour owner: a message says where `address` is.
+pub(super) fn learn(
+    core: &mut Core,
+    world: &World,
+    interface: u16,
+    address: IpAddr,
+    mac: Option<MacAddr>,
+    heard: Heard,
+) {
+    if let Some(owner) = core.neighbors.as_mut() {
         let out = &mut |o| owner.outputs.push(o);
-        owner.table.heard(interface, sender, Some(arp.sender_mac), heard, core.now, out);
+        owner.table.heard(interface, address, mac, heard, core.now, out);
     }
     carry_out(core, world);
-    Ok(())
 }
 
 /// Neighbour owner: lets time pass. Every other worker: nothing.
 pub fn tick(core: &mut Core, world: &World) {
     let Some(owner) = core.neighbors.as_mut() else { return };
     owner.table.tick(core.now, TICK_BUDGET, &mut |o| owner.outputs.push(o));
+    if let Some((interface, address)) = owner.gateways.pop_front() {
+        let taken = owner.table.monitor(interface, address, core.now, &mut |o| owner.outputs.push(o));
+        if taken.is_err() {
+            owner.gateways.push_back((interface, address));
+        }
+    }
     while let Some(&(epoch, id)) = owner.releasing.front()
         && world.flows.quiescence().reached(epoch)
     {
@@ -142,6 +195,7 @@ pub fn tick(core: &mut Core, world: &World) {
         owner.board.show(owner.table.iter(core.now), held);
     }
     carry_out(core, world);
+    announce::tick(core, world);
 }
 
 /// Neighbour owner: does what the table said.
@@ -193,14 +247,25 @@ fn release_held(core: &mut Core, id: AdjacencyId, mut each: impl FnMut(&mut Core
 /// Asks who has `address`. Without an address of our own on that link, or over the limit, it stays unasked: the table asks
 /// again in its time.
 fn solicit(core: &mut Core, world: &World, interface: u16, address: IpAddr, to: Option<MacAddr>) {
-    let (own, IpAddr::V4(target)) = (&world.interfaces[usize::from(interface)], address) else { return };
+    let own = &world.interfaces[usize::from(interface)];
     let Some(owner) = core.neighbors.as_mut() else { return };
-    let Some(speaker) = world.speaks_as(interface, target) else { return };
-    if !owner.solicitations.allow(core.now) {
-        return;
-    }
-    let link = Path { destination: to.unwrap_or(MacAddr::BROADCAST), source: own.mac, tags: Tags::NONE };
-    if let Some(request) = message::arp(&core.pool, &link, &Arp::request(own.mac, speaker, target)) {
+    let path = Path { destination: to.unwrap_or(MacAddr::BROADCAST), source: own.mac, tags: Tags::NONE };
+    let request = match address {
+        IpAddr::V4(target) => {
+            let Some(speaker) = world.speaks_as(interface, target) else { return };
+            if !owner.solicitations.allow(core.now) {
+                return;
+            }
+            message::arp(&core.pool, &path, &Arp::request(own.mac, speaker, target))
+        }
+        IpAddr::V6(target) => {
+            if !owner.solicitations.allow(core.now) {
+                return;
+            }
+            message::neighbor_solicitation(&core.pool, &path, own.speaks_as6(target), target, to)
+        }
+    };
+    if let Some(request) = request {
         core.originate(own, request);
     }
 }

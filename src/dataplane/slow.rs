@@ -7,6 +7,7 @@ use super::core::Core;
 use super::depart;
 use super::errors;
 use super::local;
+use super::nd;
 use super::resolve;
 use super::world::{NEIGHBOR_OWNER, World};
 use crate::dpdk::{Checksum, Mbuf};
@@ -134,6 +135,10 @@ fn judge<'w>(
             resolve::heard_arp(core, world, &link, arrival.interface).map(|()| Verdict::Done)
         }
         EtherType::ARP => Ok(Verdict::Hand(NEIGHBOR_OWNER)),
+        EtherType::IPV6 if let Some(ip) = nd::for_owner(&link) => match core.id {
+            NEIGHBOR_OWNER => nd::heard(core, world, &link, &ip, arrival.interface).map(|()| Verdict::Done),
+            _ => Ok(Verdict::Hand(NEIGHBOR_OWNER)),
+        },
         EtherType::IPV6 if to.is_multicast() => Err(DropReason::Ipv6NotForwarded),
         EtherType::IPV6 => crate::packet::Ipv6::parse(link.payload)
             .map_err(DropReason::from)

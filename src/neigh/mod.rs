@@ -24,16 +24,21 @@
 //!
 //! Never: reads a clock, touches a packet, or decides whether an address is on the link; the owner has done that.
 //!
-//! An entry that was asked for lives as long as its neighbour answers, since others forward by its id.
+//! An entry that was asked for lives as long as its neighbour answers, since others forward by its id. One that is
+//! monitored ([`Neighbors::monitor`]) lives until it is forgotten: it is asked again for as long as it does not answer.
+//!
+//! [`Announcer`] is the other direction: it tells the link which addresses are the edge's own, and defends them.
 
 use std::net::IpAddr;
 
+mod announce;
 mod neighbors;
 mod state;
 mod table;
 #[cfg(test)]
 mod tests;
 
+pub use announce::{Announcement, Announcer};
 pub use neighbors::Neighbors;
 pub use state::State;
 
@@ -175,6 +180,8 @@ pub struct Neighbor {
     /// Milliseconds since it was last confirmed (reachable), asked (incomplete, probe), learnt (stale) or given up
     /// (failed); `None` for a permanent entry.
     pub age: Option<u32>,
+    /// It is kept resolved, as a gateway is.
+    pub monitored: bool,
 }
 
 /// Why a table or a permanent entry is refused.

@@ -67,6 +67,41 @@ impl Neighbors {
         }
     }
 
+    /// Keeps this neighbour resolved from now on, as a gateway is: it is looked for though nobody wants it, asked again when
+    /// it did not answer (once in a failed time and a retransmit time), and never removed.
+    ///
+    /// # Errors
+    /// [`NeighborsError::Full`] when there is no room for another neighbour.
+    pub fn monitor(
+        &mut self,
+        interface: u16,
+        addr: IpAddr,
+        now: u32,
+        out: &mut impl FnMut(Output),
+    ) -> Result<AdjacencyId, NeighborsError> {
+        let id = match self.table.find(interface, addr) {
+            Some(id) => {
+                self.apply(id, Event::Wanted, now, out);
+                id
+            }
+            None => {
+                let state = State::Incomplete { sent: 1 };
+                let id = self.insert(interface, addr, state, MacAddr::ZERO, now);
+                let id = id.ok_or(NeighborsError::Full { interface, addr })?;
+                out(Output::Solicit { interface, addr, to: None });
+                id
+            }
+        };
+        self.table.entry_mut(id).monitored = true;
+        Ok(AdjacencyId(id))
+    }
+
+    /// Ends what [`Neighbors::monitor`] began: it is an ordinary neighbour again. `false` when it was not monitored.
+    pub fn forget(&mut self, interface: u16, addr: IpAddr) -> bool {
+        let id = self.table.find(interface, addr);
+        id.is_some_and(|id| std::mem::take(&mut self.table.entry_mut(id).monitored))
+    }
+
     /// A message on `interface` says that `addr`, which the caller has found to be on that link and not ours, is at
     /// `mac`; `None` where an advertisement leaves the address out. An entry that exists takes note of it (RFC 826,
     /// RFC 4861 sections 7.2.3 and 7.2.5); a new one is made from a request for one of our addresses only.
@@ -159,6 +194,7 @@ impl Neighbors {
             mac: entry.state.usable().then_some(entry.mac),
             state: entry.state,
             age: entry.state.timer().map(|_| now.wrapping_sub(entry.since)),
+            monitored: entry.monitored,
         })
     }
 
@@ -181,14 +217,26 @@ impl Neighbors {
     }
 
     fn insert(&mut self, interface: u16, addr: IpAddr, state: State, mac: MacAddr, now: u32) -> Option<u16> {
-        let id = self.table.insert(Entry { interface, addr, state, mac, since: now, held: 0 })?;
+        let id = self.table.insert(Entry {
+            interface,
+            addr,
+            state,
+            mac,
+            since: now,
+            held: 0,
+            monitored: false,
+        })?;
         self.learnt += usize::from(state == State::Stale);
         self.table.restart(id, now);
         Some(id)
     }
 
     fn apply(&mut self, id: u16, event: Event, now: u32, out: &mut impl FnMut(Output)) {
-        let Entry { state: before, mac, .. } = *self.table.entry(id);
+        let Entry { state: before, mac, monitored, .. } = *self.table.entry(id);
+        let event = match (event, before) {
+            (Event::Timeout, State::Failed { .. }) if monitored => Event::Retry,
+            _ => event,
+        };
         let (next, effect) = transition(before, mac, event, &self.timers);
         let Some(after) = next else {
             self.table.remove(id);

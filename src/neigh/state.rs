@@ -95,6 +95,8 @@ pub(super) enum Event {
     Heard { mac: Option<MacAddr>, solicited: bool, overrides: bool },
     /// The timer of its state ran out.
     Timeout,
+    /// The same, of a neighbour that did not answer and that is to be kept resolved.
+    Retry,
 }
 
 /// What follows from a transition.
@@ -119,6 +121,8 @@ pub(super) fn transition(state: State, known: MacAddr, event: Event, timers: &Ti
     match event {
         Event::Wanted => wanted(state),
         Event::Timeout => timeout(state, timers),
+        // One solicitation a round: it may stay away for days, and everybody on the link hears the question.
+        Event::Retry => (Some(State::Incomplete { sent: timers.multicast_solicits }), Effect::Solicit),
         Event::Heard { mac, solicited, overrides } => match (state, mac) {
             (State::Permanent, _) => (Some(state), Effect::Nothing),
             (State::Incomplete { .. } | State::Failed { .. }, None) => (Some(state), Effect::Nothing),

@@ -26,6 +26,8 @@ pub(super) struct Entry {
     pub(super) since: u32,
     /// Packets that wait for it.
     pub(super) held: usize,
+    /// It is kept resolved, whether or not anybody wants it.
+    pub(super) monitored: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +76,7 @@ impl Table {
             mac: MacAddr::ZERO,
             since: 0,
             held: 0,
+            monitored: false,
         };
         let slot = |id: u16| Slot {
             entry,

@@ -146,6 +146,20 @@ pub fn neighbor_solicitation(
     })
 }
 
+/// Writes the frame that asks whether anybody else has `target`, from nobody (RFC 4862 section 5.4.2). Of `path` the destination is not used.
+/// Errors: [`Error::BufferTooSmall`].
+pub fn duplicate_address_probe(buffer: &mut [u8], path: &Path, target: Ipv6Addr) -> Result<usize, Error> {
+    let group = ndp::solicited_node(target);
+    let header = ipv6::Header {
+        hop_limit: ndp::HOP_LIMIT,
+        ..ipv6::Header::new(Ipv6Addr::UNSPECIFIED, group, Protocol::ICMPV6)
+    };
+    let path = Path { destination: MacAddr::for_ipv6_multicast(group), ..*path };
+    frame_with(buffer, &path, &Ip::V6(header), |room, pseudo_header| {
+        ndp::emit_solicitation(room, pseudo_header, target, None)
+    })
+}
+
 /// Writes the frame that answers a solicitation: `path.source` has the advertisement's target. Errors: [`Error::BufferTooSmall`].
 pub fn neighbor_advertisement(
     buffer: &mut [u8],

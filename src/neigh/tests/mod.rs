@@ -3,6 +3,7 @@
 use super::state::{Effect, Event, transition};
 use super::*;
 
+mod announce;
 mod property;
 
 const TIMERS: Timers = Timers {
@@ -114,6 +115,8 @@ fn every_edge() {
     check(&failed, &confirmed[..2], Some(Probe { sent: 0 }), Effect::Resolve(OLD));
     check(&failed[..1], &[Event::Timeout], None, Effect::Nothing);
     check(&failed[1..], &[Event::Timeout], Some(Incomplete { sent: 1 }), Effect::Solicit);
+
+    check(&failed, &[Event::Retry], Some(Incomplete { sent: 3 }), Effect::Solicit);
 
     stays(&[Permanent], &[Event::Wanted, Event::Timeout, other[0], other_solicited[0]]);
     stays(&[Permanent], &same);
@@ -230,6 +233,69 @@ fn permanent_entries_stay() {
     let shown = table.iter(500).next().unwrap();
     assert_eq!((shown.state, shown.mac, shown.age), (State::Permanent, Some(OLD), None));
     assert_eq!(shown.state.name(), "permanent");
+}
+
+/// A static neighbour may be an IPv6 one, a link-local one too: the same address on two links is two neighbours.
+#[test]
+fn permanent_entries_of_ipv6() {
+    let mut table = table(3);
+    let router: IpAddr = "fe80::1".parse().unwrap();
+    let (first, sent) = outputs(|mut out| table.insert_permanent(1, router, OLD, &mut out));
+    let id = first.unwrap();
+    assert_eq!(sent, [Output::Resolved { id, interface: 1, addr: router, mac: OLD }]);
+    let second = table.insert_permanent(2, router, NEW, &mut |_| ()).unwrap();
+    assert_ne!(id, second);
+    assert_eq!(hear(&mut table, router, NEW, REPLY, 5), []);
+    assert_eq!(hear(&mut table, router, NEW, ASKS_US, 5), []);
+    assert_eq!(tick(&mut table, 5000), []);
+    assert_eq!(want(&mut table, router, 5000), (Want::Known(id), vec![]));
+}
+
+#[test]
+fn a_gateway_is_kept_resolved_with_no_traffic() {
+    let start = u32::MAX - 100;
+    let at = |ms| start.wrapping_add(ms);
+    let mut table = table(2);
+    let one = addr(1);
+    let solicit = |to| Output::Solicit { interface: 1, addr: one, to };
+    let (id, sent) = outputs(|mut out| table.monitor(1, one, at(0), &mut out));
+    let id = id.unwrap();
+    assert_eq!(sent, [solicit(None)]);
+    assert_eq!(tick(&mut table, at(10)), [solicit(None)]);
+    assert_eq!(tick(&mut table, at(20)), [solicit(None)]);
+    assert_eq!(tick(&mut table, at(30)), [Output::Lost { id }]);
+    // From now on one question in (failed + retransmit) milliseconds, for ever, and never removed.
+    for round in 0..20 {
+        let then = 30 + round * 40;
+        assert_eq!(tick(&mut table, at(then + 29)), []);
+        assert_eq!(tick(&mut table, at(then + 30)), [solicit(None)]);
+        assert_eq!(tick(&mut table, at(then + 40)), [Output::Lost { id }]);
+    }
+    let resolved = Output::Resolved { id, interface: 1, addr: one, mac: OLD };
+    assert_eq!(tick(&mut table, at(860)), [solicit(None)]);
+    assert_eq!(hear(&mut table, one, OLD, REPLY, at(861)), [resolved]);
+    assert_eq!(state(&table, one), Some(State::Reachable));
+    assert_eq!(tick(&mut table, at(911)), [solicit(Some(OLD))], "probed, though nobody uses it");
+
+    assert!(table.forget(1, one) && !table.forget(1, one) && !table.forget(1, addr(9)));
+    tick(&mut table, at(921));
+    assert_eq!(tick(&mut table, at(931)), [Output::Lost { id }]);
+    assert_eq!(tick(&mut table, at(961)), [Output::Removed { id }]);
+}
+
+#[test]
+fn a_gateway_that_is_known_already_is_marked() {
+    let mut table = table(4);
+    assert_eq!(hear(&mut table, addr(1), OLD, ASKS_US, 0).len(), 1);
+    let (_, sent) = outputs(|mut out| table.monitor(1, addr(1), 1, &mut out));
+    assert_eq!(sent, [Output::Solicit { interface: 1, addr: addr(1), to: Some(OLD) }], "learnt: now probed");
+    table.insert_permanent(1, addr(2), OLD, &mut |_| ()).unwrap();
+    let (_, sent) = outputs(|mut out| table.monitor(1, addr(2), 1, &mut out));
+    assert_eq!(sent, []);
+    assert!(table.iter(1).all(|line| line.monitored));
+    let _ = (want(&mut table, addr(3), 1), want(&mut table, addr(4), 1));
+    let full = table.monitor(1, addr(5), 1, &mut |_| ());
+    assert_eq!(full, Err(NeighborsError::Full { interface: 1, addr: addr(5) }));
 }
 
 #[test]

@@ -47,6 +47,12 @@ impl Owner {
         match *action {
             Action::Want((interface, addr)) => want = Some(table.want(interface, addr, now, out)),
             Action::Hear((interface, addr), mac, heard) => table.heard(interface, addr, mac, heard, now, out),
+            Action::Monitor((interface, addr)) => {
+                let _ = table.monitor(interface, addr, now, out);
+            }
+            Action::Forget((interface, addr)) => {
+                table.forget(interface, addr);
+            }
             Action::Permanent((interface, addr), mac) => {
                 let _ = table.insert_permanent(interface, addr, mac, out);
             }
@@ -150,6 +156,8 @@ enum Action {
     Want(Key),
     Hear(Key, Option<MacAddr>, Heard),
     Permanent(Key, MacAddr),
+    Monitor(Key),
+    Forget(Key),
     Wait(u32),
     Release(usize),
 }
@@ -187,6 +195,7 @@ struct Fact {
     solicits: u8,
     deadline: u64,
     held: usize,
+    monitored: bool,
 }
 
 /// The table as a map that is searched from end to end, with time that never wraps.
@@ -209,6 +218,7 @@ const BLANK: Fact = Fact {
     solicits: 0,
     deadline: 0,
     held: 0,
+    monitored: false,
 };
 
 impl Model {
@@ -249,6 +259,27 @@ impl Model {
             told.push(Tell::Solicit(key, Some(mac)));
         }
         (Some(Wanted::Known(key)), told)
+    }
+
+    fn monitor(&mut self, key: Key) -> Option<Tell> {
+        let (room, deadline) = (self.taken() < self.capacity, self.after(TIMERS.retransmit));
+        let told = match self.facts.get_mut(&key) {
+            None if !room => return None,
+            None => {
+                self.facts.insert(key, Fact { solicits: 1, deadline, ..BLANK });
+                Some(Tell::Solicit(key, None))
+            }
+            Some(fact) if fact.learnt => {
+                *fact = Fact { learnt: false, solicits: 1, deadline, ..*fact };
+                Some(Tell::Solicit(key, fact.mac))
+            }
+            Some(fact) => {
+                fact.asked |= fact.failed;
+                None
+            }
+        };
+        self.facts.entry(key).and_modify(|fact| fact.monitored = true);
+        told
     }
 
     fn hear(&mut self, key: Key, mac: Option<MacAddr>, heard: Heard) -> Option<Tell> {
@@ -311,6 +342,13 @@ impl Model {
     fn expire(&mut self, key: Key) -> Tell {
         let (again, given_up) = (self.after(TIMERS.retransmit), self.after(TIMERS.failed));
         let fact = self.facts.get_mut(&key).unwrap();
+        if fact.failed && fact.monitored {
+            // One question only.
+            let solicits = TIMERS.multicast_solicits;
+            *fact =
+                Fact { failed: false, asked: false, confirmed: false, solicits, deadline: again, ..*fact };
+            return Tell::Solicit(key, None);
+        }
         if fact.learnt || (fact.failed && !fact.asked) {
             self.gone += 1;
             self.gone_learnt += usize::from(fact.learnt);
@@ -322,7 +360,7 @@ impl Model {
             *fact = Fact { confirmed: false, failed: false, asked: false, solicits: 0, ..*fact };
         }
         if fact.solicits == limit {
-            *fact = Fact { failed: true, deadline: given_up, ..BLANK };
+            *fact = Fact { failed: true, deadline: given_up, monitored: fact.monitored, ..BLANK };
             return Tell::Lost(key);
         }
         *fact = Fact { solicits: fact.solicits + 1, deadline: again, ..*fact };
@@ -343,7 +381,7 @@ impl Model {
             return None;
         }
         let before = fact.mac;
-        *fact = Fact { mac: Some(mac), permanent: true, ..BLANK };
+        *fact = Fact { mac: Some(mac), permanent: true, monitored: fact.monitored, ..BLANK };
         match before {
             None => Some(Tell::Resolved(key, mac)),
             Some(known) => (known != mac).then_some(Tell::Changed(key, mac)),
@@ -378,6 +416,8 @@ fn action() -> impl Strategy<Value = Action> {
         5 => (key(), mac_or_none, heard()).prop_map(|(key, mac, heard)| Action::Hear(key, mac, heard)),
         8 => prop_oneof![0..12u32, Just(10), 0..120u32].prop_map(Action::Wait),
         3 => (0..3usize).prop_map(Action::Release),
+        1 => key().prop_map(Action::Monitor),
+        1 => key().prop_map(Action::Forget),
         1 => (prop::bool::weighted(0.1), key(), mac()).prop_map(|(rarely, key, mac)| match rarely {
             true => Action::Permanent(key, mac),
             false => Action::Want(key),
@@ -409,6 +449,11 @@ proptest! {
                 Action::Want(key) => model.want(key),
                 Action::Hear(key, mac, heard) => (None, Vec::from_iter(model.hear(key, mac, heard))),
                 Action::Permanent(key, mac) => (None, Vec::from_iter(model.permanent(key, mac))),
+                Action::Monitor(key) => (None, Vec::from_iter(model.monitor(key))),
+                Action::Forget(key) => {
+                    model.facts.entry(key).and_modify(|fact| fact.monitored = false);
+                    (None, vec![])
+                }
                 Action::Wait(ms) => (None, model.wait(ms)),
                 Action::Release(_) => {
                     unreleased.difference(&owner.unreleased).for_each(|id| model.release(learnt[id]));
@@ -416,6 +461,9 @@ proptest! {
                 }
             };
             prop_assert_eq!(told, expected, "{:?} at {}", action, owner.now);
+            let kept = owner.table.iter(0).filter(|line| line.monitored).map(|line| (line.interface, line.addr));
+            let facts = model.facts.iter().filter(|(_, fact)| fact.monitored);
+            prop_assert_eq!(kept.collect::<BTreeSet<_>>(), facts.map(|(key, _)| *key).collect());
         }
     }
 

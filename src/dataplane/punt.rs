@@ -1,0 +1,199 @@
+//! Up to the edge's own addresses, and down from them: what a worker lets through a second, by class and by source, and the
+//! rings to and from the thread that owns the kernel's interfaces (the exception path).
+//!
+//! Guarantees: a flood of one class, or from one source, takes nothing from another class or, but by chance, another source; a
+//! full ring never makes a worker wait. A drop costs a worker a few dozen cycles, whatever comes.
+
+use super::core::Core;
+use super::limit::TokenBucket;
+use super::world::World;
+use crate::dpdk::{BURST, Mbuf};
+use crate::packet::DropReason;
+use crate::ring::frames::{FRAME_MAX, FrameReceiver, FrameSender};
+use arrayvec::ArrayVec;
+use std::net::IpAddr;
+
+/// What the edge's own addresses get, each kind within a limit of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Opens a TCP connection: what a flood is made of.
+    TcpSyn,
+    /// TCP otherwise: what an operator's session is made of.
+    Tcp,
+    Udp,
+    Other,
+    /// Copies of the neighbours' answers, by which the kernel learns them too.
+    Neighbor,
+}
+
+const CLASSES: usize = 5;
+/// Buckets that sources share by hash.
+const SOURCES: usize = 1024;
+/// Frames that one round takes from the kernel at most.
+const FROM_KERNEL: usize = BURST;
+/// Segments of a packet that is copied into the ring.
+const SEGMENTS: usize = 16;
+
+/// What a worker may let through a second.
+#[derive(Clone, Copy, Debug)]
+pub struct Rates {
+    /// Echo requests that are answered.
+    pub echo: u32,
+    /// ARP and neighbour discovery messages that are listened to.
+    pub neighbors: u32,
+    /// Packets of each class to the kernel.
+    pub class: u32,
+    /// And of each source, all classes together.
+    pub source: u32,
+}
+
+/// One worker's limits and rings.
+pub struct Punts {
+    echo: TokenBucket,
+    neighbors: TokenBucket,
+    classes: [TokenBucket; CLASSES],
+    sources: Box<[TokenBucket]>,
+    /// Which source shares a bucket with which is nobody's to know.
+    secret: u64,
+    to_kernel: Option<FrameSender>,
+    from_kernel: Option<FrameReceiver>,
+}
+
+impl Punts {
+    /// `to_kernel` where there is an exception path, `from_kernel` on the one worker that sends for the kernel.
+    pub fn new(
+        rates: Rates,
+        secret: u64,
+        to_kernel: Option<FrameSender>,
+        from_kernel: Option<FrameReceiver>,
+    ) -> Self {
+        let class = TokenBucket::of_rate(rates.class);
+        let source = TokenBucket::of_rate(rates.source);
+        Self {
+            echo: TokenBucket::of_rate(rates.echo),
+            neighbors: TokenBucket::of_rate(rates.neighbors),
+            classes: std::array::from_fn(|_| class.clone()),
+            sources: vec![source; SOURCES].into(),
+            secret: secret | 1,
+            to_kernel,
+            from_kernel,
+        }
+    }
+
+    /// Whether one more echo request may be answered.
+    pub fn echo(&mut self, now: u32) -> Result<(), DropReason> {
+        self.echo.allow(now).then_some(()).ok_or(DropReason::PuntRate)
+    }
+
+    /// Whether one more neighbour message may be listened to.
+    pub fn neighbors(&mut self, now: u32) -> Result<(), DropReason> {
+        self.neighbors.allow(now).then_some(()).ok_or(DropReason::PuntRate)
+    }
+
+    /// Whether one more packet of that class may go up from that source.
+    fn admit(&mut self, class: Class, source: IpAddr, now: u32) -> bool {
+        // The source first: what one sends too much of costs the others nothing.
+        self.sources[bucket(self.secret, source)].allow(now) && self.classes[class as usize].allow(now)
+    }
+
+    /// A packet for the kernel's interface that mirrors `interface`.
+    ///
+    /// # Errors
+    /// [`DropReason::LocalNoListener`] where there is no exception path, else the limit or the ring.
+    pub fn up(
+        &mut self,
+        world: &World,
+        interface: u16,
+        class: Class,
+        source: IpAddr,
+        mbuf: &Mbuf,
+        now: u32,
+    ) -> Result<(), DropReason> {
+        if !world.interfaces[usize::from(interface)].mirrored || self.to_kernel.is_none() {
+            return Err(DropReason::LocalNoListener);
+        }
+        if !self.admit(class, source, now) {
+            return Err(DropReason::PuntRate);
+        }
+        let mut segments = ArrayVec::<&[u8], SEGMENTS>::new();
+        let whole = mbuf.segments().all(|s| segments.try_push(s).is_ok());
+        let ring = self.to_kernel.as_mut().ok_or(DropReason::LocalNoListener)?;
+        let pushed = whole && ring.push(interface, class as u16, &segments);
+        if pushed { Ok(()) } else { Err(DropReason::PuntFull) }
+    }
+}
+
+/// The bucket of a source: an IPv6 host owns its /64, and has one for all of it.
+fn bucket(secret: u64, source: IpAddr) -> usize {
+    let word = match source {
+        IpAddr::V4(a) => u64::from(u32::from(a)),
+        IpAddr::V6(a) => (u128::from(a) >> 64) as u64,
+    };
+    let mixed = u128::from(word ^ secret.rotate_left(32)) * u128::from(secret);
+    ((mixed as u64 ^ (mixed >> 64) as u64) >> 32) as usize % SOURCES
+}
+
+/// What the kernel sends goes out by the interface that it was sent by. Returns the frames taken.
+pub fn down(core: &mut Core, world: &World) -> usize {
+    let mut taken = 0;
+    while taken < FROM_KERNEL {
+        let Some(ring) = core.punts.from_kernel.as_mut() else { return taken };
+        let Some(head) = ring.peek() else { return taken };
+        taken += 1;
+        let length = usize::from(head.length).min(FRAME_MAX);
+        // Ethernet's minimum (IEEE 802.3), padded here: not every virtual device does.
+        let mbuf = core.pool.alloc().and_then(|mut mbuf| {
+            let room = mbuf.append(length.max(60))?;
+            room[length.min(60)..].fill(0);
+            ring.pop(room);
+            Some(mbuf)
+        });
+        match (mbuf, world.interfaces.get(usize::from(head.tag))) {
+            (Some(mbuf), Some(interface)) => core.originate(interface, mbuf),
+            (Some(mbuf), None) => core.out.free(mbuf),
+            (None, _) => {
+                // Taken off all the same, or the ring would stand still.
+                ring.pop_with(|_, _, _| ());
+                core.out.lost(DropReason::NoBuffer);
+            }
+        }
+    }
+    taken
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    fn punts(class: u32, source: u32) -> Punts {
+        Punts::new(Rates { echo: 1, neighbors: 1, class, source }, 0x1234_5678_9abc_def1, None, None)
+    }
+
+    #[test]
+    fn a_flood_from_one_source_leaves_room_for_others() {
+        let mut p = punts(20_000, 2000);
+        let (flood, other) = (IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2)));
+        assert_ne!(bucket(p.secret, flood), bucket(p.secret, other), "of this secret");
+        let admitted = (0..100_000).filter(|i| p.admit(Class::TcpSyn, flood, i / 500)).count();
+        assert!((200..=700).contains(&admitted), "{admitted} in 200 ms at 2,000 a second");
+        assert!(p.admit(Class::TcpSyn, other, 200));
+    }
+
+    #[test]
+    fn a_flood_of_one_class_leaves_room_for_others() {
+        let mut p = punts(1000, 1_000_000);
+        let source = |i: u32| IpAddr::V4(Ipv4Addr::from(0x0a00_0000 + i));
+        let admitted = (0..100_000).filter(|&i| p.admit(Class::TcpSyn, source(i), i / 500)).count();
+        assert!((100..=400).contains(&admitted), "{admitted} in 200 ms at 1,000 a second");
+        assert!(p.admit(Class::Tcp, source(1), 200));
+    }
+
+    #[test]
+    fn a_host_is_its_prefix() {
+        let at = |n: u128| IpAddr::V6(Ipv6Addr::from(0x2001_0db8_u128 << 96 | n));
+        assert_eq!(bucket(99, at(1)), bucket(99, at(2)));
+        let used: std::collections::HashSet<_> = (0..1000u128).map(|n| bucket(99, at(n << 64))).collect();
+        assert!(used.len() > 500, "{} buckets for 1,000 hosts", used.len());
+    }
+}
