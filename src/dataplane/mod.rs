@@ -14,7 +14,7 @@
 //!
 //! | file | what it is |
 //! |---|---|
-//! | [`world`] | what all workers share and nobody changes: interfaces, routes, tables |
+//! | [`world`] | what all workers share: interfaces, routes, tables |
 //! | [`classify`] | the common packet, recognised in a few loads |
 //! | [`rewrite`] | a record's compiled rewrite, executed |
 //! | [`worker`] | the loop: bursts, stages, sweep, sleep |
@@ -23,6 +23,7 @@
 //! | [`slow`] | one packet at a time: ARP, the edge's own addresses, options, echo, ICMP errors, misses |
 //! | [`message`] | the edge's own packets: ARP, echo replies, ICMP errors |
 //! | [`resolve`] | from a destination to a next hop; the neighbour owner |
+//! | [`reroute`] | sessions follow the routes; which of several next hops a flow takes |
 //! | [`output`] | transmit queues and drops |
 //! | [`counters`] | what a worker counts |
 //! | [`board`] | where the neighbour owner shows its table |
@@ -35,6 +36,7 @@ pub mod forward;
 pub mod limit;
 pub mod message;
 pub mod output;
+pub mod reroute;
 pub mod resolve;
 pub mod rewrite;
 pub mod slow;

@@ -5,6 +5,7 @@ use super::board::Board;
 use super::core::Core;
 use super::limit::TokenBucket;
 use super::message;
+use super::reroute::{self, Reroute};
 use super::world::{NEIGHBOR_OWNER, World};
 use crate::dpdk::Mbuf;
 use crate::flow::record::Record;
@@ -15,6 +16,7 @@ use crate::packet::build::Path;
 use crate::packet::vlan::Tags;
 use crate::packet::{Arp, DropReason, Link, MacAddr};
 use crate::ring::Task;
+use crate::route::NextHop;
 use arrayvec::ArrayVec;
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr};
@@ -30,6 +32,7 @@ pub struct NeighborOwner {
     held: VecDeque<(AdjacencyId, Mbuf)>,
     /// Forgotten neighbours whose id others may still read, until that epoch.
     releasing: VecDeque<(u64, AdjacencyId)>,
+    reroute: Reroute,
     solicitations: TokenBucket,
     outputs: ArrayVec<Output, { TICK_BUDGET + 1 }>,
     board: Arc<Board>,
@@ -48,6 +51,7 @@ impl NeighborOwner {
             table,
             held: VecDeque::with_capacity(hold_total + 1),
             releasing: VecDeque::with_capacity(capacity),
+            reroute: Reroute::default(),
             solicitations,
             outputs: ArrayVec::new(),
             board,
@@ -70,12 +74,12 @@ pub fn towards(core: &mut Core, world: &World, mbuf: Mbuf, realm: Realm, record:
     let Some(destination) = mbuf.data().get(30..34).and_then(|d| <[u8; 4]>::try_from(d).ok()) else {
         return core.out.drop(mbuf, DropReason::Truncated);
     };
-    let Some((interface, neighbor)) = world.next_hop(realm, Ipv4Addr::from(destination)) else {
-        return core.out.drop(mbuf, DropReason::NoRoute);
+    let flow_hash = reroute::flow_hash(&mbuf.data()[14..]);
+    let (interface, neighbor) = match world.next_hop(realm, Ipv4Addr::from(destination), flow_hash) {
+        Ok(next) => next,
+        Err(reason) => return core.out.drop(mbuf, reason),
     };
-    if let Some(path) = world.adjacencies.lookup(interface, neighbor)
-        && let Some(hop) = world.adjacencies.hop(path)
-    {
+    if let Some((path, hop)) = reroute::resolved(world, interface, neighbor) {
         if let Some(record) = record {
             record.common().set_path(path);
         }
@@ -131,6 +135,9 @@ pub fn heard_arp(core: &mut Core, world: &World, link: &Link<'_>, interface: u16
 pub fn tick(core: &mut Core, world: &World) {
     let Some(owner) = core.neighbors.as_mut() else { return };
     owner.table.tick(core.now, TICK_BUDGET, &mut |o| owner.outputs.push(o));
+    if let Some(NextHop { interface, gateway: Some(gateway) }) = owner.reroute.tick(world) {
+        owner.table.expect(interface, gateway, core.now, &mut |o| owner.outputs.push(o));
+    }
     while let Some(&(epoch, id)) = owner.releasing.front()
         && world.flows.quiescence().reached(epoch)
     {
@@ -154,6 +161,7 @@ fn carry_out(core: &mut Core, world: &World) {
             Output::Resolved { id, interface, addr, mac } => {
                 let hop = hop(world, interface, mac);
                 world.adjacencies.resolved(id, interface, addr, hop);
+                owner.reroute.resolved(world, interface, addr);
                 release_held(core, id, |core, mbuf| core.send(mbuf, &hop));
             }
             Output::Changed { id, mac } => world.adjacencies.changed_mac(id, mac.0),

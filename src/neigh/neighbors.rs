@@ -67,6 +67,15 @@ impl Neighbors {
         }
     }
 
+    /// A packet for this neighbour may come soon: solicits it where nothing is known of it. No packet waits for it.
+    pub fn expect(&mut self, interface: u16, addr: IpAddr, now: u32, out: &mut impl FnMut(Output)) {
+        if self.table.find(interface, addr).is_none()
+            && self.insert(interface, addr, State::Incomplete { sent: 1 }, MacAddr::ZERO, now).is_some()
+        {
+            out(Output::Solicit { interface, addr, to: None });
+        }
+    }
+
     /// A message on `interface` says that `addr`, which the caller has found to be on that link and not ours, is at
     /// `mac`; `None` where an advertisement leaves the address out. An entry that exists takes note of it (RFC 826,
     /// RFC 4861 sections 7.2.3 and 7.2.5); a new one is made from a request for one of our addresses only.
