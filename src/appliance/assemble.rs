@@ -1,7 +1,7 @@
 //! The parts of every worker: pool, ports, tables, rings.
 
-use super::{Error, plan};
-use crate::config::{self, Config, Distribute, RouteTarget, Stop};
+use super::{Error, plan, routes};
+use crate::config::{self, Config, Distribute, Stop};
 use crate::dataplane::output::{Output, TxSide};
 use crate::dataplane::resolve::{self, NeighborOwner};
 use crate::dataplane::vlan::{Links, Vlan};
@@ -13,7 +13,7 @@ use crate::nat::{Nat44, NatHome, NatOptions, Timeouts, nat44};
 use crate::neigh::{Neighbors, Timers};
 use crate::packet::MacAddr;
 use crate::ring;
-use crate::route::{NextHop, Route, RouteTable, RouteTableBuilder};
+use crate::route::Routes;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use std::sync::Arc;
@@ -192,35 +192,13 @@ fn world(config: &Config, ports: &[Port], workers: usize, random: &mut StdRng) -
     Ok(World {
         workers,
         spread: config.workers.distribute == Distribute::Software && workers > 1,
-        routes: routes(config)?,
+        routes: Arc::new(Routes::new(routes::table(config)?)),
         adjacencies: Adjacencies::new(usize::from(config.flow.neighbors), adjacency_key),
         nat: config.nat44.as_ref().map(|n| Arc::new(nat(n, workers, nat_key, random))),
         interfaces,
         links: by_port.iter().map(|interfaces| Links::new(interfaces)).collect(),
         flows,
     })
-}
-
-/// The configured routes, and one for each connected prefix.
-fn routes(config: &Config) -> Result<RouteTable, Error> {
-    let mut table = RouteTableBuilder::default();
-    for (number, i) in config.interfaces.iter().enumerate() {
-        for prefix in &i.addresses {
-            let connected = NextHop { interface: number as u16, gateway: None };
-            table.insert(i.realm, prefix.trunc(), connected)?;
-        }
-    }
-    for r in &config.routes {
-        let route = match r.target {
-            RouteTarget::Gateway { address, interface } => {
-                Route::Via(NextHop { interface, gateway: Some(address) })
-            }
-            RouteTarget::OnLink { interface } => Route::Via(NextHop { interface, gateway: None }),
-            RouteTarget::Blackhole => Route::Blackhole,
-        };
-        table.insert(r.realm, r.prefix, route)?;
-    }
-    Ok(table.build())
 }
 
 fn nat(n: &config::Nat44, workers: usize, hash: HashKey, random: &mut StdRng) -> Nat44 {

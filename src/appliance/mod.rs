@@ -9,12 +9,14 @@
 //! | [`instance`] | one process an instance: the lock |
 //! | [`plan`] | from the configuration to sizes, queues and owners |
 //! | [`assemble`] | the parts of every worker |
+//! | [`routes`] | the routes: built, shown, changed |
 //! | [`source`] | what the operator's socket shows |
 //! | [`watch`] | signals, stalled workers, the dump at a crash |
 
 pub mod assemble;
 pub mod instance;
 pub mod plan;
+pub mod routes;
 pub mod source;
 pub mod watch;
 
@@ -24,6 +26,7 @@ use crate::dpdk::{Eal, Lcore};
 use crate::manage;
 use crate::packet::DropReason;
 use instance::Instance;
+use routes::RouteControl;
 use source::Shown;
 use std::sync::Arc;
 use std::time::Instant;
@@ -46,6 +49,8 @@ pub enum Error {
     Port { port: String, source: crate::dpdk::Error },
     #[error("routes: {0}")]
     Route(#[from] crate::route::RouteError),
+    #[error("routes: {0}")]
+    NextHops(#[from] crate::route::NextHopsError),
     #[error("neighbours: {0}")]
     Neighbors(#[from] crate::neigh::NeighborsError),
     #[error("the static neighbour {0} does not fit: raise flow.neighbors")]
@@ -94,7 +99,8 @@ impl Appliance {
         let eal = Eal::init(plan::eal(&config, &layout))?;
         let parts = assemble::assemble(&config, &eal)?;
         let control = parts.control.clone();
-        let shown = Arc::new(Shown::new(config.clone(), &parts, &layout, started));
+        let routes = Arc::new(RouteControl::new(config.clone(), &parts));
+        let shown = Arc::new(Shown::new(config.clone(), &parts, &layout, routes.clone(), started));
         watch::dump_on_panic(&shown);
         let mut appliance =
             Self { control, shown, lcores: vec![], server: None, eal, _instance: instance, config };
@@ -105,7 +111,7 @@ impl Appliance {
         }
         appliance.shown.set_ready();
         let source: Arc<dyn manage::Source> = appliance.shown.clone();
-        appliance.server = Some(manage::serve(&appliance.config.manage.socket, source)?);
+        appliance.server = Some(manage::serve(&appliance.config.manage.socket, source, routes)?);
         Ok(appliance)
     }
 

@@ -3,13 +3,16 @@
 use super::Summary;
 use super::assemble::{Parts, Ports};
 use super::plan::{Layout, thread_name};
+use super::routes::{self, RouteControl};
 use crate::config::Config;
 use crate::dataplane::{Board, WorkerCounters, World};
 use crate::flow::record::Record;
 use crate::flow::{Protocol, Record4};
 use crate::manage::model::{self, Drops, Flow, WorkerState, WorkerStatus};
 use crate::manage::protocol::VERSION;
-use crate::manage::{Counters, FlowFilter, Flows, NeighborStatus, PortStatus, Refusal, Source, Status};
+use crate::manage::{
+    Counters, FlowFilter, Flows, NeighborStatus, PortStatus, Refusal, RouteFilter, Routes, Source, Status,
+};
 use crate::nat::session::TcpState;
 use crate::packet::{DROP_REASONS, DropReason, MacAddr};
 use std::net::{IpAddr, SocketAddr};
@@ -25,6 +28,7 @@ pub struct Shown {
     ports: Ports,
     counters: Vec<Arc<WorkerCounters>>,
     cores: Vec<usize>,
+    routes: Arc<RouteControl>,
     started: Instant,
     ready: AtomicBool,
     /// By worker, written by the watcher: (rounds at the last change, milliseconds of that change since the start).
@@ -32,7 +36,13 @@ pub struct Shown {
 }
 
 impl Shown {
-    pub fn new(config: Arc<Config>, parts: &Parts, layout: &Layout, started: Instant) -> Self {
+    pub fn new(
+        config: Arc<Config>,
+        parts: &Parts,
+        layout: &Layout,
+        routes: Arc<RouteControl>,
+        started: Instant,
+    ) -> Self {
         Self {
             config,
             world: parts.world.clone(),
@@ -40,6 +50,7 @@ impl Shown {
             ports: parts.ports.clone(),
             counters: parts.counters.clone(),
             cores: layout.workers.clone(),
+            routes,
             started,
             ready: AtomicBool::new(false),
             beats: parts.counters.iter().map(|_| Default::default()).collect(),
@@ -259,18 +270,7 @@ impl Source for Shown {
     }
 
     fn flows(&self, filter: &FlowFilter) -> Result<Flows, Refusal> {
-        let realm = match &filter.realm {
-            None => None,
-            Some(name) => {
-                Some(self.config.realms.iter().find(|r| r.name == *name).map(|r| r.id).ok_or_else(|| {
-                    let names: Vec<&str> = self.config.realms.iter().map(|r| r.name.as_str()).collect();
-                    Refusal::new(
-                        format!("no realm is named \"{name}\""),
-                        format!("the realms are {}", names.join(", ")),
-                    )
-                })?)
-            }
-        };
+        let realm = filter.realm.as_deref().map(|name| routes::realm(&self.config, name)).transpose()?;
         let wanted = Wanted { host: filter.host, realm };
         let limit = filter.limit.get();
         let now = Some(self.counters[0].now_ms.get() as u32);
@@ -301,5 +301,9 @@ impl Source for Shown {
                 held: u32::from(n.held),
             })
             .collect()
+    }
+
+    fn routes(&self, filter: &RouteFilter) -> Result<Routes, Refusal> {
+        self.routes.show(filter)
     }
 }

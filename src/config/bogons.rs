@@ -73,7 +73,7 @@ pub(super) fn check(report: &Report<'_>, network: &Network, routes: &[Route]) {
         needed
             .extend(network.addresses_in(realm).map(|(_, own)| (own.value.addr(), "an address of the edge")));
         let its_routes = routes.iter().filter(|route| route.realm == realm);
-        needed.extend(its_routes.filter_map(Route::gateway).map(|(_, address)| (address, "a gateway")));
+        needed.extend(its_routes.flat_map(Route::gateways).map(|(_, address)| (address, "a gateway")));
         needed.sort_unstable_by_key(|(address, _)| *address);
         let mut refused = None;
         for bogon in network.bogons(realm) {

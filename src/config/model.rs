@@ -240,37 +240,50 @@ pub struct Route {
     pub realm: u16,
     /// Without host bits; unique in the realm, and no interface's connected prefix. Required.
     pub prefix: IpNet,
-    /// Required: `via`, `interface`, both, or `blackhole = true`.
+    /// Required: `via`, `interface`, both, or one of `blackhole`, `unreachable` and `prohibit`, `= true`.
     pub target: RouteTarget,
 }
 
 impl Route {
-    /// The interface and the address of the route's gateway, if it has one.
-    pub fn gateway(&self) -> Option<(u16, IpAddr)> {
-        match self.target {
-            RouteTarget::Gateway { address, interface } => Some((interface, address)),
-            RouteTarget::OnLink { .. } | RouteTarget::Blackhole => None,
-        }
+    /// The most routes: more than the Internet's table has (about a million IPv4 prefixes).
+    pub const MAX: usize = 2_000_000;
+
+    /// The interface and the address of each of the route's gateways.
+    pub fn gateways(&self) -> impl Iterator<Item = (u16, IpAddr)> {
+        let next_hops = match &self.target {
+            RouteTarget::NextHops(next_hops) => &next_hops[..],
+            RouteTarget::Blackhole | RouteTarget::Unreachable | RouteTarget::Prohibit => &[],
+        };
+        next_hops.iter().filter_map(|hop| Some((hop.interface, hop.gateway?)))
     }
 }
 
 /// Where a [`Route`] leads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RouteTarget {
-    /// `via`: a router of the prefix's address family.
-    Gateway {
-        /// Not an address of the edge.
-        address: IpAddr,
-        /// Index in [`Config::interfaces`], of the route's realm: given, or the one with `address` in a connected prefix.
-        interface: u16,
-    },
-    /// `interface` alone: the destinations are neighbours there.
-    OnLink {
-        /// Index in [`Config::interfaces`], of the route's realm.
-        interface: u16,
-    },
+    /// `via`, one router or a list of 1 to [`RouteTarget::NEXT_HOPS_MAX`], distinct; or `interface` alone, so that the
+    /// destinations are neighbours there: one next hop without a gateway.
+    NextHops(Vec<NextHop>),
     /// `blackhole = true`: dropped.
     Blackhole,
+    /// `unreachable = true`: dropped, and the sender is told that it is unreachable.
+    Unreachable,
+    /// `prohibit = true`: dropped, and the sender is told that it is prohibited.
+    Prohibit,
+}
+
+impl RouteTarget {
+    /// The most next hops of a route.
+    pub const NEXT_HOPS_MAX: usize = 16;
+}
+
+/// One of the places where a [`Route`] leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NextHop {
+    /// Index in [`Config::interfaces`], of the route's realm: given, or the one with the gateway in a connected prefix.
+    pub interface: u16,
+    /// A router of the prefix's address family, and not an address of the edge.
+    pub gateway: Option<IpAddr>,
 }
 
 /// `[[neighbor]]`: a neighbour that is neither resolved nor aged.

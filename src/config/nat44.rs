@@ -210,7 +210,7 @@ fn taken_addresses(outside: Option<u16>, around: &Surroundings<'_>) -> Vec<(Ipv4
         }
     }
     for route in around.routes.iter().filter(|route| route.realm == outside) {
-        if let Some((_, address)) = route.gateway() {
+        for (_, address) in route.gateways() {
             take(address, "the gateway of a route");
         }
     }

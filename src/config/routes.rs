@@ -9,18 +9,15 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::error::{Place, Report};
-use super::model::{Flow, Neighbor, Route, RouteTarget};
+use super::model::{Flow, Neighbor, NextHop, Route, RouteTarget};
 use super::network::Network;
 use super::section::{Located, Section};
 use super::values;
 
-/// More than the Internet's table has (about a million IPv4 prefixes).
-const ROUTES_MAX: usize = 2_000_000;
-
 /// Reads every route; those that are refused are left out.
 pub(super) fn routes<'a>(report: &Report<'a>, document: &mut Section<'a>, network: &Network) -> Vec<Route> {
     let mut seen: HashSet<(u16, IpNet)> = HashSet::new();
-    let sections = document.tables("route", ROUTES_MAX).unwrap_or_default();
+    let sections = document.tables("route", Route::MAX).unwrap_or_default();
     let routes = sections.into_iter().filter_map(|section| {
         let (route, place) = read_route(report, section, network)?;
         let is_connected = |(_, address): (u16, &Located<IpNet>)| address.value.trunc() == route.prefix;
@@ -42,10 +39,19 @@ fn read_route(report: &Report<'_>, mut section: Section<'_>, network: &Network) 
     let realm = section.require("realm", values::reference, "write realm = \"…\", the name of a [[realm]]");
     let prefix =
         section.require("prefix", values::prefix, "write prefix = \"0.0.0.0/0\" for a default route");
-    let has_target = ["via", "interface", "blackhole"].map(|key| section.contains(key)).contains(&true);
-    let via = section.parse("via", values::address);
+    let has_target =
+        ["via", "interface", "blackhole", "unreachable", "prohibit"].map(|key| section.contains(key));
+    let via = section.string_or_strings("via", 1..=RouteTarget::NEXT_HOPS_MAX, values::address);
     let interface = section.parse("interface", values::reference);
-    let blackhole = section.boolean("blackhole").filter(|blackhole| blackhole.value);
+    let drops = [
+        ("blackhole", RouteTarget::Blackhole),
+        ("unreachable", RouteTarget::Unreachable),
+        ("prohibit", RouteTarget::Prohibit),
+    ]
+    .map(|(key, target)| {
+        let place = section.boolean(key).filter(|drops| drops.value)?.place;
+        Some((key, target, place))
+    });
     section.finish();
 
     let realm = realm.and_then(|realm| network.realm_names.resolve(report, &realm)).map(|index| index + 1);
@@ -65,27 +71,56 @@ fn read_route(report: &Report<'_>, mut section: Section<'_>, network: &Network) 
         }
     }
     let prefix = prefix?;
-    let target = match (via, interface, blackhole) {
-        (None, None, None) if has_target => return None,
+    let mut drops = drops.into_iter().flatten();
+    let drop = drops.next();
+    if let (Some((first, ..)), Some((second, _, place))) = (&drop, drops.next()) {
+        report.refuse(place, format!("the route has {first} too"), format!("remove {first}, or {second}"));
+        return None;
+    }
+    let target = match (via, interface, drop) {
+        (None, None, None) if has_target.contains(&true) => return None,
         (None, None, None) => {
-            report.refuse(place, "leads nowhere", "write via = \"…\", interface = \"…\" or blackhole = true");
+            let hint = "write via = \"…\", interface = \"…\", blackhole = true, unreachable = true or prohibit = true";
+            report.refuse(place, "leads nowhere", hint);
             return None;
         }
-        (None, None, Some(_)) => RouteTarget::Blackhole,
-        (_, _, Some(blackhole)) => {
-            report.refuse(
-                blackhole.place,
-                "the route has a via or an interface too",
-                "remove it, or blackhole",
-            );
+        (None, None, Some((_, target, _))) => target,
+        (_, _, Some((key, _, place))) => {
+            report.refuse(place, "the route has a via or an interface too", format!("remove it, or {key}"));
             return None;
         }
-        (None, Some((interface, _)), None) => RouteTarget::OnLink { interface },
+        (None, Some((interface, _)), None) => {
+            RouteTarget::NextHops(vec![NextHop { interface, gateway: None }])
+        }
         (Some(via), interface, None) => {
-            gateway(report, network, realm?, &prefix, &via, interface.map(|(index, _)| index))?
+            gateways(report, network, realm?, &prefix, &via, interface.map(|(index, _)| index))?
         }
     };
     Some((Route { realm: realm?, prefix: prefix.value, target }, prefix.place))
+}
+
+/// The gateways `via`, all of them on `interface`, or each where it is connected.
+fn gateways(
+    report: &Report<'_>,
+    network: &Network,
+    realm: u16,
+    prefix: &Located<IpNet>,
+    via: &[Located<IpAddr>],
+    interface: Option<u16>,
+) -> Option<RouteTarget> {
+    let mut seen = HashSet::new();
+    let next_hop = |via: &Located<IpAddr>| {
+        if !seen.insert(via.value) {
+            let message = format!("{} is listed twice", via.value);
+            report.refuse(via.place, message, "remove one of the two: next hops are of equal cost");
+            return None;
+        }
+        gateway(report, network, realm, prefix, via, interface)
+    };
+    let next_hops: Vec<Option<NextHop>> = via.iter().map(next_hop).collect();
+    // Refused ones have been said; a list whose every entry was refused is empty here.
+    let next_hops: Vec<NextHop> = next_hops.into_iter().collect::<Option<_>>()?;
+    (!next_hops.is_empty()).then_some(RouteTarget::NextHops(next_hops))
 }
 
 /// The gateway `via`, on `interface` or where it is connected.
@@ -96,7 +131,7 @@ fn gateway(
     prefix: &Located<IpNet>,
     via: &Located<IpAddr>,
     interface: Option<u16>,
-) -> Option<RouteTarget> {
+) -> Option<NextHop> {
     let address = via.value;
     if address.is_ipv4() != matches!(prefix.value, IpNet::V4(_)) {
         let message = format!("{address} is not of the address family of {}", prefix.value);
@@ -129,7 +164,7 @@ fn gateway(
             return None;
         }
     };
-    Some(RouteTarget::Gateway { address, interface })
+    Some(NextHop { interface, gateway: Some(address) })
 }
 
 /// Reads every static neighbour; those that are refused are left out.
@@ -141,7 +176,7 @@ pub(super) fn neighbors<'a>(
     flow: &Flow,
 ) -> Vec<Located<Neighbor>> {
     let mut seen = HashSet::new();
-    let gateways: HashSet<(u16, IpAddr)> = routes.iter().filter_map(Route::gateway).collect();
+    let gateways: HashSet<(u16, IpAddr)> = routes.iter().flat_map(Route::gateways).collect();
     let sections = document.tables("neighbor", usize::from(flow.neighbors)).unwrap_or_default();
     let neighbors = sections.into_iter().filter_map(|mut section| {
         let hint = "write interface = \"…\", the name of an [[interface]]";

@@ -229,6 +229,20 @@ impl<'a> Section<'a> {
         Some(list.into_iter().filter_map(one).collect())
     }
 
+    /// An optional string, or a list of strings of a length in `size`, each parsed. `None` when it is missing or neither.
+    pub fn string_or_strings<T>(
+        &mut self,
+        key: &'static str,
+        size: RangeInclusive<usize>,
+        parse: fn(&str) -> Result<T, Wrong>,
+    ) -> Option<Vec<Located<T>>> {
+        let is_list = |value: &Spanned<DeValue<'_>>| matches!(value.get_ref(), DeValue::Array(_));
+        match self.table.and_then(|table| table.get(key)).is_some_and(is_list) {
+            true => self.strings(key, size, parse),
+            false => self.parse(key, parse).map(|one| vec![one]),
+        }
+    }
+
     fn one_string<T>(
         &self,
         entry: Entry<'a>,

@@ -3,6 +3,7 @@
 
 use super::core::Core;
 use super::errors;
+use super::reroute;
 use super::resolve;
 use super::rewrite;
 use super::slow::{Arrival, Place};
@@ -68,7 +69,8 @@ fn egress(world: &World, record: &Record4) -> Option<u16> {
     world.adjacencies.interface(record.common().path()).or_else(|| {
         let realm = world.flows.twin(record)?.key().realm();
         let [_, _, _, _, a, b, c, d] = record.rewrite().addresses.to_le_bytes();
-        world.next_hop(realm, Ipv4Addr::new(a, b, c, d)).map(|(interface, _)| interface)
+        let next = world.next_hop(realm, Ipv4Addr::new(a, b, c, d), reroute::flow_hash_of(record));
+        next.ok().map(|(interface, _)| interface)
     })
 }
 

@@ -50,7 +50,7 @@ pub fn host_unreachable4(core: &mut Core, world: &World, mbuf: &Mbuf, realm: Rea
     let Some((_, back)) = world.flows.lookup::<Record4>(&key.reversed(realm)) else { return };
     let Some(forward) = world.flows.twin(back) else { return };
     let sender = forward.key();
-    let Some((interface, _)) = world.next_hop(sender.realm(), sender.source()) else { return };
+    let Ok((interface, _)) = world.next_hop(sender.realm(), sender.source(), 0) else { return };
     let Some(source) = world.speaks_as(interface, sender.source()) else { return };
     // Nobody's link-layer address is known here; the rule about broadcasts was kept when the packet came in.
     if !may_generate_error(MacAddr::ZERO, &ip) || !core.icmp_errors.allow(core.now) {

@@ -14,7 +14,7 @@
 //!
 //! | file | what it is |
 //! |---|---|
-//! | [`world`] | what all workers share and nobody changes: interfaces, routes, tables |
+//! | [`world`] | what all workers share: interfaces, routes, tables |
 //! | [`classify`] | the common packet, recognised in a few loads |
 //! | [`vlan`] | tags off at the door, on at the way out |
 //! | [`rewrite`] | a record's compiled rewrite, executed |
@@ -31,6 +31,7 @@
 //! | [`announce`] | the edge's own addresses, told to their links and defended |
 //! | [`world6`] | what the shared world says about IPv6 |
 //! | [`conflicts`] | who else uses an address of ours |
+//! | [`reroute`] | sessions follow the routes; which of several next hops a flow takes |
 //! | [`output`] | transmit queues and drops |
 //! | [`counters`] | what a worker counts |
 //! | [`board`] | where the neighbour owner shows its table |
@@ -49,6 +50,7 @@ pub mod local;
 pub mod message;
 pub mod nd;
 pub mod output;
+pub mod reroute;
 pub mod resolve;
 pub mod rewrite;
 pub mod slow;

@@ -22,6 +22,9 @@ fn own() -> Interface {
         mac: US,
         addresses: vec!["192.0.2.1/24".parse().unwrap(), "2001:db8::1/64".parse().unwrap()],
         mtu: 1500,
+        vlan: crate::dataplane::vlan::Vlan::NONE,
+        tcp_mss: crate::dataplane::world::TcpMss::Auto,
+        mirrored: false,
     }
 }
 

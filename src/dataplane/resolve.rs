@@ -6,6 +6,7 @@ use super::board::Board;
 use super::core::Core;
 use super::limit::TokenBucket;
 use super::message;
+use super::reroute::{self, Reroute};
 use super::world::{NEIGHBOR_OWNER, World};
 use crate::dpdk::Mbuf;
 use crate::flow::record::Record;
@@ -16,6 +17,7 @@ use crate::packet::build::Path;
 use crate::packet::vlan::Tags;
 use crate::packet::{Arp, DropReason, Link, MacAddr};
 use crate::ring::Task;
+use crate::route::NextHop;
 use arrayvec::ArrayVec;
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr};
@@ -31,8 +33,7 @@ pub struct NeighborOwner {
     held: VecDeque<(AdjacencyId, Mbuf)>,
     /// Forgotten neighbours whose id others may still read, until that epoch.
     releasing: VecDeque<(u64, AdjacencyId)>,
-    /// Neighbours that are to be monitored, to be taken up one a tick.
-    gateways: VecDeque<(u16, IpAddr)>,
+    reroute: Reroute,
     pub(super) solicitations: TokenBucket,
     outputs: ArrayVec<Output, { TICK_BUDGET + 1 }>,
     pub(super) announcer: Announcer,
@@ -54,7 +55,7 @@ impl NeighborOwner {
             table,
             held: VecDeque::with_capacity(hold_total + 1),
             releasing: VecDeque::with_capacity(capacity),
-            gateways: VecDeque::with_capacity(capacity),
+            reroute: Reroute::default(),
             solicitations,
             outputs: ArrayVec::new(),
             announcer: Announcer::new([]),
@@ -66,24 +67,6 @@ impl NeighborOwner {
     /// Before it starts: what `announcer` says is sent, no more often than `announcements` allows.
     pub fn announce(&mut self, announcer: Announcer, announcements: TokenBucket) {
         (self.announcer, self.announcements) = (announcer, announcements);
-    }
-
-    /// Keeps this neighbour resolved from the next ticks on, with or without traffic: a route's gateway. `false` when more
-    /// wait to be taken up than there can be neighbours; one that finds the table full is tried again.
-    pub fn monitor(&mut self, interface: u16, address: IpAddr) -> bool {
-        let known = self.gateways.contains(&(interface, address));
-        let room = self.gateways.len() < self.gateways.capacity();
-        if room && !known {
-            self.gateways.push_back((interface, address));
-        }
-        room || known
-    }
-
-    /// Ends what [`NeighborOwner::monitor`] began. `false` when it was not monitored.
-    pub fn forget(&mut self, interface: u16, address: IpAddr) -> bool {
-        let waiting = self.gateways.iter().position(|g| *g == (interface, address));
-        let waited = waiting.and_then(|at| self.gateways.remove(at)).is_some();
-        self.table.forget(interface, address) || waited
     }
 }
 
@@ -102,12 +85,12 @@ pub fn towards(core: &mut Core, world: &World, mbuf: Mbuf, realm: Realm, record:
     let Some(destination) = mbuf.data().get(30..34).and_then(|d| <[u8; 4]>::try_from(d).ok()) else {
         return core.out.drop(mbuf, DropReason::Truncated);
     };
-    let Some((interface, neighbor)) = world.next_hop(realm, Ipv4Addr::from(destination)) else {
-        return core.out.drop(mbuf, DropReason::NoRoute);
+    let flow_hash = reroute::flow_hash(&mbuf.data()[14..]);
+    let (interface, neighbor) = match world.next_hop(realm, Ipv4Addr::from(destination), flow_hash) {
+        Ok(next) => next,
+        Err(reason) => return core.out.drop(mbuf, reason),
     };
-    if let Some(path) = world.adjacencies.lookup(interface, neighbor)
-        && let Some(hop) = world.adjacencies.hop(path)
-    {
+    if let Some((path, hop)) = reroute::resolved(world, interface, neighbor) {
         if let Some(record) = record {
             record.common().set_path(path);
         }
@@ -178,11 +161,12 @@ pub(super) fn learn(
 pub fn tick(core: &mut Core, world: &World) {
     let Some(owner) = core.neighbors.as_mut() else { return };
     owner.table.tick(core.now, TICK_BUDGET, &mut |o| owner.outputs.push(o));
-    if let Some((interface, address)) = owner.gateways.pop_front() {
-        let taken = owner.table.monitor(interface, address, core.now, &mut |o| owner.outputs.push(o));
-        if taken.is_err() {
-            owner.gateways.push_back((interface, address));
-        }
+    if let Some(NextHop { interface, gateway: Some(gateway) }) = owner.reroute.tick(world) {
+        // With a full table it is tried again when its turn comes.
+        let _ = owner.table.monitor(interface, gateway, core.now, &mut |o| owner.outputs.push(o));
+    }
+    if owner.reroute.may_forget() {
+        owner.reroute.forget(world, &mut owner.table, core.now);
     }
     while let Some(&(epoch, id)) = owner.releasing.front()
         && world.flows.quiescence().reached(epoch)
@@ -208,6 +192,7 @@ fn carry_out(core: &mut Core, world: &World) {
             Output::Resolved { id, interface, addr, mac } => {
                 let hop = hop(world, interface, mac);
                 world.adjacencies.resolved(id, interface, addr, hop);
+                owner.reroute.resolved(world, interface, addr);
                 release_held(core, id, |core, mbuf| core.send_to(mbuf, &hop));
             }
             Output::Changed { id, mac } => world.adjacencies.changed_mac(id, mac.0),

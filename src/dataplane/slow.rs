@@ -257,8 +257,8 @@ fn session<'w>(
     let to_pool = nat.pool().contains(destination);
     if outbound {
         // No session, and no port spent, for what leads nowhere.
-        if !to_pool && world.next_hop(nat.options().outside, destination).is_none() {
-            return Err(DropReason::NoRoute);
+        if !to_pool {
+            world.next_hop(nat.options().outside, destination, 0)?;
         }
     } else if !nat.is_outside(flow.key.realm()) {
         return Err(DropReason::RealmNotServed);

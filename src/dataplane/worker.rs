@@ -181,6 +181,8 @@ impl Worker {
         let reporter = Reporter::new(world.flows.quiescence().clone(), self.core.id);
         let mut lanes = Lanes::default();
         let mut packets = Burst::new();
+        // A thread's first look at the routes allocates: it is taken now.
+        drop(world.routes());
         reporter.online();
         while !self.control.stop.load(Ordering::Relaxed) {
             let got = self.round(&world, &mut lanes, &mut packets);

@@ -2,10 +2,12 @@
 
 use super::classify::Ingress;
 use super::vlan::{Links, Vlan};
+use super::reroute;
 use crate::flow::{Adjacencies, FlowTable, Realm};
 use crate::nat::Nat44;
-use crate::packet::MacAddr;
-use crate::route::{NextHop, Route, RouteTable};
+use crate::packet::{DropReason, MacAddr};
+use crate::route::store::Look;
+use crate::route::{Route, Routes};
 use ipnet::IpNet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -67,7 +69,8 @@ pub struct World {
     pub interfaces: Vec<Interface>,
     /// The interfaces of each port.
     pub links: Vec<Links>,
-    pub routes: RouteTable,
+    /// Changed by the control side's [`crate::route::RouteStore`].
+    pub routes: Arc<Routes>,
     pub flows: Arc<FlowTable>,
     pub adjacencies: Adjacencies,
     pub nat: Option<Arc<Nat44>>,
@@ -119,13 +122,31 @@ impl World {
         near.or_else(|| addresses.iter().find_map(v4))
     }
 
-    /// The interface and the neighbour that lead to a destination in a realm.
-    pub fn next_hop(&self, realm: Realm, destination: Ipv4Addr) -> Option<(u16, IpAddr)> {
-        match self.routes.lookup4(realm.0, destination)? {
-            Route::Via(hop @ NextHop { interface, .. }) => {
-                Some((interface, hop.neighbor(IpAddr::V4(destination))))
+    /// The routes as they are now.
+    pub fn routes(&self) -> Look {
+        self.routes.look()
+    }
+
+    /// The interface and the neighbour that lead a flow to a destination in a realm: among several next hops the flow's own,
+    /// as far as it is usable.
+    ///
+    /// # Errors
+    /// What the routes say instead.
+    pub fn next_hop(
+        &self,
+        realm: Realm,
+        destination: impl Into<IpAddr>,
+        flow_hash: u64,
+    ) -> Result<(u16, IpAddr), DropReason> {
+        let (routes, destination) = (self.routes(), destination.into());
+        match routes.lookup(realm.0, destination).ok_or(DropReason::NoRoute)? {
+            Route::Via(hops) => {
+                let hop = hops.choose(flow_hash, |hop| reroute::is_usable(self, hop, destination));
+                Ok((hop.interface, hop.neighbor(destination)))
             }
-            Route::Blackhole => None,
+            Route::Blackhole => Err(DropReason::RouteBlackhole),
+            Route::Unreachable => Err(DropReason::RouteUnreachable),
+            Route::Prohibit => Err(DropReason::RouteProhibited),
         }
     }
 }

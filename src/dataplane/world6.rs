@@ -87,6 +87,9 @@ mod tests {
             mac: MacAddr([0x02, 0, 0x5e, 0x10, 0, 1]),
             addresses: vec!["192.0.2.1/24".parse().unwrap(), "2001:db8::1/64".parse().unwrap()],
             mtu: 1500,
+            vlan: crate::dataplane::vlan::Vlan::NONE,
+            tcp_mss: crate::dataplane::world::TcpMss::Auto,
+            mirrored: false,
         };
         let address = |text: &str| text.parse::<Ipv6Addr>().unwrap();
         let own = address("fe80::5eff:fe10:1");

@@ -119,7 +119,10 @@ impl Adjacencies {
                 && c.address[1].load(Ordering::Relaxed) == words[1]
                 && c.about.load(Ordering::Relaxed) as u16 == interface
         })?;
-        Some(Path(found.index() as u32 | u32::from(found.generation()) << 16))
+        // The cell's own generation, which a renewal writes before the index entry's: between the two the path found is
+        // the live one already.
+        let generation = (self.cells[found.index()].rest.load(Ordering::Acquire) >> 48) as u32;
+        (generation != 0).then_some(Path(found.index() as u32 | generation << 16))
     }
 
     /// Neighbour owner: `id` now is `address` on `interface`, reached by `hop`. The id was free, and no worker can still
@@ -135,6 +138,33 @@ impl Adjacencies {
         self.write(cell, hop, generation);
         self.index.insert(hash, Ref::new(TABLE, id.0.into(), generation)).ok()?;
         Some(Path(u32::from(id.0) | u32::from(generation) << 16))
+    }
+
+    /// Neighbour owner: `id` stays what it is, under the next generation, so that every session that remembers a path to it
+    /// looks its route up again, at its next packet; looking the neighbour up answers the new path, which is returned.
+    /// `None`, and nothing happens, where nothing is resolved.
+    ///
+    /// To be called after routes have changed, when no worker can still look the old ones up (see [`super::Quiescence`]):
+    /// else a worker could find the new path by an old route.
+    pub fn renew(&self, id: AdjacencyId) -> Option<Path> {
+        let cell = self.cells.get(usize::from(id.0))?;
+        let rest = cell.rest.load(Ordering::Relaxed);
+        let old = (rest >> 48) as u16;
+        if old == 0 {
+            return None;
+        }
+        let (interface, address) = self.owner_of(id);
+        let new = old.wrapping_add(1).max(1);
+        cell.about.store(u64::from(interface) | u64::from(new) << 16, Ordering::Relaxed);
+        cell.rest.store(rest & 0xffff_ffff_ffff | u64::from(new) << 48, Ordering::Release);
+        let (hash, _) = self.hashed(interface, address);
+        self.index.replace(hash, Ref::new(TABLE, id.0.into(), old), Ref::new(TABLE, id.0.into(), new));
+        Some(Path(u32::from(id.0) | u32::from(new) << 16))
+    }
+
+    /// How many ids there may be.
+    pub fn capacity(&self) -> usize {
+        self.cells.len()
     }
 
     /// Neighbour owner: the same neighbour has another MAC address. Every session follows at once.
@@ -214,5 +244,33 @@ mod tests {
         let r = a.resolved(AdjacencyId(3), 2, v6, hop(9)).unwrap();
         assert_eq!((a.hop(p), a.hop(r), a.lookup(2, v6)), (None, Some(hop(9)), Some(r)));
         assert_eq!(a.hop(Path(0xffff_ffff)), None, "an id past the table");
+    }
+
+    #[test]
+    fn renewal_voids_the_path_and_keeps_the_hop() {
+        let a = Adjacencies::new(8, HashKey::new(|| 0x9e37_79b9_7f4a_7c15));
+        let (v4, v6): (IpAddr, IpAddr) = ("10.0.0.2".parse().unwrap(), "2001:db8::2".parse().unwrap());
+        let (id, other) = (AdjacencyId(3), AdjacencyId(4));
+        assert_eq!((a.renew(id), a.renew(AdjacencyId(u16::MAX))), (None, None), "nothing is there");
+        let first = a.resolved(id, 1, v4, hop(1)).unwrap();
+        let q = a.resolved(other, 1, v6, hop(2)).unwrap();
+        let mut path = first;
+        // Through the wrap of the generation, which skips 0.
+        for _ in 0..0x1_0000 {
+            let new = a.renew(id).unwrap();
+            assert_eq!((a.hop(path), a.hop(new), a.lookup(1, v4)), (None, Some(hop(1)), Some(new)));
+            path = new;
+        }
+        assert_ne!(path, first);
+        assert_eq!((a.hop(q), a.lookup(1, v6)), (Some(hop(2)), Some(q)), "the other one is untouched");
+        assert_eq!(a.index.census().0, 2, "an entry each");
+        // It changes and goes as any other.
+        a.changed_mac(id, [9; 6]);
+        assert_eq!(a.hop(path).map(|hop| hop.macs[..6] == [9; 6]), Some(true));
+        a.lost(id);
+        assert_eq!((a.hop(path), a.lookup(1, v4), a.renew(id)), (None, None, None));
+        let again = a.resolved(id, 1, v4, hop(5)).unwrap();
+        assert_eq!((a.hop(again), a.lookup(1, v4)), (Some(hop(5)), Some(again)));
+        assert_eq!((a.hop(path), a.index.census().0), (None, 2));
     }
 }

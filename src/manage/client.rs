@@ -7,9 +7,10 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde::Serialize;
 use serde_json::Value;
 
-use super::protocol::{Refusal, Reply, Request};
+use super::protocol::{Refusal, Reply};
 
 /// Longest silence that is borne.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -59,8 +60,8 @@ impl Client {
         Ok(Client { stream: BufReader::new(stream) })
     }
 
-    /// Asks and returns the payload of the answer.
-    pub fn ask(&mut self, request: &Request) -> Result<Value, Error> {
+    /// Sends a [`Request`](super::protocol::Request) or a command and returns the payload of the answer.
+    pub fn ask(&mut self, request: &impl Serialize) -> Result<Value, Error> {
         let mut line = serde_json::to_vec(request)?;
         line.push(b'\n');
         self.ask_line(&line)

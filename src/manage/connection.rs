@@ -9,8 +9,8 @@ use std::os::unix::net::UnixStream;
 
 use nix::poll::PollFlags;
 
-use super::Source;
 use super::protocol::{REQUEST_MAX, answer, refuse};
+use super::{Commands, Source};
 
 /// A client that took no answer for so many milliseconds is closed: its place may be wanted.
 pub(super) const IDLE_MAX_MS: u32 = 60_000;
@@ -48,12 +48,12 @@ impl Connection {
     }
 
     /// Goes on as far as it can without waiting, by one request at most; false when the client is to be closed.
-    pub(super) fn turn(&mut self, source: &dyn Source, now_ms: u32) -> bool {
+    pub(super) fn turn(&mut self, source: &dyn Source, commands: &dyn Commands, now_ms: u32) -> bool {
         let idle = now_ms.wrapping_sub(self.active_ms) > IDLE_MAX_MS;
-        !idle && self.try_turn(source, now_ms).unwrap_or(false)
+        !idle && self.try_turn(source, commands, now_ms).unwrap_or(false)
     }
 
-    fn try_turn(&mut self, source: &dyn Source, now_ms: u32) -> io::Result<bool> {
+    fn try_turn(&mut self, source: &dyn Source, commands: &dyn Commands, now_ms: u32) -> io::Result<bool> {
         self.send(now_ms)?;
         if self.is_sending() {
             return Ok(true);
@@ -62,7 +62,7 @@ impl Connection {
             self.receive()?;
         }
         if let Some(end) = self.request_end() {
-            self.output = answer(&self.input[..end], source);
+            self.output = answer(&self.input[..end], source, commands);
             self.input.drain(..=end);
         } else if self.input.len() == REQUEST_MAX {
             self.output = refuse(
@@ -129,6 +129,7 @@ fn now_or_none(result: io::Result<usize>) -> io::Result<Option<usize>> {
 #[cfg(test)]
 mod tests {
     use super::super::{Counters, FlowFilter, Flows, NeighborStatus, PortStatus, Refusal, Status};
+    use super::super::{RouteChange, RouteChanged, RouteFilter, Routes};
     use super::*;
 
     /// Has nothing to show but its neighbours, of which there are none.
@@ -150,6 +151,15 @@ mod tests {
         fn neighbors(&self) -> Vec<NeighborStatus> {
             Vec::new()
         }
+        fn routes(&self, _: &RouteFilter) -> Result<Routes, Refusal> {
+            unreachable!("nobody asks")
+        }
+    }
+
+    impl Commands for Lonely {
+        fn change_route(&self, _: &RouteChange) -> Result<RouteChanged, Refusal> {
+            unreachable!("nobody commands")
+        }
     }
 
     fn connection(now_ms: u32) -> (UnixStream, Connection) {
@@ -161,14 +171,14 @@ mod tests {
     fn idleness_counts_from_the_last_answer_and_across_the_wrap_of_the_clock() {
         let start = u32::MAX - 10;
         let (mut client, mut connection) = connection(start);
-        assert!(connection.turn(&Lonely, start.wrapping_add(IDLE_MAX_MS)));
+        assert!(connection.turn(&Lonely, &Lonely, start.wrapping_add(IDLE_MAX_MS)));
         client.write_all(b"{\"show\":\"neighbors\"}\n").unwrap();
         let answered = start.wrapping_add(IDLE_MAX_MS);
-        assert!(connection.turn(&Lonely, answered));
+        assert!(connection.turn(&Lonely, &Lonely, answered));
         client.write_all(b"{").unwrap();
-        assert!(connection.turn(&Lonely, answered.wrapping_add(IDLE_MAX_MS)), "an answer renews");
+        assert!(connection.turn(&Lonely, &Lonely, answered.wrapping_add(IDLE_MAX_MS)), "an answer renews");
         assert!(
-            !connection.turn(&Lonely, answered.wrapping_add(IDLE_MAX_MS + 1)),
+            !connection.turn(&Lonely, &Lonely, answered.wrapping_add(IDLE_MAX_MS + 1)),
             "part of a request does not"
         );
     }
@@ -178,10 +188,10 @@ mod tests {
         let (mut client, mut connection) = connection(0);
         client.write_all(b"{\"show\":\"neighbors\"}\n{\"show\":\"neighbors\"}\n{\"show\":").unwrap();
         client.shutdown(std::net::Shutdown::Write).unwrap();
-        assert!(connection.turn(&Lonely, 0));
+        assert!(connection.turn(&Lonely, &Lonely, 0));
         assert_eq!(connection.wants(), PollFlags::POLLOUT, "the second request waits for no more bytes");
-        assert!(connection.turn(&Lonely, 0));
-        assert!(!connection.turn(&Lonely, 0), "half a request is none");
+        assert!(connection.turn(&Lonely, &Lonely, 0));
+        assert!(!connection.turn(&Lonely, &Lonely, 0), "half a request is none");
         drop(connection);
         let mut answers = String::new();
         client.read_to_string(&mut answers).unwrap();

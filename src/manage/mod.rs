@@ -1,12 +1,14 @@
-//! The operator's socket: what a running `cesd` shows of itself, and how `cesctl` asks for it.
+//! The operator's socket: what a running `cesd` shows of itself, what it lets be changed, and how `cesctl` asks for it.
 //!
 //! One Unix stream socket an instance, `{runtime_dir}/{instance}.sock`, mode 0600. One JSON object a line in each
-//! direction ([`protocol`]); the answers are the types of [`model`]. [`serve`] answers from a [`Source`], which the
-//! appliance implements; [`client`] asks; [`text`] lays an answer out for people.
+//! direction ([`protocol`]); the answers are the types of [`model`]. [`serve`] answers questions from a [`Source`] and
+//! passes commands to [`Commands`], both of which the appliance implements; [`client`] asks; [`text`] lays an answer out
+//! for people.
 //!
 //! Guarantees: at most [`CLIENTS_MAX`] clients and [`protocol::REQUEST_MAX`] bytes a request; a client that is slow,
-//! silent or sends rubbish never delays another, nor a worker. Never: changes anything, reads a packet, or knows what
-//! stands behind the [`Source`].
+//! silent or sends rubbish never delays another, nor a worker; commands are carried out one after another, each whole or
+//! not at all, and a question changes nothing. Never: judges a command, reads a packet, or knows what stands behind the
+//! [`Source`] and the [`Commands`].
 
 mod connection;
 mod server;
@@ -19,8 +21,8 @@ pub mod text;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use model::{Counters, Flows, NeighborStatus, PortStatus, Status};
-pub use protocol::{FlowFilter, Refusal};
+pub use model::{Counters, Flows, NeighborStatus, PortStatus, RouteChanged, Routes, Status};
+pub use protocol::{FlowFilter, Refusal, RouteChange, RouteFilter};
 pub use server::{CLIENTS_MAX, Error, Server, serve};
 
 /// Where instances put their sockets unless told otherwise.
@@ -40,6 +42,16 @@ pub trait Source: Send + Sync {
     fn flows(&self, filter: &FlowFilter) -> Result<Flows, Refusal>;
     /// Every neighbour that is known or being resolved.
     fn neighbors(&self) -> Vec<NeighborStatus>;
+    /// The routes that match `filter`, at most `filter.limit` of them; a [`Refusal`] if the filter names a realm that
+    /// does not exist.
+    fn routes(&self, filter: &RouteFilter) -> Result<Routes, Refusal>;
+}
+
+/// What the socket lets be changed. Called on the management thread, one command at a time; the answer is sent when the
+/// change is in force, and must not take seconds, nor make a worker wait.
+pub trait Commands: Send + Sync {
+    /// Adds, replaces or deletes a route; a [`Refusal`], and nothing is changed, when it can't be.
+    fn change_route(&self, change: &RouteChange) -> Result<RouteChanged, Refusal>;
 }
 
 /// The socket of an instance.

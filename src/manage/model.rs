@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::packet::{DROP_REASONS, DropReason};
@@ -242,6 +243,114 @@ pub struct NeighborStatus {
     pub age_ms: u64,
     /// Packets that wait for its answer.
     pub held: u32,
+}
+
+/// `show routes`: the routes that matched.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Routes {
+    /// How many routes match, shown or not.
+    pub total_matched: u64,
+    /// Some that match are not shown: the limit was reached.
+    pub truncated: bool,
+    pub routes: Vec<RouteStatus>,
+}
+
+/// A route.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteStatus {
+    /// Its realm, by name.
+    pub realm: String,
+    pub prefix: IpNet,
+    pub kind: RouteKind,
+    /// 1 to 16 where the kind is [`RouteKind::Via`], else none.
+    pub next_hops: Vec<NextHopStatus>,
+    pub origin: RouteOrigin,
+}
+
+/// What a route does with its packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RouteKind {
+    /// Forwards them.
+    Via,
+    /// Drops them.
+    Blackhole,
+    /// Drops them, and says that the destination is unreachable.
+    Unreachable,
+    /// Drops them, and says that they are prohibited.
+    Prohibit,
+}
+
+impl fmt::Display for RouteKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            RouteKind::Via => "via",
+            RouteKind::Blackhole => "blackhole",
+            RouteKind::Unreachable => "unreachable",
+            RouteKind::Prohibit => "prohibit",
+        })
+    }
+}
+
+/// Where a route comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RouteOrigin {
+    /// An interface's prefix.
+    Connected,
+    /// The configuration.
+    Static,
+    /// A command: gone at a restart.
+    Runtime,
+}
+
+impl fmt::Display for RouteOrigin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            RouteOrigin::Connected => "connected",
+            RouteOrigin::Static => "static",
+            RouteOrigin::Runtime => "runtime",
+        })
+    }
+}
+
+/// One of a route's next hops.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NextHopStatus {
+    /// The interface's name in the config.
+    pub interface: String,
+    /// `None`: the destinations are neighbours on the interface.
+    pub gateway: Option<IpAddr>,
+    /// The gateway's state as `show neighbors` has it; `None` where there is none, or nobody has asked for it yet.
+    pub neighbor: Option<String>,
+}
+
+/// `route add` and `route del`: what was done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteChanged {
+    pub action: RouteAction,
+    /// The route that is there now or, deleted, was.
+    pub route: RouteStatus,
+}
+
+/// What a command did with a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RouteAction {
+    Added,
+    /// Another one was in its place.
+    Replaced,
+    Deleted,
+}
+
+impl fmt::Display for RouteAction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            RouteAction::Added => "added",
+            RouteAction::Replaced => "replaced",
+            RouteAction::Deleted => "deleted",
+        })
+    }
 }
 
 #[cfg(test)]

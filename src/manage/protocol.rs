@@ -1,16 +1,19 @@
 //! The lines of the operator's socket: a request and its answer, one JSON object each (RFC 8259).
 //!
 //! `{"show":"status"}` and `{"show":"flows","host":"10.0.0.2","realm":"home","limit":100}` are requests; the answer is
-//! `{"ok":…}` with a type of [`super::model`], or `{"error":{"message":…,"hint":…}}`.
+//! `{"ok":…}` with a type of [`super::model`], or `{"error":{"message":…,"hint":…}}`. Commands are told by another key:
+//! `{"route":"add","realm":"internet","prefix":"0.0.0.0/0","to":{"via":{"gateways":["203.0.113.254"]}}}`.
 //!
 //! Guarantees: whatever the line, there is exactly one answer line. Never guesses: an unknown verb, field or value is
 //! refused.
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
-use super::Source;
+use super::{Commands, Source};
 
 /// Version of the protocol, in [`super::Status`].
 pub const VERSION: u32 = 1;
@@ -18,7 +21,7 @@ pub const VERSION: u32 = 1;
 /// Longest request in bytes, its newline included.
 pub const REQUEST_MAX: usize = 4096;
 
-/// What a client may ask for.
+/// What a client may ask to be shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "show", rename_all = "lowercase", deny_unknown_fields)]
 pub enum Request {
@@ -27,6 +30,7 @@ pub enum Request {
     Counters {},
     Flows(FlowFilter),
     Neighbors {},
+    Routes(RouteFilter),
 }
 
 /// Which sessions to show: those that meet every condition.
@@ -44,13 +48,84 @@ pub struct FlowFilter {
     pub limit: FlowLimit,
 }
 
-/// How many sessions one answer may show: 0 (count only) to [`FlowLimit::MAX`], 100 by default.
+/// Which routes to show: those that meet every condition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RouteFilter {
+    /// By name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub realm: Option<String>,
+    /// How many to show; [`FlowLimit::MAX`] by default.
+    #[serde(default = "FlowLimit::most")]
+    pub limit: FlowLimit,
+}
+
+impl Default for RouteFilter {
+    fn default() -> Self {
+        RouteFilter { realm: None, limit: FlowLimit::most() }
+    }
+}
+
+/// A change of the routes, by name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "route", rename_all = "lowercase", deny_unknown_fields)]
+pub enum RouteChange {
+    Add(RouteAddition),
+    Delete(RouteDeletion),
+}
+
+/// A route to be added.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RouteAddition {
+    pub realm: String,
+    pub prefix: IpNet,
+    pub to: RouteTo,
+    /// It may take the place of another one, unless that is connected.
+    #[serde(default)]
+    pub replace: bool,
+}
+
+/// What a route says about its packets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
+pub enum RouteTo {
+    /// To one of these routers, by flow.
+    Via {
+        gateways: Vec<IpAddr>,
+        /// Where all of them are; by default each is where it is connected.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        interface: Option<String>,
+    },
+    /// The destinations are neighbours on this interface.
+    OnLink {
+        interface: String,
+    },
+    Blackhole,
+    Unreachable,
+    Prohibit,
+}
+
+/// A route to be deleted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RouteDeletion {
+    pub realm: String,
+    pub prefix: IpNet,
+}
+
+/// How many sessions, or routes, one answer may show: 0 (count only) to [`FlowLimit::MAX`], 100 by default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "u64")]
 pub struct FlowLimit(u32);
 
 impl FlowLimit {
     pub const MAX: u32 = 10_000;
+
+    /// The highest one.
+    pub const fn most() -> Self {
+        FlowLimit(Self::MAX)
+    }
 
     /// The limit as a number.
     pub const fn get(self) -> usize {
@@ -70,7 +145,7 @@ impl TryFrom<u64> for FlowLimit {
     fn try_from(limit: u64) -> Result<Self, String> {
         match u32::try_from(limit) {
             Ok(limit) if limit <= Self::MAX => Ok(FlowLimit(limit)),
-            _ => Err(format!("limit {limit} is too high: at most {} flows at a time", Self::MAX)),
+            _ => Err(format!("limit {limit} is too high: at most {} at a time", Self::MAX)),
         }
     }
 }
@@ -107,18 +182,38 @@ impl<T: Serialize> Reply<T> {
 }
 
 /// The answer line to a request line, which comes without its newline.
-pub fn answer(line: &[u8], source: &dyn Source) -> Vec<u8> {
+pub fn answer(line: &[u8], source: &dyn Source, commands: &dyn Commands) -> Vec<u8> {
+    if is_command(line) {
+        return match serde_json::from_slice(line) {
+            Ok(change) => commands.change_route(&change).map_or_else(Reply::Error, Reply::Ok).to_line(),
+            Err(error) => not_understood(&error),
+        };
+    }
     match serde_json::from_slice(line) {
         Ok(Request::Status {}) => Reply::Ok(source.status()).to_line(),
         Ok(Request::Ports {}) => Reply::Ok(source.ports()).to_line(),
         Ok(Request::Counters {}) => Reply::Ok(source.counters()).to_line(),
         Ok(Request::Flows(filter)) => source.flows(&filter).map_or_else(Reply::Error, Reply::Ok).to_line(),
         Ok(Request::Neighbors {}) => Reply::Ok(source.neighbors()).to_line(),
-        Err(error) => refuse(
-            format!("request not understood: {error}"),
-            r#"send one JSON object a line, such as {"show":"status"}"#,
-        ),
+        Ok(Request::Routes(filter)) => source.routes(&filter).map_or_else(Reply::Error, Reply::Ok).to_line(),
+        Err(error) => not_understood(&error),
     }
+}
+
+/// Whether a line is a command rather than a question: then its errors are the command's.
+fn is_command(line: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Verb {
+        route: Option<IgnoredAny>,
+    }
+    serde_json::from_slice::<Verb>(line).is_ok_and(|verb| verb.route.is_some())
+}
+
+fn not_understood(error: &serde_json::Error) -> Vec<u8> {
+    refuse(
+        format!("request not understood: {error}"),
+        r#"send one JSON object a line, such as {"show":"status"}"#,
+    )
 }
 
 /// The line that says why there is no answer.
@@ -147,6 +242,44 @@ mod tests {
         let line = r#"{"show":"flows","host":"10.0.0.2","realm":"home","limit":7}"#;
         assert_eq!(parse(line), Ok(Request::Flows(filter.clone())));
         assert_eq!(serde_json::to_string(&Request::Flows(filter)).unwrap(), line);
+    }
+
+    #[test]
+    fn commands_as_documented() {
+        let add = |to| {
+            RouteChange::Add(RouteAddition {
+                realm: "internet".into(),
+                prefix: "0.0.0.0/0".parse().unwrap(),
+                to,
+                replace: false,
+            })
+        };
+        let parse = |to: &str| {
+            let line = format!(r#"{{"route":"add","realm":"internet","prefix":"0.0.0.0/0","to":{to}}}"#);
+            assert!(is_command(line.as_bytes()));
+            serde_json::from_str::<RouteChange>(&line).map_err(|e| e.to_string())
+        };
+        let gateways = vec![[203, 0, 113, 254].into()];
+        let via = parse(r#"{"via":{"gateways":["203.0.113.254"]}}"#);
+        assert_eq!(via, Ok(add(RouteTo::Via { gateways: gateways.clone(), interface: None })));
+        let via = parse(r#"{"via":{"gateways":["203.0.113.254"],"interface":"out"}}"#);
+        assert_eq!(via, Ok(add(RouteTo::Via { gateways, interface: Some("out".into()) })));
+        assert_eq!(
+            parse(r#"{"onlink":{"interface":"out"}}"#),
+            Ok(add(RouteTo::OnLink { interface: "out".into() }))
+        );
+        assert_eq!(parse(r#""prohibit""#), Ok(add(RouteTo::Prohibit)));
+        for (to, word) in [
+            ("\"nowhere\"", "nowhere"),
+            (r#"{"via":{}}"#, "gateways"),
+            (r#"{"via":{"gateways":[],"x":1}}"#, "`x`"),
+        ] {
+            assert!(parse(to).unwrap_err().contains(word), "{to}");
+        }
+        let delete: RouteChange =
+            serde_json::from_str(r#"{"route":"delete","realm":"internet","prefix":"::/0"}"#).unwrap();
+        assert!(matches!(delete, RouteChange::Delete(RouteDeletion { realm, .. }) if realm == "internet"));
+        assert!(!is_command(b"{\"show\":\"routes\"}") && !is_command(b"[]"));
     }
 
     #[test]

@@ -19,9 +19,9 @@ use std::time::{Duration, Instant};
 use arrayvec::ArrayVec;
 use nix::poll::{PollFd, PollFlags, poll};
 
-use super::Source;
 use super::connection::Connection;
 use super::protocol::refuse;
+use super::{Commands, Source};
 
 /// Clients served at once; the next one gets a refusal and is closed.
 pub const CLIENTS_MAX: usize = 16;
@@ -56,9 +56,9 @@ pub struct Server {
     thread: Option<JoinHandle<()>>,
 }
 
-/// Answers requests at `path` from `source` until the [`Server`] is stopped or dropped. Makes the directory of `path`
+/// Answers requests at `path` from `source`, and passes commands to `commands`, until the [`Server`] is stopped or dropped. Makes the directory of `path`
 /// if it does not exist.
-pub fn serve(path: &Path, source: Arc<dyn Source>) -> Result<Server, Error> {
+pub fn serve(path: &Path, source: Arc<dyn Source>, commands: Arc<dyn Commands>) -> Result<Server, Error> {
     let failed = |source| Error::Listen { path: path.to_owned(), source };
     make_way(path)?;
     let (listener, inode) = listen(path).map_err(failed)?;
@@ -66,7 +66,7 @@ pub fn serve(path: &Path, source: Arc<dyn Source>) -> Result<Server, Error> {
     let mut server = Server { path: path.to_owned(), inode, running: Some(running), thread: None };
     let thread = thread::Builder::new()
         .name("ces-manage".into())
-        .spawn(move || run(&listener, &stopped, &*source))
+        .spawn(move || run(&listener, &stopped, &*source, &*commands))
         .map_err(Error::Thread)?;
     server.thread = Some(thread);
     Ok(server)
@@ -122,12 +122,12 @@ fn listen(path: &Path) -> io::Result<(UnixListener, u64)> {
 }
 
 /// The management thread: until the other end of `stopped` closes.
-fn run(listener: &UnixListener, stopped: &UnixStream, source: &dyn Source) {
+fn run(listener: &UnixListener, stopped: &UnixStream, source: &dyn Source, commands: &dyn Commands) {
     let started = Instant::now();
     let mut clients: ArrayVec<Connection, CLIENTS_MAX> = ArrayVec::new();
     while !wait(listener, stopped, &clients) {
         let now_ms = started.elapsed().as_millis() as u32;
-        clients.retain(|client| client.turn(source, now_ms));
+        clients.retain(|client| client.turn(source, commands, now_ms));
         accept(listener, &mut clients, now_ms);
     }
 }

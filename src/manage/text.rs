@@ -5,7 +5,9 @@
 
 use std::fmt::{self, Display, Write};
 
-use super::model::{Counters, Flows, NeighborStatus, PortStatus, Status, WorkerCounters};
+use super::model::{
+    Counters, Flows, NeighborStatus, PortStatus, RouteChanged, RouteStatus, Routes, Status, WorkerCounters,
+};
 use crate::packet::DropReason;
 
 /// `show status`.
@@ -193,6 +195,49 @@ pub fn neighbors(neighbors: &[NeighborStatus]) -> String {
         ]);
     }
     table.to_string()
+}
+
+/// `show routes`.
+pub fn routes(routes: &Routes) -> String {
+    let mut table = routes_table();
+    routes.routes.iter().for_each(|route| route_rows(&mut table, route));
+    let (shown, total) = (count(routes.routes.len() as u64), count(routes.total_matched));
+    let more = if routes.truncated { " (--realm and --limit show others)" } else { "" };
+    format!("{table}{shown} of {total} matching routes{more}\n")
+}
+
+/// `route add` and `route del`.
+pub fn route_changed(changed: &RouteChanged) -> String {
+    let mut table = routes_table();
+    route_rows(&mut table, &changed.route);
+    format!("{}:\n{table}", changed.action)
+}
+
+fn routes_table() -> Table {
+    let mut table = Table::new(&[LEFT; 7]);
+    table.row(["realm", "prefix", "kind", "gateway", "interface", "neighbor", "origin"].map(str::to_owned));
+    table
+}
+
+/// A row a next hop; one for a route that has none.
+fn route_rows(table: &mut Table, route: &RouteStatus) {
+    let hops = route.next_hops.iter().map(|hop| {
+        let gateway = hop.gateway.map_or("on-link".into(), |gateway| gateway.to_string());
+        [gateway, hop.interface.clone(), hop.neighbor.clone().unwrap_or("-".into())]
+    });
+    let none = route.next_hops.is_empty().then(|| ["-", "-", "-"].map(str::to_owned));
+    for (number, [gateway, interface, neighbor]) in hops.chain(none).enumerate() {
+        let once = |text: String| if number == 0 { text } else { String::new() };
+        table.row([
+            once(route.realm.clone()),
+            once(route.prefix.to_string()),
+            once(route.kind.to_string()),
+            gateway,
+            interface,
+            neighbor,
+            once(route.origin.to_string()),
+        ]);
+    }
 }
 
 /// `1,032,192`.
