@@ -9,6 +9,7 @@
 //! | [`dpdk`] | fast | **unsafe room 1**: the C shim, its bindings and their safe owners |
 //! | [`route`], [`neigh`] | fast | longest-prefix routes; adjacencies and address resolution |
 //! | [`nat`] | fast | sans-IO: mappings, filters, port blocks, session life times |
+//! | [`firewall`] | fast | sans-IO: IPv6 sessions (RFC 6092), which ICMPv6 crosses (RFC 4890) |
 //! | [`ring`] | fast | typed single-producer single-consumer messages between threads |
 //! | [`dataplane`] | fast | the worker loop and its stages |
 //! | [`config`] | slow | TOML text to one validated, immutable `Config` |
@@ -23,6 +24,7 @@ pub mod config;
 pub mod dataplane;
 pub mod doctor;
 pub mod dpdk;
+pub mod firewall;
 pub mod flow;
 pub mod manage;
 pub mod nat;
