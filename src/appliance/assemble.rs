@@ -4,6 +4,7 @@ use super::{Error, plan, routes};
 use crate::config::{self, Config, Distribute, Stop};
 use crate::dataplane::output::{Output, TxSide};
 use crate::dataplane::resolve::{self, NeighborOwner};
+use crate::dataplane::punt::{Punts, Rates};
 use crate::dataplane::vlan::{Links, Vlan};
 use crate::dataplane::world::{Interface, NEIGHBOR_OWNER, TcpMss, World};
 use crate::dataplane::{Board, Control, Idle, RxSide, WorkerCounters, WorkerParts, limit::TokenBucket};
@@ -79,6 +80,7 @@ pub fn assemble(config: &Config, eal: &Eal) -> Result<Parts, Error> {
             neighbors,
             pool: pool.clone(),
             icmp_errors: bucket(config.limits.icmp_errors_per_second / workers as u32),
+            punts: Punts::new(Rates { echo: 10_000, neighbors: 20_000, class: 0, source: 0 }, random.random(), None, None),
             idle: match config.workers.idle {
                 config::Idle::Poll => Idle::Poll,
                 config::Idle::Sleep => Idle::Sleep,
@@ -137,7 +139,7 @@ fn rx_sides(config: &Config, world: &World, queues: &mut [Queues], id: usize) ->
             if reader == id
                 && let Some(queue) = queue.take()
             {
-                sides.push(RxSide { queue, port });
+                sides.push(RxSide { queue, port, rate: None });
             }
         }
     }
@@ -180,6 +182,7 @@ fn world(config: &Config, ports: &[Port], workers: usize, random: &mut StdRng) -
             vlan: Vlan::NONE,
             mtu: config.ports[port].mtu,
             tcp_mss: TcpMss::Auto,
+            mirrored: false,
         };
         by_port[port].push((interface.vlan, interface.ingress(number as u16)));
         interfaces.push(interface);

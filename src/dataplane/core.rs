@@ -2,10 +2,12 @@
 
 use super::limit::TokenBucket;
 use super::output::Output;
+use super::punt::Punts;
 use super::resolve::NeighborOwner;
 use super::vlan::{self, Vlan};
 use super::world::Interface;
 use crate::dpdk::{BURST, Mbuf, Pool};
+use crate::firewall;
 use crate::flow::{FlowHome, Hop};
 use crate::nat::NatHome;
 use crate::packet::DropReason;
@@ -17,9 +19,11 @@ pub struct Core {
     pub out: Output,
     pub flows: FlowHome,
     pub nat: Option<NatHome>,
+    pub firewall: Option<firewall::Home>,
     pub neighbors: Option<NeighborOwner>,
     pub pool: Pool,
     pub icmp_errors: TokenBucket,
+    pub punts: Punts,
     /// Hairpins between their legs.
     pub second_legs: ArrayVec<Mbuf, BURST>,
     /// Wrapping milliseconds, read once a round.

@@ -3,6 +3,7 @@
 
 use super::core::Core;
 use super::errors;
+use super::message;
 use super::reroute;
 use super::resolve;
 use super::rewrite;
@@ -10,10 +11,11 @@ use super::slow::{Arrival, Place};
 use super::world::World;
 use crate::dpdk::Mbuf;
 use crate::flow::record::Record;
-use crate::flow::{Action, Protocol, Record4};
+use crate::flow::{Action, Protocol, Realm, Record4};
 use crate::nat::icmp_error;
 use crate::packet::build::IcmpError;
-use crate::packet::{DropReason, Ipv4, TcpFlags, TcpMut};
+use crate::packet::ipv4::fragment::Fragments;
+use crate::packet::{DropReason, Error, Ipv4, TcpFlags, TcpMut};
 use std::net::Ipv4Addr;
 
 /// Bytes of IPv4 and TCP headers without options: what a segment size leaves out (RFC 6691 section 2).
@@ -67,7 +69,7 @@ pub fn report(core: &mut Core, world: &World, mut mbuf: Mbuf, record: &Record4, 
 /// The interface that packets of this half leave by.
 fn egress(world: &World, record: &Record4) -> Option<u16> {
     world.adjacencies.interface(record.common().path()).or_else(|| {
-        let realm = world.flows.twin(record)?.key().realm();
+        let realm = realm_out(world, record)?;
         let [_, _, _, _, a, b, c, d] = record.rewrite().addresses.to_le_bytes();
         let next = world.next_hop(realm, Ipv4Addr::new(a, b, c, d), reroute::flow_hash_of(record));
         next.ok().map(|(interface, _)| interface)
@@ -107,7 +109,7 @@ fn depart(core: &mut Core, world: &World, mbuf: Mbuf, record: &Record4, arrival:
     core.out.counters.forwarded_bytes.add(mbuf.len() as u64);
     let mtu = egress(world, record).map_or(u16::MAX, |i| world.interfaces[usize::from(i)].mtu);
     if is_too_big(&mbuf, mtu) {
-        return core.out.drop(mbuf, DropReason::TxTooBig);
+        return fragment(core, world, mbuf, record, mtu);
     }
     onward(core, world, mbuf, record);
 }
@@ -115,6 +117,62 @@ fn depart(core: &mut Core, world: &World, mbuf: Mbuf, record: &Record4, arrival:
 fn onward(core: &mut Core, world: &World, mbuf: Mbuf, record: &Record4) {
     match world.adjacencies.hop(record.common().path()) {
         Some(hop) => core.send_to(mbuf, &hop),
-        None => resolve::session(core, world, mbuf, record),
+        None => match realm_out(world, record) {
+            Some(realm) => resolve::towards(core, world, mbuf, realm, Some(record.common()), 0),
+            None => core.out.drop(mbuf, DropReason::NoSession),
+        },
     }
+}
+
+/// Cuts a packet into fragments of at most `mtu` bytes (RFC 791 section 3.2), each a packet of the edge's own.
+fn fragment(core: &mut Core, world: &World, mut mbuf: Mbuf, record: &Record4, mtu: u16) {
+    if mbuf.linearize().is_err() {
+        return core.out.drop(mbuf, DropReason::FragmentationFailed);
+    }
+    let frame = mbuf.data();
+    let Some((link, packet)) = frame.split_first_chunk::<14>() else {
+        return core.out.drop(mbuf, DropReason::Truncated);
+    };
+    let fragments = match Ipv4::parse(packet).map(|packet| Fragments::new(&packet, mtu.into())) {
+        Ok(Ok(fragments)) => fragments,
+        Ok(Err(refused)) => return core.out.drop(mbuf, refused.drop_reason()),
+        Err(_) => return core.out.drop(mbuf, DropReason::FragmentationFailed),
+    };
+    if send_fragments(core, world, fragments, link, record, mtu).is_none() {
+        return core.out.drop(mbuf, DropReason::NoBuffer);
+    }
+    // It went out in pieces: neither sent nor dropped itself.
+    core.out.counters.local_packets.add(1);
+    core.out.free(mbuf);
+}
+
+/// `None` when no buffer was left for one of them.
+fn send_fragments(
+    core: &mut Core,
+    world: &World,
+    mut fragments: Fragments<'_>,
+    link: &[u8; 14],
+    record: &Record4,
+    mtu: u16,
+) -> Option<()> {
+    loop {
+        let mut is_last = false;
+        let piece = message::compose(&core.pool, 14 + usize::from(mtu), |buffer| {
+            let (head, room) = buffer.split_first_chunk_mut().ok_or(Error::BufferTooSmall)?;
+            *head = *link;
+            let length = fragments.write_next(room)?;
+            is_last = length.is_none();
+            Ok(14 + length.unwrap_or(0))
+        })?;
+        if is_last {
+            return Some(());
+        }
+        core.out.counters.originated_packets.add(1);
+        onward(core, world, piece, record);
+    }
+}
+
+/// The realm into which packets of this half leave: that in which those of the other arrive.
+fn realm_out(world: &World, record: &Record4) -> Option<Realm> {
+    world.flows.twin(record).map(|twin| twin.key().realm())
 }

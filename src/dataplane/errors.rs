@@ -9,10 +9,12 @@ use super::world::World;
 use crate::dpdk::Mbuf;
 use crate::flow::record::Record;
 use crate::flow::{Key4, Protocol, Realm, Record4};
-use crate::packet::build::{IcmpError, Path};
+use crate::packet::build::{IcmpError, Icmpv6Error, Path};
 use crate::packet::checksum::checksum;
 use crate::packet::icmp::may_generate_error;
-use crate::packet::{Ipv4, Link, MacAddr};
+use crate::packet::icmpv6;
+use crate::packet::{Ipv4, Ipv6, Link, MacAddr};
+use std::net::{IpAddr, Ipv6Addr};
 
 /// Tells the sender of a packet that came in what is wrong with it; false when nothing was sent, by the rules about errors or
 /// the limit. The answer goes back the way that the packet came.
@@ -87,4 +89,45 @@ fn untranslated(ip: &Ipv4<'_>, sender: &Key4) -> [u8; QUOTE] {
     let sum = checksum(&quote[..l4.min(QUOTE)]);
     quote[10..12].copy_from_slice(&sum.to_ne_bytes());
     quote
+}
+
+/// As [`answer4`], for IPv6 (RFC 4443 section 2.4).
+pub fn answer6(
+    core: &mut Core,
+    world: &World,
+    mbuf: &Mbuf,
+    ip: &Ipv6<'_>,
+    arrival: Arrival,
+    error: Icmpv6Error,
+) -> bool {
+    let Ok(link) = Link::parse(mbuf.data()) else { return false };
+    let interface = &world.interfaces[usize::from(arrival.interface)];
+    if !icmpv6::may_generate_error(link.ethernet.destination(), ip) {
+        return false;
+    }
+    let source = speaks_as6(world, arrival, ip.source());
+    if !core.icmp_errors.allow(core.now) {
+        return false;
+    }
+    let path = Path::back(&link, interface.mac);
+    let Some(message) = message::icmpv6_error(&core.pool, &path, source, error, ip) else { return false };
+    core.originate(interface, message);
+    true
+}
+
+/// The address that an error comes from (RFC 4443 section 2.2): one near the sender, else any of that interface or of its realm
+/// that can be told from far away, else the link's.
+fn speaks_as6(world: &World, arrival: Arrival, towards: Ipv6Addr) -> Ipv6Addr {
+    let near = world.speaks_as6(arrival.interface, towards);
+    if !near.is_unicast_link_local() || towards.is_unicast_link_local() {
+        return near;
+    }
+    let own = &world.interfaces[usize::from(arrival.interface)];
+    let others = world.interfaces.iter().filter(|i| i.realm == arrival.realm);
+    let mut all = std::iter::once(own).chain(others).flat_map(|i| &i.addresses);
+    let global = all.find_map(|net| match net.addr() {
+        IpAddr::V6(address) if !address.is_unicast_link_local() => Some(address),
+        _ => None,
+    });
+    global.unwrap_or(near)
 }

@@ -24,17 +24,31 @@ impl TokenBucket {
         Self { rate_per_second: rate_per_second as u64, capacity, level: capacity, filled_at: 0 }
     }
 
+    /// `rate_per_second`, with a burst of a tenth of it.
+    pub const fn of_rate(rate_per_second: u32) -> Self {
+        let tenth = rate_per_second / 10;
+        Self::new(rate_per_second, if tenth == 0 && rate_per_second > 0 { 1 } else { tenth })
+    }
+
+    /// Takes as many tokens as there are, at most `wanted`; returns how many.
+    pub const fn take(&mut self, wanted: u32, now_ms: u32) -> u32 {
+        self.fill(now_ms);
+        let there = self.level / TOKEN;
+        let taken = if there < wanted as u64 { there } else { wanted as u64 };
+        self.level -= taken * TOKEN;
+        taken as u32
+    }
+
     /// Takes a token if there is one. `now_ms`: milliseconds of a clock that never goes back and may wrap around.
     pub const fn allow(&mut self, now_ms: u32) -> bool {
+        self.take(1, now_ms) == 1
+    }
+
+    const fn fill(&mut self, now_ms: u32) {
         let elapsed = now_ms.wrapping_sub(self.filled_at) as u64;
         self.filled_at = now_ms;
         let filled = self.level.saturating_add(elapsed * self.rate_per_second);
         self.level = if filled < self.capacity { filled } else { self.capacity };
-        let allowed = self.level >= TOKEN;
-        if allowed {
-            self.level -= TOKEN;
-        }
-        allowed
     }
 }
 

@@ -12,6 +12,9 @@ const SMALL: usize = 14 + 576;
 /// Room for a message of neighbour discovery, or a report of one group, in two VLAN tags.
 const DISCOVERY: usize = 14 + 8 + 40 + 36;
 
+/// An ICMPv6 error of 1,280 bytes in its frame.
+const SMALL6: usize = 14 + 1280;
+
 /// A fresh buffer with what `write` puts into `room` bytes. `None` when no buffer is left, or the message doesn't fit one.
 pub fn compose(
     pool: &Pool,
@@ -75,4 +78,16 @@ pub fn icmp_error(
     // Small packet rooms (captures replayed from memory) hold less than 576 bytes: quote less then.
     let room = SMALL.min(usize::from(pool.data_room()).saturating_sub(crate::dpdk::HEADROOM.into()));
     compose(pool, room, |b| build::icmp_error(b, path, source, error, packet))
+}
+
+/// An ICMPv6 error about `packet`, from the edge's `source`.
+pub fn icmpv6_error(
+    pool: &Pool,
+    path: &build::Path,
+    source: std::net::Ipv6Addr,
+    error: build::Icmpv6Error,
+    packet: &crate::packet::Ipv6<'_>,
+) -> Option<Mbuf> {
+    let room = SMALL6.min(usize::from(pool.data_room()).saturating_sub(crate::dpdk::HEADROOM.into()));
+    compose(pool, room, |b| build::icmpv6_error(b, path, source, error, packet))
 }

@@ -22,8 +22,11 @@
 //! | [`core`](mod@core) | what the stages of a worker work with |
 //! | [`forward`] | a burst through look-up and act |
 //! | [`slow`] | one packet at a time: ARP, the edge's own addresses, options, echo, ICMP errors, misses |
+//! | [`slow6`] | the same for IPv6, stateful |
+//! | [`sources`] | who a packet may say that it is from |
 //! | [`depart`] | a session's packet on its way out: hairpin, MTU, fragments, segment size |
 //! | [`local`] | to the edge's own addresses |
+//! | [`punt`] | the rings to and from the kernel's interfaces, and what is let through |
 //! | [`errors`] | ICMP errors of the edge's own |
 //! | [`message`] | the edge's own packets: ARP, echo replies, ICMP errors |
 //! | [`resolve`] | from a destination to a next hop; the neighbour owner |
@@ -50,10 +53,13 @@ pub mod local;
 pub mod message;
 pub mod nd;
 pub mod output;
+pub mod punt;
 pub mod reroute;
 pub mod resolve;
 pub mod rewrite;
 pub mod slow;
+pub mod slow6;
+pub mod sources;
 pub mod vlan;
 pub mod worker;
 pub mod world;

@@ -43,6 +43,12 @@ impl Output {
         self.free(mbuf);
     }
 
+    /// A message of the edge's own was lost before it was made: it counts as made, and as dropped.
+    pub fn lost(&mut self, why: DropReason) {
+        self.counters.originated_packets.add(1);
+        self.counters.dropped(why);
+    }
+
     /// Gives back the buffer of a packet that has been dealt with otherwise.
     pub fn free(&mut self, mbuf: Mbuf) {
         if self.dropped.is_full() {

@@ -7,10 +7,11 @@ use super::core::Core;
 use super::limit::TokenBucket;
 use super::message;
 use super::reroute::{self, Reroute};
+use super::slow;
 use super::world::{NEIGHBOR_OWNER, World};
 use crate::dpdk::Mbuf;
-use crate::flow::record::Record;
-use crate::flow::{Hop, Realm, Record4};
+use crate::flow::record::Common;
+use crate::flow::{Hop, Realm};
 use crate::neigh::{AdjacencyId, Announcer, Heard, Neighbors, Output, Want};
 use crate::packet::arp::Operation;
 use crate::packet::build::Path;
@@ -20,7 +21,7 @@ use crate::ring::Task;
 use crate::route::NextHop;
 use arrayvec::ArrayVec;
 use std::collections::VecDeque;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Timers that one tick handles at most.
@@ -70,29 +71,28 @@ impl NeighborOwner {
     }
 }
 
-/// The next hop of a packet that a session has translated; the session remembers it.
+/// The next hop of a packet in `realm`, by its destination; where it belongs to a session, that remembers it. What can't be
+/// resolved here goes to the neighbour owner.
 #[cold]
-pub fn session(core: &mut Core, world: &World, mbuf: Mbuf, record: &Record4) {
-    // Packets of this half leave into the realm in which those of the other half arrive.
-    let Some(twin) = world.flows.twin(record) else {
-        return core.out.drop(mbuf, DropReason::NoSession);
-    };
-    towards(core, world, mbuf, twin.key().realm(), Some(record), 0);
-}
-
-/// The next hop of a packet in `realm`, by its destination. What can't be resolved here goes to the neighbour owner.
-pub fn towards(core: &mut Core, world: &World, mbuf: Mbuf, realm: Realm, record: Option<&Record4>, hops: u8) {
-    let Some(destination) = mbuf.data().get(30..34).and_then(|d| <[u8; 4]>::try_from(d).ok()) else {
+pub fn towards(
+    core: &mut Core,
+    world: &World,
+    mbuf: Mbuf,
+    realm: Realm,
+    session: Option<&Common>,
+    hops: u8,
+) {
+    let Some(destination) = destination(&mbuf) else {
         return core.out.drop(mbuf, DropReason::Truncated);
     };
     let flow_hash = reroute::flow_hash(&mbuf.data()[14..]);
-    let (interface, neighbor) = match world.next_hop(realm, Ipv4Addr::from(destination), flow_hash) {
+    let (interface, neighbor) = match world.next_hop(realm, destination, flow_hash) {
         Ok(next) => next,
         Err(reason) => return core.out.drop(mbuf, reason),
     };
     if let Some((path, hop)) = reroute::resolved(world, interface, neighbor) {
-        if let Some(record) = record {
-            record.common().set_path(path);
+        if let Some(session) = session {
+            session.set_path(path);
         }
         return core.send_to(mbuf, &hop);
     }
@@ -110,8 +110,18 @@ pub fn towards(core: &mut Core, world: &World, mbuf: Mbuf, realm: Realm, record:
     carry_out(core, world);
 }
 
+/// Where the packet of an untagged frame goes.
+fn destination(mbuf: &Mbuf) -> Option<IpAddr> {
+    let frame = mbuf.data();
+    if slow::is_ipv6(mbuf) {
+        return frame.get(38..)?.first_chunk::<16>().map(|a| IpAddr::from(*a));
+    }
+    frame.get(30..)?.first_chunk::<4>().map(|a| IpAddr::from(*a))
+}
+
 /// Neighbour owner: an ARP message has come in.
 pub fn heard_arp(core: &mut Core, world: &World, link: &Link<'_>, interface: u16) -> Result<(), DropReason> {
+    core.punts.neighbors(core.now)?;
     let arp = Arp::parse(link.payload)?;
     let own = &world.interfaces[usize::from(interface)];
     let for_us = world.answers_for(interface, arp.target_ip);

@@ -7,12 +7,13 @@ use super::core::Core;
 use super::depart;
 use super::errors;
 use super::local;
-use super::nd;
 use super::resolve;
+use super::slow6;
+use super::sources;
 use super::world::{NEIGHBOR_OWNER, World};
 use crate::dpdk::{Checksum, Mbuf};
 use crate::flow::record::Record;
-use crate::flow::{Key4, Protocol, Realm, Record4};
+use crate::flow::{Key4, Protocol, Realm, Record4, Record6};
 use crate::nat::{Nat44, icmp_error};
 use crate::packet::build::IcmpError;
 use crate::packet::icmp::{Icmp, IcmpType};
@@ -38,7 +39,7 @@ impl Arrival {
 }
 
 /// What becomes of a packet.
-enum Verdict<'w> {
+pub enum Verdict<'w> {
     Drop(DropReason),
     /// It has been answered or taken note of.
     Done,
@@ -53,6 +54,16 @@ enum Verdict<'w> {
     /// It is an ICMP error about a packet of a session, and travels along this half: the session takes no notice.
     Report {
         record: &'w Record4,
+    },
+    /// As [`Verdict::Act`], for IPv6; `upper` is where its transport begins in the frame.
+    Act6 {
+        record: &'w Record6,
+        upper: usize,
+        tcp_flags: u8,
+    },
+    /// As [`Verdict::Report`], for IPv6.
+    Report6 {
+        record: &'w Record6,
     },
 }
 
@@ -83,6 +94,10 @@ pub fn receive(core: &mut Core, world: &World, mut mbuf: Mbuf, arrival: Arrival)
             depart::act(core, world, mbuf, record, place, tcp_flags, arrival);
         }
         Verdict::Report { record } => depart::report(core, world, mbuf, record, arrival),
+        Verdict::Act6 { record, upper, tcp_flags } => {
+            slow6::act(core, world, mbuf, record, upper, tcp_flags, arrival);
+        }
+        Verdict::Report6 { record } => slow6::report(core, world, mbuf, record),
     }
 }
 
@@ -135,14 +150,7 @@ fn judge<'w>(
             resolve::heard_arp(core, world, &link, arrival.interface).map(|()| Verdict::Done)
         }
         EtherType::ARP => Ok(Verdict::Hand(NEIGHBOR_OWNER)),
-        EtherType::IPV6 if let Some(ip) = nd::for_owner(&link) => match core.id {
-            NEIGHBOR_OWNER => nd::heard(core, world, &link, &ip, arrival.interface).map(|()| Verdict::Done),
-            _ => Ok(Verdict::Hand(NEIGHBOR_OWNER)),
-        },
-        EtherType::IPV6 if to.is_multicast() => Err(DropReason::Ipv6NotForwarded),
-        EtherType::IPV6 => crate::packet::Ipv6::parse(link.payload)
-            .map_err(DropReason::from)
-            .and(Err(DropReason::Ipv6NotForwarded)),
+        EtherType::IPV6 => slow6::judge(core, world, mbuf, to, arrival),
         _ => Err(DropReason::EtherTypeUnknown),
     }
 }
@@ -170,9 +178,17 @@ fn ipv4<'w>(
         return Err(DropReason::Ipv4SourceInvalid);
     }
     if world.is_own(arrival.realm, destination) {
+        sources::check(world, arrival, source.into())?;
         return local::ipv4(core, world, &ip, mbuf, arrival).map(|()| Verdict::Done);
     }
     if !is_host(destination) || frame_to.is_multicast() || world.is_broadcast(arrival.realm, destination) {
+        return Err(DropReason::Ipv4DestinationInvalid);
+    }
+    // RFC 3927 section 7: link-local addresses never leave their link.
+    if source.is_link_local() {
+        return Err(DropReason::Ipv4SourceInvalid);
+    }
+    if destination.is_link_local() {
         return Err(DropReason::Ipv4DestinationInvalid);
     }
     if ip.has_source_route() {
@@ -191,7 +207,7 @@ fn ipv4<'w>(
     }
     let flow = transport(&ip, arrival.realm)?;
     let place = Place { ip: IP, l4: IP + ip.header_length(), protocol: flow.protocol };
-    session(core, world, &flow, place)
+    session(core, world, &flow, place, &ip, mbuf, arrival)
 }
 
 /// What the transport header says of the flow. (An ICMP error has been told apart before.)
@@ -216,6 +232,9 @@ pub(super) fn transport(ip: &Ipv4<'_>, realm: Realm) -> Result<Flow, DropReason>
     match protocol {
         Protocol::Tcp => {
             let tcp = Tcp::parse(payload)?;
+            if !tcp.flags().is_sane() {
+                return Err(DropReason::TcpFlagsInvalid);
+            }
             Ok(end(tcp.source_port(), tcp.destination_port(), tcp.flags().0, true))
         }
         Protocol::Udp => {
@@ -246,19 +265,24 @@ fn session<'w>(
     world: &'w World,
     flow: &Flow,
     place: Place,
+    ip: &Ipv4<'_>,
+    mbuf: &Mbuf,
+    arrival: Arrival,
 ) -> Result<Verdict<'w>, DropReason> {
     let found = |record| Ok(Verdict::Act { record, place, tcp_flags: flow.tcp_flags });
     if let Some((_, record)) = world.flows.lookup::<Record4>(&flow.key) {
         return found(record);
     }
     let nat = world.nat.as_deref().ok_or(DropReason::RealmNotServed)?;
+    sources::check(world, arrival, ip.source().into())?;
     let outbound = nat.is_inside(flow.key.realm());
     let destination = flow.key.destination();
     let to_pool = nat.pool().contains(destination);
     if outbound {
         // No session, and no port spent, for what leads nowhere.
-        if !to_pool {
-            world.next_hop(nat.options().outside, destination, 0)?;
+        if !to_pool && let Err(why) = world.next_hop(nat.options().outside, destination, 0) {
+            unroutable(core, world, ip, mbuf, arrival, why);
+            return Err(why);
         }
     } else if !nat.is_outside(flow.key.realm()) {
         return Err(DropReason::RealmNotServed);
@@ -283,6 +307,17 @@ fn session<'w>(
         Some(record) if record.matches(&flow.key) => found(record),
         _ => Err(DropReason::NoSession),
     }
+}
+
+/// Tells the sender what the routes say (RFC 1812 section 5.2.7.1).
+fn unroutable(core: &mut Core, world: &World, ip: &Ipv4<'_>, mbuf: &Mbuf, arrival: Arrival, why: DropReason) {
+    let error = match why {
+        DropReason::NoRoute => IcmpError::NetworkUnreachable,
+        DropReason::RouteUnreachable => IcmpError::HostUnreachable,
+        DropReason::RouteProhibited => IcmpError::AdministrativelyProhibited,
+        _ => return,
+    };
+    errors::answer4(core, world, mbuf, ip, arrival, error);
 }
 
 /// Whether this can be the address of one host (RFC 1122 section 3.2.1.3, RFC 5735).

@@ -5,11 +5,13 @@ use super::counters::WorkerCounters;
 use super::forward::{self, Lanes};
 use super::limit::TokenBucket;
 use super::output::Output;
+use super::punt::{self, Punts};
 use super::resolve::{self, NeighborOwner};
 use super::slow::{self, Arrival};
 use super::world::World;
 use crate::dpdk::{BURST, Burst, Pool, RxQueue, cycles, cycles_hz, pause};
-use crate::flow::{FlowHome, Reporter};
+use crate::firewall;
+use crate::flow::{FlowHome, Record4, Record6, Reporter};
 use crate::nat::NatHome;
 use crate::packet::DropReason;
 use crate::ring::{Handoff, Task};
@@ -98,6 +100,20 @@ pub struct RxSide {
     pub queue: RxQueue,
     /// The number of the configured port, its place in [`World::links`] and among the inputs.
     pub port: usize,
+    /// Packets that this queue may bring in, where there is a limit.
+    pub rate: Option<TokenBucket>,
+}
+
+/// Sweeps the part of `records` that is due after `elapsed` milliseconds, a chunk at a time; returns what was removed.
+fn in_steps(records: usize, elapsed: usize, mut sweep: impl FnMut(usize) -> usize) -> usize {
+    let mut budget = (records * elapsed / SWEEP_ROUND + 1).min(SWEEP_BUDGET);
+    let mut removed = 0;
+    while budget > 0 {
+        let step = budget.min(crate::flow::slab::CHUNK);
+        removed += sweep(step);
+        budget -= step;
+    }
+    removed
 }
 
 /// Everything that a worker is made of.
@@ -110,9 +126,11 @@ pub struct WorkerParts {
     pub from_peers: Vec<Consumer<Handoff>>,
     pub flows: FlowHome,
     pub nat: Option<NatHome>,
+    pub firewall: Option<firewall::Home>,
     pub neighbors: Option<NeighborOwner>,
     pub pool: Pool,
     pub icmp_errors: TokenBucket,
+    pub punts: Punts,
     pub idle: Idle,
 }
 
@@ -157,9 +175,11 @@ impl Worker {
                 out: parts.out,
                 flows: parts.flows,
                 nat: parts.nat,
+                firewall: parts.firewall,
                 neighbors: parts.neighbors,
                 pool: parts.pool,
                 icmp_errors: parts.icmp_errors,
+                punts: parts.punts,
                 second_legs: ArrayVec::new(),
                 now: 0,
             },
@@ -227,6 +247,12 @@ impl Worker {
                 let counters = &self.core.out.counters;
                 counters.rx_packets.add(received as u64);
                 counters.rx_bytes.add(packets.iter().map(|m| m.len() as u64).sum());
+                if let Some(rate) = &mut rx.rate {
+                    let allowed = rate.take(received as u32, self.core.now) as usize;
+                    for mbuf in packets.drain(allowed.min(received)..) {
+                        self.core.out.drop(mbuf, DropReason::PortRate);
+                    }
+                }
                 let links = &world.links[rx.port];
                 if links.is_tagged() {
                     forward::burst::<true>(&mut self.core, world, lanes, packets, links);
@@ -236,6 +262,7 @@ impl Worker {
             }
         }
         got += self.take_over(world);
+        got += self.from_kernel(world);
         if self.core.now != self.ticked {
             self.tick(world);
         }
@@ -243,6 +270,15 @@ impl Worker {
         counters.polls.add(1);
         if got == 0 {
             counters.empty_polls.add(1);
+        }
+        got
+    }
+
+    /// What the kernel sends by its interfaces.
+    fn from_kernel(&mut self, world: &World) -> usize {
+        let got = punt::down(&mut self.core, world);
+        if got > 0 {
+            self.core.out.flush();
         }
         got
     }
@@ -281,19 +317,19 @@ impl Worker {
         let elapsed = core.now.wrapping_sub(self.ticked).min(SWEEP_ROUND as u32) as usize;
         self.ticked = core.now;
         core.out.counters.now_ms.set(u64::from(core.now));
+        let mut removed = 0;
         if let Some(nat) = &mut core.nat {
-            let mut budget = (core.flows.owned_records() * elapsed / SWEEP_ROUND + 1).min(SWEEP_BUDGET);
-            let mut removed = 0;
-            while budget > 0 {
-                let step = budget.min(crate::flow::slab::CHUNK);
-                removed += nat.sweep(&mut core.flows, step, core.now);
-                budget -= step;
-            }
-            core.out.counters.sessions_removed.add(removed as u64);
+            let records = core.flows.owned_records_of::<Record4>();
+            removed += in_steps(records, elapsed, |step| nat.sweep(&mut core.flows, step, core.now));
             let (mappings, subscribers) = nat.population();
             core.out.counters.mappings.set(mappings as u64);
             core.out.counters.subscribers.set(subscribers as u64);
         }
+        if let Some(firewall) = &mut core.firewall {
+            let records = core.flows.owned_records_of::<Record6>();
+            removed += in_steps(records, elapsed, |step| firewall.sweep(&mut core.flows, step, core.now));
+        }
+        core.out.counters.sessions_removed.add(removed as u64);
         resolve::tick(core, world);
         core.out.flush();
     }

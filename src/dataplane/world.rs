@@ -3,6 +3,8 @@
 use super::classify::Ingress;
 use super::vlan::{Links, Vlan};
 use super::reroute;
+use super::sources;
+use crate::firewall::Firewall;
 use crate::flow::{Adjacencies, FlowTable, Realm};
 use crate::nat::Nat44;
 use crate::packet::{DropReason, MacAddr};
@@ -29,6 +31,8 @@ pub struct Interface {
     /// Bytes of the largest IP packet.
     pub mtu: u16,
     pub tcp_mss: TcpMss,
+    /// Whether the kernel has an interface like it (the exception path).
+    pub mirrored: bool,
 }
 
 /// Which maximum segment size TCP may announce across an interface (RFC 9293 section 3.7.1).
@@ -74,6 +78,9 @@ pub struct World {
     pub flows: Arc<FlowTable>,
     pub adjacencies: Adjacencies,
     pub nat: Option<Arc<Nat44>>,
+    pub firewall: Option<Arc<Firewall>>,
+    /// By realm.
+    pub sources: Vec<sources::Rules>,
 }
 
 impl World {
