@@ -11,6 +11,7 @@
 //! | [`nat`] | fast | sans-IO: mappings, filters, port blocks, session life times |
 //! | [`ring`] | fast | typed single-producer single-consumer messages between threads |
 //! | [`dataplane`] | fast | the worker loop and its stages |
+//! | [`exception`] | slow | the kernel's share: taps in a network namespace, and a thread that carries frames to them and back |
 //! | [`config`] | slow | TOML text to one validated, immutable `Config` |
 //! | [`manage`] | slow | the operator's socket: reads counters and tables |
 //! | [`appliance`] | both | puts the rooms together and runs them: what `cesd` and the benches start |
@@ -21,6 +22,7 @@ pub mod appliance;
 pub mod config;
 pub mod dataplane;
 pub mod dpdk;
+pub mod exception;
 pub mod flow;
 pub mod manage;
 pub mod nat;
