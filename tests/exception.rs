@@ -2,7 +2,7 @@
 //!
 //! Needs root, as the machines that run the other tests with namespaces do.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener, UdpSocket};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -339,7 +339,8 @@ fn the_kernel_has_what_the_edge_has() {
 }
 
 fn nothing_is_left(namespace: &Namespace) {
-    assert_eq!(namespace.show(&["link", "show"]).len(), 1, "the loopback interface");
+    // For a moment a process that another test forks may still have the tap.
+    namespace.show_until(&["link", "show"], |links| links.len() == 1 && links[0]["ifname"] == "lo");
     assert_eq!(namespace.rules(), Vec::<String>::new());
     for family in ["-4", "-6"] {
         assert_eq!(namespace.routes(family, "all"), Vec::<String>::new());
@@ -406,7 +407,7 @@ fn a_server_answers_each_realm_by_its_own_interface() {
     }
     assert_eq!(counters.to_kernel_dropped.load(Ordering::Relaxed), 1);
     assert_eq!(counters.to_kernel.load(Ordering::Relaxed), 2 + 2 + 4 + 2);
-    assert!(counters.from_kernel.load(Ordering::Relaxed) >= 2 + 2 + 4 + 1);
+    assert!(counters.from_kernel.load(Ordering::Relaxed) > 2 + 2 + 4);
     assert_eq!(counters.from_kernel_dropped.load(Ordering::Relaxed), 0);
 }
 
@@ -485,16 +486,57 @@ fn what_cannot_be_is_refused_and_leaves_nothing() {
     namespace.ip(&["tuntap", "add", "dev", "wan.100", "mode", "tap"]);
     let taken = with(&|_| {});
     assert!(taken.to_string().contains("link delete wan.100"), "{taken}");
-    assert_eq!(namespace.show(&["link", "show"]).len(), 2, "what was there stays, and nothing else");
+    namespace.show_until(&["link", "show"], |links| links.len() == 2 && links[1]["ifname"] == "wan.100");
 }
 
 #[test]
 fn the_machines_own_namespace_is_left_alone() {
     let name = format!("ces-t-exc-{}-own", std::process::id());
-    let _named = Namespace(name.clone());
-    run(&["netns", "attach", &name, "1"]);
-    let refused = refused(Options { netns: name, control_core: core(), ..Options::default() });
+    let named = Namespace(name.clone());
+    run(&["netns", "attach", &name, &std::process::id().to_string()]);
+    // The interface's name would be refused next, before anything is touched.
+    let interfaces = vec![interface(LAN, "a/b", LAN_MAC, 0, &[])];
+    let refused = refused(Options { netns: name, interfaces, ..options(&named) });
     assert!(matches!(refused, Error::NamespaceOfTheMachine(_)), "{refused}");
+}
+
+/// What a process has used so far, in user and in system mode.
+fn processor_time(process: u32) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).expect("it lives");
+    let (_, after_name) = stat.rsplit_once(')').expect("its name");
+    let fields: Vec<&str> = after_name.split_whitespace().collect();
+    let ticks: u64 = fields[11..13].iter().map(|ticks| ticks.parse::<u64>().expect("ticks")).sum();
+    Duration::from_millis(ticks * 10) // of a hundredth of a second
+}
+
+#[test]
+fn a_kernel_that_sends_too_much_loses_the_rest_and_is_not_waited_for() {
+    let namespace = Namespace::new();
+    let mut running = start(options(&namespace));
+    let socket = namespace.inside(|| UdpSocket::bind((Ipv4Addr::new(10, 0, 0, 1), 0)).expect("a socket"));
+    // More than the ring of 64 KiB holds, slowly enough for the tap's queue; nobody reads the ring.
+    for _ in 0..10 {
+        for _ in 0..20 {
+            socket.send_to(&[7; 1_300], (Ipv4Addr::new(198, 51, 100, 9), 9)).expect("sent");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let dropped = |running: &Running| running.service.counters().from_kernel_dropped.load(Ordering::Relaxed);
+    let start = Instant::now();
+    while dropped(&running) == 0 {
+        assert!(start.elapsed() < PATIENCE, "{:?}", running.service.counters());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    // What is in the ring is whole, and there is room again.
+    for _ in 0..40 {
+        running.next("a datagram", |tag, link| {
+            let ip =
+                (link.ether_type == EtherType::IPV4).then(|| Ipv4::parse(link.payload).expect("IPv4"))?;
+            assert_eq!((tag, ip.payload().len()), (LAN, 1_308));
+            assert_eq!(link.ethernet.destination(), LAN_GATEWAY_MAC);
+            Some(())
+        });
+    }
 }
 
 #[test]
@@ -519,6 +561,13 @@ fn the_namespace_recovers_from_a_killed_process() {
         assert!(start_of_wait.elapsed() < PATIENCE, "it starts");
         std::thread::sleep(Duration::from_millis(10));
     }
+    // Idle, and with a tap that someone has deleted, it sleeps.
+    namespace.ip(&["link", "delete", "lan"]);
+    std::thread::sleep(Duration::from_millis(100));
+    let before = processor_time(child.id());
+    std::thread::sleep(Duration::from_millis(500));
+    let used = processor_time(child.id()) - before;
+    assert!(used < Duration::from_millis(100), "{used:?} of half a second");
     child.kill().expect("killed");
     child.wait().expect("ended");
     namespace.show_until(&["link", "show"], |links| links.len() == 1);

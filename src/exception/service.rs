@@ -166,7 +166,7 @@ fn run(
     while !shared.stop.load(Ordering::Acquire) {
         let mut busy = false;
         for receiver in &mut from_workers {
-            busy |= ways.to_kernel(receiver);
+            busy |= ways.drain_ring(receiver);
         }
         let wished = shared.routes.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(routes) = wished {
@@ -192,7 +192,7 @@ fn run(
             let found = fds[at].revents().unwrap_or(PollFlags::empty());
             let (interface, tap) = watched[at];
             if found.contains(PollFlags::POLLIN) {
-                busy |= ways.from_kernel(interface.index, tap, &mut buffer);
+                busy |= ways.drain_tap(interface.index, tap, &mut buffer);
             }
             if found.intersects(PollFlags::POLLERR | PollFlags::POLLHUP | PollFlags::POLLNVAL) {
                 // Someone has deleted it: watched on, it would wake us for ever.
@@ -219,7 +219,7 @@ struct Ways<'a> {
 
 impl Ways<'_> {
     /// A batch from a worker's ring to the taps; whether there was any.
-    fn to_kernel(&mut self, receiver: &mut FrameReceiver) -> bool {
+    fn drain_ring(&mut self, receiver: &mut FrameReceiver) -> bool {
         for at in 0..BATCH {
             let taken = receiver.pop_with(|header, first, second| {
                 let tap = self.taps.get(usize::from(header.tag)).copied().flatten();
@@ -236,7 +236,7 @@ impl Ways<'_> {
     }
 
     /// A batch from a tap to the worker's ring; whether there was any.
-    fn from_kernel(&mut self, interface: u16, tap: &SyncDevice, buffer: &mut [u8]) -> bool {
+    fn drain_tap(&mut self, interface: u16, tap: &SyncDevice, buffer: &mut [u8]) -> bool {
         for at in 0..BATCH {
             let length = match tap.recv(buffer) {
                 Ok(length) => length,

@@ -2,7 +2,7 @@
 //!
 //! Guarantees: a tap is an Ethernet interface without offloads, so that frames are whole and checksummed both ways; it
 //! never blocks; it ends with its descriptor. [`enter`] moves the calling thread only. Never enters the namespace of the
-//! machine, and never takes over an interface that is there.
+//! machine, nor the process's own where it may not see which that is, and never takes over an interface that is there.
 
 use std::fs::{self, File};
 use std::io;
@@ -20,6 +20,9 @@ const NAMES: &str = "/run/netns";
 /// The namespace of the process from which all others come.
 const MACHINE: &str = "/proc/1/ns/net";
 
+/// The namespace of this process's main thread: taken for the machine's where that may not be read.
+const OWN: &str = "/proc/self/ns/net";
+
 /// The most bytes of an interface's name: the kernel's IFNAMSIZ without its final zero.
 const NAME_MAX: usize = 15;
 
@@ -36,8 +39,9 @@ pub(super) fn enter(netns: &str) -> Result<(), Error> {
         }
         other => other.map_err(failed)?,
     };
-    let own = namespace.metadata().map_err(failed)?;
-    if fs::metadata(MACHINE).is_ok_and(|machine| (machine.dev(), machine.ino()) == (own.dev(), own.ino())) {
+    let named = namespace.metadata().map_err(failed)?;
+    let machine = fs::metadata(MACHINE).or_else(|_| fs::metadata(OWN)).map_err(failed)?;
+    if (machine.dev(), machine.ino()) == (named.dev(), named.ino()) {
         return Err(Error::NamespaceOfTheMachine(netns.to_owned()));
     }
     setns(&namespace, CloneFlags::CLONE_NEWNET).map_err(|errno| failed(errno.into()))
