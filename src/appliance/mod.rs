@@ -8,12 +8,14 @@
 //! |---|---|
 //! | [`instance`] | one process an instance: the lock |
 //! | [`plan`] | from the configuration to sizes, queues and owners |
+//! | [`links`] | what the links are told, and whom they are asked for |
 //! | [`assemble`] | the parts of every worker |
 //! | [`source`] | what the operator's socket shows |
 //! | [`watch`] | signals, stalled workers, the dump at a crash |
 
 pub mod assemble;
 pub mod instance;
+pub mod links;
 pub mod plan;
 pub mod source;
 pub mod watch;
@@ -48,7 +50,7 @@ pub enum Error {
     Route(#[from] crate::route::RouteError),
     #[error("neighbours: {0}")]
     Neighbors(#[from] crate::neigh::NeighborsError),
-    #[error("the static neighbour {0} does not fit: raise flow.neighbors")]
+    #[error("the static neighbour or gateway {0} does not fit: raise flow.neighbors")]
     NeighborsFull(std::net::IpAddr),
     #[error(transparent)]
     Manage(#[from] manage::Error),
