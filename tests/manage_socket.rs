@@ -118,6 +118,7 @@ impl Source for Fake {
             state: state.into(),
             age_ms: 2_000,
             held,
+            gateway: host == 1,
         };
         vec![neighbor(1, Some("02:00:00:00:00:02"), "reachable", 0), neighbor(2, None, "incomplete", 3)]
     }
@@ -448,7 +449,7 @@ fn cesctl_shows_every_verb_as_text() {
         &["10.0.0.2:0", "203.0.113.9:443", "1.5 s", "1 of 20,000 matching flows"],
     );
     contains(show("flows --host 10.0.0.9 --realm home"), &["0 of 0 matching flows"]);
-    contains(show("neighbors"), &["203.0.113.1", "02:00:00:00:00:02", "reachable", "incomplete"]);
+    contains(show("neighbors"), &["203.0.113.1", "gateway", "02:00:00:00:00:02", "reachable", "incomplete"]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The parts of every worker: pool, ports, tables, rings.
 
-use super::{Error, plan, routes};
+use super::{Error, links, plan, routes};
 use crate::config::{self, Config, Distribute, Stop};
 use crate::dataplane::output::{Output, TxSide};
 use crate::dataplane::resolve::{self, NeighborOwner};
@@ -11,7 +11,7 @@ use crate::dataplane::{Board, Control, Idle, RxSide, WorkerCounters, WorkerParts
 use crate::dpdk::{Eal, Pool, PoolOptions, Port, PortOptions, RxQueue, TxQueue};
 use crate::flow::{Adjacencies, FlowHome, FlowTable, HashKey, Realm};
 use crate::nat::{Nat44, NatHome, NatOptions, Timeouts, nat44};
-use crate::neigh::{Neighbors, Timers};
+use crate::neigh::{Announcer, Neighbors, Timers};
 use crate::packet::MacAddr;
 use crate::ring;
 use crate::route::Routes;
@@ -239,6 +239,15 @@ fn neighbors(config: &Config, world: &World, board: Arc<Board>) -> Result<Neighb
     for n in &config.neighbors {
         if !resolve::insert_permanent(&mut owner, world, n.interface, n.address, MacAddr(n.mac)) {
             return Err(Error::NeighborsFull(n.address));
+        }
+    }
+    if links::are_live(config) {
+        let announcer = Announcer::new(links::announced(config, &world.interfaces));
+        owner.announce(announcer, bucket(links::announcements_per_second(config)));
+        for (interface, gateway) in links::gateways(config) {
+            if !owner.monitor(interface, gateway) {
+                return Err(Error::NeighborsFull(gateway));
+            }
         }
     }
     Ok(owner)

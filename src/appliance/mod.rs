@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`instance`] | one process an instance: the lock |
 //! | [`plan`] | from the configuration to sizes, queues and owners |
+//! | [`links`] | what the links are told, and whom they are asked for |
 //! | [`assemble`] | the parts of every worker |
 //! | [`routes`] | the routes: built, shown, changed |
 //! | [`source`] | what the operator's socket shows |
@@ -15,6 +16,7 @@
 
 pub mod assemble;
 pub mod instance;
+pub mod links;
 pub mod plan;
 pub mod routes;
 pub mod source;
@@ -53,7 +55,7 @@ pub enum Error {
     NextHops(#[from] crate::route::NextHopsError),
     #[error("neighbours: {0}")]
     Neighbors(#[from] crate::neigh::NeighborsError),
-    #[error("the static neighbour {0} does not fit: raise flow.neighbors")]
+    #[error("the static neighbour or gateway {0} does not fit: raise flow.neighbors")]
     NeighborsFull(std::net::IpAddr),
     #[error(transparent)]
     Manage(#[from] manage::Error),

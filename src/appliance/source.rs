@@ -5,6 +5,7 @@ use super::assemble::{Parts, Ports};
 use super::plan::{Layout, thread_name};
 use super::routes::{self, RouteControl};
 use crate::config::Config;
+use crate::dataplane::conflicts::Conflict;
 use crate::dataplane::{Board, WorkerCounters, World};
 use crate::flow::record::Record;
 use crate::flow::{Protocol, Record4};
@@ -19,6 +20,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
+use tracing::warn;
 
 /// The shared figures of a running appliance.
 pub struct Shown {
@@ -85,6 +87,26 @@ impl Shown {
     /// A pause of the whole process (a stopped one, a suspended machine) is nobody's stall.
     pub fn forgive(&self) {
         self.beats.iter().for_each(|b| b.1.store(0, Ordering::Relaxed));
+    }
+
+    /// What an operator should know of somebody else's use of an address of ours.
+    fn conflict_note(&self, conflict: &Conflict) -> String {
+        let Conflict { interface, address, mac, claims } = conflict;
+        let interface = self.interface_name(*interface);
+        format!(
+            "{address} on {interface} is also used by {mac} ({claims} claims heard): take it away from one of the two"
+        )
+    }
+
+    /// The control thread: says once of each conflict that there is one.
+    pub fn log_conflicts(&self) {
+        for conflict in self.board.conflicts.take_unlogged() {
+            warn!("{}", self.conflict_note(&conflict));
+        }
+    }
+
+    fn interface_name(&self, interface: u16) -> String {
+        self.world.interfaces.get(usize::from(interface)).map_or_else(String::new, |i| i.name.clone())
     }
 
     fn drops(&self) -> Vec<[u64; DROP_REASONS]> {
@@ -187,6 +209,7 @@ impl Source for Shown {
         if !huge {
             notes.push("the flow table is not on reserved huge pages: expect more TLB misses".into());
         }
+        notes.extend(self.board.conflicts.read().iter().map(|c| self.conflict_note(c)));
         Status {
             version: VERSION,
             instance: self.config.instance.name.clone(),
@@ -287,18 +310,17 @@ impl Source for Shown {
     }
 
     fn neighbors(&self) -> Vec<NeighborStatus> {
-        let name =
-            |i: u16| self.world.interfaces.get(usize::from(i)).map_or_else(String::new, |i| i.name.clone());
         self.board
             .read()
             .into_iter()
             .map(|n| NeighborStatus {
-                interface: name(n.interface),
+                interface: self.interface_name(n.interface),
                 address: n.address,
                 mac: n.mac.map(|m| m.to_string()),
                 state: n.state.into(),
                 age_ms: u64::from(n.age_ms),
                 held: u32::from(n.held),
+                gateway: n.gateway,
             })
             .collect()
     }

@@ -49,6 +49,7 @@ pub fn wait(signals: &Signals, shown: &Shown, is_over: impl Fn() -> bool) -> End
         if is_over() {
             return Ended::Input;
         }
+        shown.log_conflicts();
         // This thread was not run either: the process was stopped, or the machine is overloaded.
         if before.elapsed() > Duration::from_secs(1) {
             shown.forgive();

@@ -243,6 +243,9 @@ pub struct NeighborStatus {
     pub age_ms: u64,
     /// Packets that wait for its answer.
     pub held: u32,
+    /// A route leads by it: it is kept resolved and probed, with or without traffic.
+    #[serde(default)]
+    pub gateway: bool,
 }
 
 /// `show routes`: the routes that matched.

@@ -182,12 +182,13 @@ pub fn flows(flows: &Flows) -> String {
 
 /// `show neighbors`.
 pub fn neighbors(neighbors: &[NeighborStatus]) -> String {
-    let mut table = Table::new(&[LEFT, LEFT, LEFT, LEFT, RIGHT, RIGHT]);
-    table.row(["interface", "address", "MAC", "state", "age", "held"].map(str::to_owned));
+    let mut table = Table::new(&[LEFT, LEFT, LEFT, LEFT, LEFT, RIGHT, RIGHT]);
+    table.row(["interface", "address", "role", "MAC", "state", "age", "held"].map(str::to_owned));
     for neighbor in neighbors {
         table.row([
             neighbor.interface.clone(),
             neighbor.address.to_string(),
+            if neighbor.gateway { "gateway" } else { "-" }.into(),
             neighbor.mac.clone().unwrap_or("-".into()),
             neighbor.state.clone(),
             duration(neighbor.age_ms),

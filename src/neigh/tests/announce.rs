@@ -87,7 +87,9 @@ fn a_claim_is_answered_once_in_ten_seconds() {
 #[test]
 fn a_query_is_answered_once_a_second() {
     let mut announcer = Announcer::new([(0, v4(1)), (0, v6(1)), (0, v6(2))]);
-    [0, 1000, 3000].map(|now| tick(&mut announcer, now, 99));
+    for now in [0, 1000, 3000] {
+        tick(&mut announcer, now, 99);
+    }
     announcer.queried(5000);
     assert_eq!(tick(&mut announcer, 5000, 1), [join(v6(1))]);
     announcer.queried(5001);
