@@ -125,9 +125,10 @@ fn ports(protocol: u8, transport: Option<&[u8]>) -> u32 {
     ports.map_or(0, |ports| u32::from_be_bytes(*ports))
 }
 
-/// Takes another word into a hash.
+/// Takes another word into a hash: both halves of a product, together.
 fn fold(hash: u64, word: u64) -> u64 {
-    let product = u128::from(hash ^ word ^ 0x9e37_79b9_7f4a_7c15) * 0xd6e8_feb8_6659_fd93_2545_f491_4f6c_dd1d;
+    let mixed = hash.rotate_left(32) ^ word ^ 0x9e37_79b9_7f4a_7c15;
+    let product = u128::from(mixed) * 0xd6e8_feb8_6659_fd93;
     product as u64 ^ (product >> 64) as u64
 }
 

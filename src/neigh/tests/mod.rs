@@ -278,3 +278,32 @@ fn wrong_limits_are_refused() {
     assert_eq!(new(1, Timers { unicast_solicits: 0, ..default }), Err(NeighborsError::NoSolicits));
     assert_eq!(new(1, Timers { reachable: 999, ..default }), Err(NeighborsError::ReachableTooShort));
 }
+
+#[test]
+fn an_expected_neighbour_is_asked_once_and_no_packet_waits_for_it() {
+    let mut neighbors = table(2);
+    let expect =
+        |neighbors: &mut Neighbors, addr, now| outputs(|mut out| neighbors.expect(1, addr, now, &mut out)).1;
+    let solicit = Output::Solicit { interface: 1, addr: addr(1), to: None };
+    assert_eq!(expect(&mut neighbors, addr(1), 0), [solicit]);
+    assert_eq!(expect(&mut neighbors, addr(1), 1), [], "it is being asked");
+    let id = neighbors.iter(1).next().unwrap().id;
+    let heard = hear(&mut neighbors, addr(1), OLD, REPLY, 2);
+    assert_eq!(heard, [Output::Resolved { id, interface: 1, addr: addr(1), mac: OLD }]);
+    assert_eq!(expect(&mut neighbors, addr(1), 3), [], "it is known");
+    // One that doesn't answer is given up, forgotten, and asked again.
+    assert_eq!(expect(&mut neighbors, addr(2), 3).len(), 1);
+    assert_eq!(expect(&mut neighbors, addr(3), 3), [], "no room");
+    let mut removed = None;
+    for now in 4..100 {
+        for output in tick(&mut neighbors, now) {
+            if let Output::Removed { id } = output {
+                removed = removed.or(Some((now, id)));
+            }
+        }
+    }
+    let (at, id) = removed.expect("given up");
+    assert!(at >= 3 + 30 + 30, "after asking thrice and a rest, not at {at}");
+    assert!(neighbors.release(id));
+    assert_eq!(expect(&mut neighbors, addr(2), 100).len(), 1);
+}
