@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use ces::config::{
-    self, Config, Device, Distribute, Filtering, HugePages, Idle, RouteTarget, Side, SourceCheck, Stop,
-    TcpMss, Vlan,
+    self, Config, Device, Distribute, Filtering, HugePages, Idle, NextHop, RouteTarget, Side, SourceCheck,
+    Stop, TcpMss, Vlan,
 };
 use proptest::prelude::*;
 
@@ -376,23 +376,53 @@ interface = \"in\"
 realm = \"home\"
 prefix = \"10.0.0.0/8\"
 blackhole = true
+unreachable = false
+[[route]]
+realm = \"home\"
+prefix = \"10.1.0.0/16\"
+unreachable = true
+[[route]]
+realm = \"home\"
+prefix = \"10.2.0.0/16\"
+prohibit = true
+[[route]]
+realm = \"internet\"
+prefix = \"198.51.100.0/24\"
+via = [\"203.0.113.254\", \"203.0.113.253\"]
+[[route]]
+realm = \"home\"
+prefix = \"192.0.2.0/24\"
+via = [\"172.16.0.1\", \"172.16.0.3\"]
+interface = \"in\"
+[[route]]
+realm = \"home\"
+prefix = \"192.0.3.0/24\"
+via = [\"172.16.0.1\"]
+interface = \"in\"
 [[neighbor]]
 interface = \"in\"
 address = \"172.16.0.1\"
 mac = \"02:00:00:00:00:01\"
 "
     ));
-    let gateway = |address: &str, interface| RouteTarget::Gateway {
-        address: address.parse().expect("an address"),
-        interface,
+    let gateways = |addresses: &[&str], interface| {
+        let next_hop =
+            |address: &&str| NextHop { interface, gateway: Some(address.parse().expect("an address")) };
+        RouteTarget::NextHops(addresses.iter().map(next_hop).collect())
     };
-    let targets: Vec<RouteTarget> = config.routes.iter().map(|route| route.target).collect();
+    let gateway = |address: &str, interface| gateways(&[address], interface);
+    let targets: Vec<RouteTarget> = config.routes.iter().map(|route| route.target.clone()).collect();
     let expected = [
         gateway("203.0.113.254", 1),
         gateway("fe80::2", 1),
         gateway("172.16.0.1", 0),
-        RouteTarget::OnLink { interface: 0 },
+        RouteTarget::NextHops(vec![NextHop { interface: 0, gateway: None }]),
         RouteTarget::Blackhole,
+        RouteTarget::Unreachable,
+        RouteTarget::Prohibit,
+        gateways(&["203.0.113.254", "203.0.113.253"], 1),
+        gateways(&["172.16.0.1", "172.16.0.3"], 0),
+        gateway("172.16.0.1", 0),
     ];
     assert_eq!(targets, expected);
     assert_eq!(config.neighbors[0].mac, [2, 0, 0, 0, 0, 1]);

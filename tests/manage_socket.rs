@@ -13,8 +13,10 @@ use std::time::{Duration, Instant};
 
 use ces::manage::client::{Client, Error as ClientError};
 use ces::manage::model::*;
-use ces::manage::protocol::{FlowLimit, REQUEST_MAX, Request};
-use ces::manage::{self, CLIENTS_MAX, FlowFilter, Refusal, Server, Source};
+use ces::manage::protocol::{FlowLimit, REQUEST_MAX, Request, RouteAddition, RouteDeletion, RouteTo};
+use ces::manage::{
+    self, CLIENTS_MAX, Commands, FlowFilter, Refusal, RouteChange, RouteFilter, Server, Source,
+};
 use ces::packet::{DROP_REASONS, DropReason};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -122,6 +124,72 @@ impl Source for Fake {
         };
         vec![neighbor(1, Some("02:00:00:00:00:02"), "reachable", 0), neighbor(2, None, "incomplete", 3)]
     }
+
+    fn routes(&self, filter: &RouteFilter) -> Result<Routes, Refusal> {
+        if filter.realm.as_deref().is_some_and(|realm| realm != "internet") {
+            return Err(Refusal::new("there is no such realm", "the realms are: internet"));
+        }
+        let routes = [default_route(), dropped_route(RouteKind::Prohibit)];
+        let shown: Vec<RouteStatus> = routes.into_iter().take(filter.limit.get()).collect();
+        Ok(Routes { total_matched: 2, truncated: shown.len() < 2, routes: shown })
+    }
+}
+
+fn default_route() -> RouteStatus {
+    let next_hop = |host, neighbor: Option<&str>| NextHopStatus {
+        interface: "outside".into(),
+        gateway: Some(Ipv4Addr::new(203, 0, 113, host).into()),
+        neighbor: neighbor.map(str::to_owned),
+    };
+    RouteStatus {
+        realm: "internet".into(),
+        prefix: "0.0.0.0/0".parse().unwrap(),
+        kind: RouteKind::Via,
+        next_hops: vec![next_hop(1, Some("reachable")), next_hop(2, None)],
+        origin: RouteOrigin::Static,
+    }
+}
+
+fn dropped_route(kind: RouteKind) -> RouteStatus {
+    let prefix = "198.51.100.0/24".parse().unwrap();
+    RouteStatus { realm: "internet".into(), prefix, kind, next_hops: vec![], origin: RouteOrigin::Runtime }
+}
+
+/// Does nothing, and says what it understood.
+impl Commands for Fake {
+    fn change_route(&self, change: &RouteChange) -> Result<RouteChanged, Refusal> {
+        let (action, route) = match change {
+            RouteChange::Add(RouteAddition { realm, .. }) if realm != "internet" => {
+                return Err(Refusal::new("there is no such realm", "the realms are: internet"));
+            }
+            RouteChange::Add(RouteAddition { to, replace, .. }) => {
+                let route = match to {
+                    RouteTo::Via { gateways, interface } => {
+                        let mut route = default_route();
+                        let next_hop = |&gateway: &IpAddr| NextHopStatus {
+                            interface: interface.clone().unwrap_or("found".into()),
+                            gateway: Some(gateway),
+                            neighbor: None,
+                        };
+                        route.next_hops = gateways.iter().map(next_hop).collect();
+                        route
+                    }
+                    RouteTo::OnLink { interface } => {
+                        let mut route = default_route();
+                        let interface = interface.clone();
+                        route.next_hops = vec![NextHopStatus { interface, gateway: None, neighbor: None }];
+                        route
+                    }
+                    RouteTo::Blackhole => dropped_route(RouteKind::Blackhole),
+                    RouteTo::Unreachable => dropped_route(RouteKind::Unreachable),
+                    RouteTo::Prohibit => dropped_route(RouteKind::Prohibit),
+                };
+                (if *replace { RouteAction::Replaced } else { RouteAction::Added }, route)
+            }
+            RouteChange::Delete(_) => (RouteAction::Deleted, default_route()),
+        };
+        Ok(RouteChanged { action, route })
+    }
 }
 
 /// A runtime directory of a test's own, removed afterwards.
@@ -141,7 +209,7 @@ impl RuntimeDir {
     }
 
     fn serve(&self) -> Server {
-        manage::serve(&self.socket(), Arc::new(Fake)).unwrap()
+        manage::serve(&self.socket(), Arc::new(Fake), Arc::new(Fake)).unwrap()
     }
 }
 
@@ -197,6 +265,10 @@ fn every_verb_answers_with_its_model() {
     assert_eq!(serde_json::from_value::<Counters>(counters).unwrap(), Fake.counters());
     let neighbors = ask(&socket, Request::Neighbors {}).unwrap();
     assert_eq!(serde_json::from_value::<Vec<NeighborStatus>>(neighbors).unwrap(), Fake.neighbors());
+    let routes = ask(&socket, Request::Routes(RouteFilter::default())).unwrap();
+    assert_eq!(routes["routes"][0]["next_hops"][0]["gateway"], "203.0.113.1");
+    let expected = Fake.routes(&RouteFilter::default()).unwrap();
+    assert_eq!(serde_json::from_value::<Routes>(routes).unwrap(), expected);
     server.stop();
 }
 
@@ -215,6 +287,33 @@ fn flows_are_filtered_and_limited() {
     let most = ask_flows(&socket, None, None, FlowLimit::MAX.into()).unwrap();
     assert_eq!(most["flows"].as_array().unwrap().len(), 10_000);
     assert_refused(ask_flows(&socket, None, Some("elsewhere"), 1), "realm");
+}
+
+#[test]
+fn commands_reach_their_owner_and_its_refusals_the_client() {
+    let dir = RuntimeDir::new();
+    let _server = dir.serve();
+    let mut client = Client::connect(&dir.socket()).unwrap();
+    let prefix = "0.0.0.0/0".parse().unwrap();
+    let mut addition =
+        RouteAddition { realm: "internet".into(), prefix, to: RouteTo::Prohibit, replace: true };
+    let changed = client.ask(&RouteChange::Add(addition.clone())).unwrap();
+    let expected = RouteChanged { action: RouteAction::Replaced, route: dropped_route(RouteKind::Prohibit) };
+    assert_eq!(serde_json::from_value::<RouteChanged>(changed).unwrap(), expected);
+    addition.realm = "elsewhere".into();
+    assert_refused(client.ask(&RouteChange::Add(addition)), "realm");
+    let deletion = RouteDeletion { realm: "internet".into(), prefix };
+    assert_eq!(client.ask(&RouteChange::Delete(deletion)).unwrap()["action"], "deleted");
+    for (line, word) in [
+        (r#"{"route":"remove"}"#, "remove"),
+        (r#"{"route":"add","realm":"internet"}"#, "prefix"),
+        (r#"{"route":"delete","realm":"internet","prefix":"0.0.0.0"}"#, "IP"),
+        (r#"{"route":"delete","realm":"internet","prefix":"::/0","replace":true}"#, "replace"),
+        (r#"{"show":"routes","route":"add"}"#, "show"),
+    ] {
+        assert_refused(client.ask_line(format!("{line}\n").as_bytes()), word);
+    }
+    assert_eq!(client.ask(&Request::Status {}).unwrap()["version"], 1);
 }
 
 #[test]
@@ -311,7 +410,7 @@ fn a_dead_socket_is_replaced_and_a_live_one_is_not() {
     assert!(matches!(ask(&socket, Request::Status {}), Err(ClientError::NotRunning(_))));
     let first = dir.serve();
     assert_served(&socket);
-    assert!(matches!(manage::serve(&socket, Arc::new(Fake)), Err(manage::Error::InUse(_))));
+    assert!(matches!(manage::serve(&socket, Arc::new(Fake), Arc::new(Fake)), Err(manage::Error::InUse(_))));
     assert_served(&socket);
 
     // A file that took the socket's place is not ours to remove.
@@ -328,14 +427,17 @@ fn a_path_that_cannot_be_served_is_refused_with_its_reason() {
     let dir = RuntimeDir::new();
     let file = dir.0.join("file");
     fs::write(&file, "precious").unwrap();
-    assert!(matches!(manage::serve(&file, Arc::new(Fake)), Err(manage::Error::NotASocket(_))));
+    assert!(matches!(
+        manage::serve(&file, Arc::new(Fake), Arc::new(Fake)),
+        Err(manage::Error::NotASocket(_))
+    ));
     assert_eq!(fs::read_to_string(&file).unwrap(), "precious");
     for path in [file.join("edge.sock"), dir.0.join("x".repeat(120))] {
-        let error = manage::serve(&path, Arc::new(Fake)).unwrap_err();
+        let error = manage::serve(&path, Arc::new(Fake), Arc::new(Fake)).unwrap_err();
         assert!(matches!(error, manage::Error::Listen { .. }), "{error}");
     }
     let made = dir.0.join("run/ces/edge.sock");
-    let server = manage::serve(&made, Arc::new(Fake)).unwrap();
+    let server = manage::serve(&made, Arc::new(Fake), Arc::new(Fake)).unwrap();
     assert_served(&made);
     server.stop();
 }
@@ -362,6 +464,8 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
         "\0",
         "[[[[[[[[",
         "\"10.0.0.2\"",
+        "{\"route\":\"add\"",
+        "\"prefix\":\"::/0\"",
     ]);
     prop_oneof![
         prop::collection::vec(any::<u8>(), 0..600),
@@ -450,6 +554,65 @@ fn cesctl_shows_every_verb_as_text() {
     );
     contains(show("flows --host 10.0.0.9 --realm home"), &["0 of 0 matching flows"]);
     contains(show("neighbors"), &["203.0.113.1", "gateway", "02:00:00:00:00:02", "reachable", "incomplete"]);
+    contains(
+        show("routes"),
+        &[
+            "internet",
+            "0.0.0.0/0",
+            "203.0.113.2",
+            "reachable",
+            "static",
+            "198.51.100.0/24",
+            "prohibit",
+            "runtime",
+        ],
+    );
+    contains(show("routes --realm internet --limit 1"), &["1 of 2 matching routes (--"]);
+}
+
+#[test]
+fn cesctl_changes_routes() {
+    let dir = RuntimeDir::new();
+    let _server = dir.serve();
+    let route = |what: &str, code| {
+        let mut args = vec!["--runtime-dir", dir.0.to_str().unwrap(), "route"];
+        args.extend(what.split(' '));
+        expect(cesctl(&args), code)
+    };
+    let json = |what: &str| serde_json::from_str::<Value>(&route(&format!("{what} --json"), 0)).unwrap();
+    let added = json("add 0.0.0.0/0 --realm internet via 203.0.113.1,203.0.113.2 --interface out");
+    assert_eq!(added["action"], "added");
+    let hop = |gateway: &str| json!({"interface": "out", "gateway": gateway, "neighbor": null});
+    assert_eq!(added["route"]["next_hops"], json!([hop("203.0.113.1"), hop("203.0.113.2")]));
+    let added = json("add ::/0 via fe80::1 --realm internet --replace");
+    assert_eq!(
+        (&added["action"], &added["route"]["next_hops"][0]["interface"]),
+        (&json!("replaced"), &json!("found"))
+    );
+    let added = json("add ::/0 --realm internet --interface out");
+    assert_eq!(added["route"]["next_hops"], json!([{"interface": "out", "gateway": null, "neighbor": null}]));
+    for kind in ["blackhole", "unreachable", "prohibit"] {
+        assert_eq!(json(&format!("add ::/0 --realm internet --{kind}"))["route"]["kind"], kind);
+    }
+    let text = route("del 0.0.0.0/0 --realm internet", 0);
+    assert!(text.starts_with("deleted:\n") && text.contains("203.0.113.2"), "{text}");
+    assert!(route("add ::/0 --realm nowhere --prohibit", 1).contains("the realms are: internet"));
+    for usage in [
+        "add",
+        "add ::/0 --realm internet",
+        "add ::/0 --prohibit",
+        "add ::/0 --realm internet to fe80::1",
+        "add ::/0 --realm internet via fe80::1,",
+        "add ::/0 --realm internet via",
+        "add ::/0 --realm internet via fe80::1 --prohibit",
+        "add ::/0 --realm internet --interface out --blackhole",
+        "add ::/0 --realm internet --unreachable --blackhole",
+        "add 10.0.0.0/33 --realm internet --blackhole",
+        "del ::/0",
+        "del ::/0 --realm internet --replace",
+    ] {
+        route(usage, 2);
+    }
 }
 
 #[test]
@@ -464,6 +627,10 @@ fn cesctl_prints_the_payload_as_json() {
         ("counters", Request::Counters {}),
         ("flows --limit 3", Request::Flows(limited)),
         ("neighbors", Request::Neighbors {}),
+        (
+            "routes --realm internet",
+            Request::Routes(RouteFilter { realm: Some("internet".into()), ..RouteFilter::default() }),
+        ),
     ] {
         let mut args = vec!["--socket", socket.to_str().unwrap(), "show"];
         args.extend(what.split(' '));
@@ -496,7 +663,8 @@ fn cesctl_finds_the_only_instance_and_asks_to_choose_between_two() {
     assert!(expect(status(&[]), 1).contains("cesd --config FILE"));
     let _edge = dir.serve();
     expect(status(&[]), 0);
-    let _other = manage::serve(&manage::socket_path(&dir.0, "other"), Arc::new(Fake)).unwrap();
+    let _other =
+        manage::serve(&manage::socket_path(&dir.0, "other"), Arc::new(Fake), Arc::new(Fake)).unwrap();
     assert!(expect(status(&[]), 2).contains("edge, other"));
     expect(status(&["--instance", "other"]), 0);
     let missing = expect(status(&["--instance", "missing"]), 1);

@@ -3,17 +3,20 @@
 use super::{Error, links, plan, routes};
 use crate::config::{self, Config, Distribute, Stop};
 use crate::dataplane::output::{Output, TxSide};
-use crate::dataplane::resolve::{self, NeighborOwner};
 use crate::dataplane::punt::{Punts, Rates};
+use crate::dataplane::resolve::{self, NeighborOwner};
+use crate::dataplane::sources::{Check, Rules};
 use crate::dataplane::vlan::{Links, Vlan};
 use crate::dataplane::world::{Interface, NEIGHBOR_OWNER, TcpMss, World};
 use crate::dataplane::{Board, Control, Idle, RxSide, WorkerCounters, WorkerParts, limit::TokenBucket};
 use crate::dpdk::{Eal, Pool, PoolOptions, Port, PortOptions, RxQueue, TxQueue};
+use crate::firewall::{self, Firewall};
 use crate::flow::{Adjacencies, FlowHome, FlowTable, HashKey, Realm};
 use crate::nat::{Nat44, NatHome, NatOptions, Timeouts, nat44};
 use crate::neigh::{Announcer, Neighbors, Timers};
 use crate::packet::MacAddr;
 use crate::ring;
+use crate::ring::frames::{FrameReceiver, FrameSender, frames};
 use crate::route::Routes;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -31,6 +34,16 @@ pub struct Parts {
     pub board: Arc<Board>,
     pub control: Arc<Control>,
     pub ports: Ports,
+    /// The ends of the thread that serves the kernel's interfaces, where there is one.
+    pub kernel: Option<KernelRings>,
+}
+
+/// See [`Parts::kernel`].
+pub struct KernelRings {
+    /// From each worker.
+    pub up: Vec<FrameReceiver>,
+    /// To the one that sends for the kernel.
+    pub down: FrameSender,
 }
 
 /// A started port's queues, to be given out.
@@ -61,9 +74,18 @@ pub fn assemble(config: &Config, eal: &Eal) -> Result<Parts, Error> {
     let counters: Vec<Arc<WorkerCounters>> = (0..workers).map(|_| Arc::default()).collect();
     let control = Arc::new(Control::new(inputs, counters.clone()));
     let mut parts = Vec::new();
+    let mut up = vec![];
+    let (to_worker, down) = frames(plan::PUNT_RING);
+    // The neighbour owner sends for the kernel.
+    let mut down = config.exception.is_some().then_some(down);
     for (id, mut peers) in ring::mesh(workers, plan::HANDOFF_RING).into_iter().enumerate() {
         let out = Output::new(tx_sides(config, &ports, &mut queues, id), &mut peers, counters[id].clone());
         let seed = random.random();
+        let to_kernel = config.exception.as_ref().map(|_| {
+            let (sender, receiver) = frames(plan::PUNT_RING);
+            up.push(receiver);
+            sender
+        });
         let neighbors = match id {
             NEIGHBOR_OWNER => Some(neighbors(config, &world, board.clone())?),
             _ => None,
@@ -77,17 +99,31 @@ pub fn assemble(config: &Config, eal: &Eal) -> Result<Parts, Error> {
             from_peers: peers.from,
             flows: FlowHome::new(world.flows.clone()),
             nat: world.nat.clone().map(|nat| NatHome::new(nat, id, seed)),
+            firewall: world.firewall.clone().map(firewall::Home::new),
             neighbors,
             pool: pool.clone(),
             icmp_errors: bucket(config.limits.icmp_errors_per_second / workers as u32),
-            punts: Punts::new(Rates { echo: 10_000, neighbors: 20_000, class: 0, source: 0 }, random.random(), None, None),
+            punts: Punts::new(rates(config), random.random(), to_kernel, down.take()),
             idle: match config.workers.idle {
                 config::Idle::Poll => Idle::Poll,
                 config::Idle::Sleep => Idle::Sleep,
             },
         });
     }
-    Ok(Parts { workers: parts, counters, world, board, control, ports: Arc::new(ports) })
+    let kernel = config.exception.is_some().then_some(KernelRings { up, down: to_worker });
+    Ok(Parts { workers: parts, counters, world, board, control, ports: Arc::new(ports), kernel })
+}
+
+/// Each worker's part of what is let through to the edge itself.
+fn rates(config: &Config) -> Rates {
+    let (limits, workers) = (&config.limits, config.workers.cores.len() as u32);
+    Rates {
+        echo: limits.echo_per_second / workers,
+        // One worker hears them all.
+        neighbors: limits.neighbor_messages_per_second,
+        class: limits.exception_per_second / workers,
+        source: limits.exception_per_source_per_second / workers,
+    }
 }
 
 /// A limit a second, with a burst of a tenth of it.
@@ -110,6 +146,8 @@ fn start_ports(config: &Config, eal: &Eal, pool: &Pool) -> Result<(Vec<Port>, Ve
         options.mtu = Some(port.mtu);
         // With an address of its own that the device does not take, frames still have to arrive.
         options.promiscuous = port.mac.is_some();
+        let mut on_port = config.interfaces.iter().filter(|i| &config.ports[usize::from(i.port)] == port);
+        options.vlan = port.vlan_offload && on_port.any(|i| i.vlan != config::Vlan::Untagged);
         let (started, rx, tx) = Port::start(eal, &options, pool).map_err(failed)?;
         if let Some(mac) = port.mac
             && let Err(why) = started.set_mac(mac)
@@ -139,7 +177,9 @@ fn rx_sides(config: &Config, world: &World, queues: &mut [Queues], id: usize) ->
             if reader == id
                 && let Some(queue) = queue.take()
             {
-                sides.push(RxSide { queue, port, rate: None });
+                let rate = config.ports[port].rx_packets_per_second;
+                let rate = rate.map(|rate| TokenBucket::of_rate(rate / if own { workers as u32 } else { 1 }));
+                sides.push(RxSide { queue, port, rate });
             }
         }
     }
@@ -179,10 +219,18 @@ fn world(config: &Config, ports: &[Port], workers: usize, random: &mut StdRng) -
             realm: Realm(i.realm),
             mac: MacAddr(mac),
             addresses: i.addresses.clone(),
-            vlan: Vlan::NONE,
-            mtu: config.ports[port].mtu,
-            tcp_mss: TcpMss::Auto,
-            mirrored: false,
+            vlan: match i.vlan {
+                config::Vlan::Untagged => Vlan::NONE,
+                config::Vlan::Single(id) => Vlan::single(id),
+                config::Vlan::Double { outer, inner } => Vlan::double(outer, inner),
+            },
+            mtu: i.mtu,
+            tcp_mss: match i.tcp_mss {
+                config::TcpMss::Auto => TcpMss::Auto,
+                config::TcpMss::Off => TcpMss::Off,
+                config::TcpMss::AtMost(most) => TcpMss::AtMost(most),
+            },
+            mirrored: config.exception.as_ref().is_some_and(|e| e.interfaces.contains(&(number as u16))),
         };
         by_port[port].push((interface.vlan, interface.ingress(number as u16)));
         interfaces.push(interface);
@@ -190,13 +238,21 @@ fn world(config: &Config, ports: &[Port], workers: usize, random: &mut StdRng) -
     let mut key = || HashKey::new(|| random.random());
     let (flow_key, adjacency_key, nat_key) = (key(), key(), key());
     let sessions = config.flow.sessions as usize;
-    // Nothing forwards IPv6 yet: no memory for it.
-    let flows = Arc::new(FlowTable::new(sessions, 0, workers, flow_key));
+    // Where nothing forwards IPv6 there is no memory for it.
+    let sessions6 = config.ipv6.as_ref().map_or(0, |v6| v6.sessions as usize);
+    let flows = Arc::new(FlowTable::new(sessions, sessions6, workers, flow_key));
+    let firewall_key = config.ipv6.is_some().then(|| HashKey::new(|| random.random()));
     Ok(World {
         workers,
         spread: config.workers.distribute == Distribute::Software && workers > 1,
         routes: Arc::new(Routes::new(routes::table(config)?)),
         adjacencies: Adjacencies::new(usize::from(config.flow.neighbors), adjacency_key),
+        firewall: config
+            .ipv6
+            .as_ref()
+            .zip(firewall_key)
+            .map(|(v6, hash)| Arc::new(Firewall::new(firewall_options(v6), hash, workers))),
+        sources: sources(config),
         nat: config.nat44.as_ref().map(|n| Arc::new(nat(n, workers, nat_key, random))),
         interfaces,
         links: by_port.iter().map(|interfaces| Links::new(interfaces)).collect(),
@@ -230,6 +286,37 @@ fn nat(n: &config::Nat44, workers: usize, hash: HashKey, random: &mut StdRng) ->
     Nat44::new(options, pool, hash, workers)
 }
 
+fn firewall_options(v6: &config::Ipv6) -> firewall::Options {
+    let t = &v6.timeouts;
+    firewall::Options {
+        inside: v6.inside.iter().map(|&r| Realm(r)).collect(),
+        outside: Realm(v6.outside),
+        allow_ipsec: v6.allow_ipsec,
+        // What strangers open leaves the greater part of the table to the subscribers.
+        sessions_from_outside: v6.sessions as usize / 8,
+        timeouts: firewall::Timeouts6 {
+            udp: t.udp * 1000,
+            tcp_established: t.tcp_established * 1000,
+            tcp_transitory: t.tcp_transitory * 1000,
+            icmp: t.icmp * 1000,
+            other: t.other * 1000,
+        },
+    }
+}
+
+/// The rules about sources, by realm; realm 0 is none.
+fn sources(config: &Config) -> Vec<Rules> {
+    let rules = |realm: &config::Realm| {
+        let check = match realm.source_check {
+            config::SourceCheck::Strict => Check::Strict,
+            config::SourceCheck::Loose => Check::Loose,
+            config::SourceCheck::Off => Check::Off,
+        };
+        Rules::new(check, &realm.bogons)
+    };
+    std::iter::once(Rules::default()).chain(config.realms.iter().map(rules)).collect()
+}
+
 fn neighbors(config: &Config, world: &World, board: Arc<Board>) -> Result<NeighborOwner, Error> {
     let (capacity, limits) = (usize::from(config.flow.neighbors), &config.limits);
     let (each, total) = (usize::from(limits.neighbor_hold), usize::from(limits.neighbor_hold_total));
@@ -244,11 +331,6 @@ fn neighbors(config: &Config, world: &World, board: Arc<Board>) -> Result<Neighb
     if links::are_live(config) {
         let announcer = Announcer::new(links::announced(config, &world.interfaces));
         owner.announce(announcer, bucket(links::announcements_per_second(config)));
-        for (interface, gateway) in links::gateways(config) {
-            if !owner.monitor(interface, gateway) {
-                return Err(Error::NeighborsFull(gateway));
-            }
-        }
     }
     Ok(owner)
 }

@@ -55,12 +55,14 @@ fn public_on<'a>(nat: &'a Nat44, interface: &'a Interface) -> impl Iterator<Item
 
 /// Every gateway of a configured route, with its interface.
 pub fn gateways(config: &Config) -> BTreeSet<(u16, IpAddr)> {
-    config.routes.iter().filter_map(crate::config::Route::gateway).collect()
+    config.routes.iter().flat_map(crate::config::Route::gateways).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dataplane::vlan::Vlan;
+    use crate::dataplane::world::TcpMss;
     use crate::flow::Realm;
     use crate::packet::MacAddr;
 
@@ -83,7 +85,10 @@ mod tests {
             realm: Realm(i.realm),
             mac: MacAddr([2, 0, 0, 0, 0, 1]),
             addresses: i.addresses.clone(),
+            vlan: Vlan::NONE,
             mtu: 1500,
+            tcp_mss: TcpMss::Auto,
+            mirrored: false,
         };
         config.interfaces.iter().map(made).collect()
     }

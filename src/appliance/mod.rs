@@ -11,11 +11,13 @@
 //! | [`links`] | what the links are told, and whom they are asked for |
 //! | [`assemble`] | the parts of every worker |
 //! | [`routes`] | the routes: built, shown, changed |
+//! | [`kernel`] | the kernel's interfaces (the exception path) |
 //! | [`source`] | what the operator's socket shows |
 //! | [`watch`] | signals, stalled workers, the dump at a crash |
 
 pub mod assemble;
 pub mod instance;
+pub mod kernel;
 pub mod links;
 pub mod plan;
 pub mod routes;
@@ -57,6 +59,8 @@ pub enum Error {
     Neighbors(#[from] crate::neigh::NeighborsError),
     #[error("the static neighbour or gateway {0} does not fit: raise flow.neighbors")]
     NeighborsFull(std::net::IpAddr),
+    #[error("the exception path: {0}")]
+    Kernel(#[from] crate::exception::Error),
     #[error(transparent)]
     Manage(#[from] manage::Error),
     #[error("signals cannot be read: {0}")]
@@ -99,9 +103,11 @@ impl Appliance {
         let instance = Instance::lock(&config.instance)?;
         let layout = plan::cores(&config.workers)?;
         let eal = Eal::init(plan::eal(&config, &layout))?;
-        let parts = assemble::assemble(&config, &eal)?;
+        let mut parts = assemble::assemble(&config, &eal)?;
+        let rings = parts.kernel.take();
+        let kernel = kernel::start(&config, &parts.world, rings, layout.control)?.map(Arc::new);
         let control = parts.control.clone();
-        let routes = Arc::new(RouteControl::new(config.clone(), &parts));
+        let routes = Arc::new(RouteControl::new(config.clone(), &parts, kernel));
         let shown = Arc::new(Shown::new(config.clone(), &parts, &layout, routes.clone(), started));
         watch::dump_on_panic(&shown);
         let mut appliance =

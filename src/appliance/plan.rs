@@ -97,6 +97,9 @@ pub fn needs(config: &Config) -> Needs {
     }
 }
 
+/// Bytes of a ring between a worker and the thread that serves the kernel's interfaces: some 700 full frames.
+pub const PUNT_RING: usize = 1 << 20;
+
 /// Packets in a hand-off ring between two workers.
 pub const HANDOFF_RING: usize = 2048;
 

@@ -5,8 +5,10 @@
 
 use super::Error;
 use super::assemble::Parts;
+use super::kernel;
 use crate::config::{self, Config, RouteTarget};
 use crate::dataplane::{Board, World};
+use crate::exception::Service;
 use crate::manage::model::{NextHopStatus, RouteAction, RouteKind, RouteOrigin, RouteStatus};
 use crate::manage::protocol::{RouteAddition, RouteDeletion, RouteTo};
 use crate::manage::{Commands, Refusal, RouteChange, RouteChanged, RouteFilter, Routes};
@@ -61,15 +63,17 @@ pub struct RouteControl {
     world: Arc<World>,
     board: Arc<Board>,
     store: Mutex<RouteStore>,
+    /// The kernel's interfaces, which are to have the same routes.
+    kernel: Option<Arc<Service>>,
 }
 
 impl RouteControl {
-    pub fn new(config: Arc<Config>, parts: &Parts) -> Self {
+    pub fn new(config: Arc<Config>, parts: &Parts, kernel: Option<Arc<Service>>) -> Self {
         let (world, board) = (parts.world.clone(), parts.board.clone());
         let connected: usize = config.interfaces.iter().map(|i| i.addresses.len()).sum();
         let quiescence = world.flows.quiescence().clone();
         let store = RouteStore::new(world.routes.clone(), quiescence, config::Route::MAX + connected);
-        Self { config, world, board, store: Mutex::new(store) }
+        Self { config, world, board, store: Mutex::new(store), kernel }
     }
 
     /// The routes that match.
@@ -158,6 +162,9 @@ impl RouteControl {
     ) -> Result<T, Refusal> {
         let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
         let done = change(&mut store).map_err(|error| self.refusal(realm, error))?;
+        if let Some(kernel) = &self.kernel {
+            kernel.set_routes(kernel::routes(store.table()));
+        }
         for _ in 0..LOOKS {
             if store.reclaim() {
                 break;

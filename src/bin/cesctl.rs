@@ -1,6 +1,6 @@
-//! `cesctl`: shows what a running `cesd` does, over its Unix socket.
+//! `cesctl`: shows what a running `cesd` does, and changes what may be changed, over its Unix socket.
 //!
-//! Exit codes: 0 answered, 1 no answer, 2 wrong usage. Never changes anything.
+//! Exit codes: 0 answered or done, 1 no answer or refused, 2 wrong usage. `show` never changes anything.
 
 use std::io::{self, ErrorKind, Write};
 use std::net::IpAddr;
@@ -8,15 +8,19 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use ces::manage::client::{Client, Error};
-use ces::manage::protocol::{FlowFilter, FlowLimit, Request};
+use ces::manage::protocol::{
+    FlowFilter, FlowLimit, Request, RouteAddition, RouteChange, RouteDeletion, RouteFilter, RouteTo,
+};
 use ces::manage::{self, text};
-use clap::{Args, Parser, Subcommand};
+use clap::error::ErrorKind as Usage;
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use ipnet::IpNet;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-/// Shows what a running cesd does.
+/// Shows what a running cesd does, and changes its routes.
 #[derive(Parser)]
-#[command(version)]
+#[command(name = "cesctl", version)]
 struct Cli {
     #[command(flatten)]
     target: Target,
@@ -40,7 +44,7 @@ struct Target {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Show status, ports, counters, flows or neighbors
+    /// Show status, ports, counters, flows, neighbors or routes
     Show {
         /// Print the answer as JSON, with nothing left out
         #[arg(long, global = true)]
@@ -48,6 +52,56 @@ enum Verb {
         #[command(subcommand)]
         what: What,
     },
+    /// Add or delete a route, until cesd ends
+    Route {
+        /// Print the answer as JSON
+        #[arg(long, global = true)]
+        json: bool,
+        #[command(subcommand)]
+        change: Change,
+    },
+}
+
+#[derive(Subcommand)]
+enum Change {
+    /// Add a route: to gateways, to an interface, or one that drops
+    Add(Addition),
+    /// Delete a route; one of the configuration is back after a restart
+    Del {
+        /// What it covers, such as 198.51.100.0/24
+        prefix: IpNet,
+        /// The realm that it is in
+        #[arg(long, value_name = "NAME")]
+        realm: String,
+    },
+}
+
+#[derive(Args)]
+struct Addition {
+    /// What it covers, such as 0.0.0.0/0
+    prefix: IpNet,
+    /// Its gateways, separated by commas, 1 to 16: flows are spread over those that answer
+    #[arg(num_args = 2, value_names = ["via", "GATEWAY,…"])]
+    #[arg(required_unless_present_any = ["interface", "blackhole", "unreachable", "prohibit"])]
+    via: Vec<String>,
+    /// The realm that it is in
+    #[arg(long, value_name = "NAME")]
+    realm: String,
+    /// The interface of the gateways; without gateways, where the destinations are neighbours
+    #[arg(long, value_name = "NAME")]
+    interface: Option<String>,
+    /// Drop the packets
+    #[arg(long, conflicts_with_all = ["via", "interface", "unreachable", "prohibit"])]
+    blackhole: bool,
+    /// Drop the packets, and tell their senders that the destination is unreachable
+    #[arg(long, conflicts_with_all = ["via", "interface", "prohibit"])]
+    unreachable: bool,
+    /// Drop the packets, and tell their senders that they are prohibited
+    #[arg(long, conflicts_with_all = ["via", "interface"])]
+    prohibit: bool,
+    /// Put it in the place of the route that the prefix has
+    #[arg(long)]
+    replace: bool,
 }
 
 #[derive(Subcommand)]
@@ -79,6 +133,15 @@ enum What {
     },
     /// The neighbours on the ports' links
     Neighbors,
+    /// The routes, and whether their gateways answer
+    Routes {
+        /// Only those of this realm
+        #[arg(long, value_name = "NAME")]
+        realm: Option<String>,
+        /// How many to show, 0 to 10000 (0 only counts) [default: 10000]
+        #[arg(long, value_name = "N", value_parser = flow_limit)]
+        limit: Option<FlowLimit>,
+    },
 }
 
 fn flow_limit(text: &str) -> Result<FlowLimit, String> {
@@ -101,8 +164,15 @@ enum Failure {
 }
 
 fn main() -> ExitCode {
-    let Cli { target, verb: Verb::Show { json, what } } = Cli::parse();
-    match socket(target).and_then(|socket| show(socket, &what, json)) {
+    let Cli { target, verb } = Cli::parse();
+    let done = match verb {
+        Verb::Show { json, what } => socket(target).and_then(|socket| show(socket, &what, json)),
+        Verb::Route { json, change } => {
+            let change = route_change(change);
+            socket(target).and_then(|socket| command(socket, &change, json))
+        }
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("cesctl: {failure}");
@@ -133,7 +203,16 @@ fn socket(target: Target) -> Result<PathBuf, Failure> {
 /// Asks and prints.
 fn show(socket: PathBuf, what: &What, json: bool) -> Result<(), Failure> {
     let answer = Client::connect(&socket)?.ask(&request(what))?;
-    let text = if json { pretty(&answer)? } else { layout(what, answer)? };
+    print(&if json { pretty(&answer)? } else { layout(what, answer)? })
+}
+
+/// Commands and prints what was done.
+fn command(socket: PathBuf, change: &RouteChange, json: bool) -> Result<(), Failure> {
+    let answer = Client::connect(&socket)?.ask(change)?;
+    print(&if json { pretty(&answer)? } else { text::route_changed(&parse(answer)?) })
+}
+
+fn print(text: &str) -> Result<(), Failure> {
     match io::stdout().write_all(text.as_bytes()) {
         // The reader has seen enough, as `head` does.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
@@ -150,6 +229,43 @@ fn request(what: &What) -> Request {
             Request::Flows(FlowFilter { host: *host, realm: realm.clone(), limit: limit.unwrap_or_default() })
         }
         What::Neighbors => Request::Neighbors {},
+        What::Routes { realm, limit } => {
+            Request::Routes(RouteFilter { realm: realm.clone(), limit: limit.unwrap_or(FlowLimit::most()) })
+        }
+    }
+}
+
+/// The command that the command line means; ends the program where it means none.
+fn route_change(change: Change) -> RouteChange {
+    match change {
+        Change::Del { prefix, realm } => RouteChange::Delete(RouteDeletion { realm, prefix }),
+        Change::Add(addition) => {
+            let to = route_to(&addition)
+                .unwrap_or_else(|(usage, message)| Cli::command().error(usage, message).exit());
+            let Addition { prefix, realm, replace, .. } = addition;
+            RouteChange::Add(RouteAddition { realm, prefix, to, replace })
+        }
+    }
+}
+
+fn route_to(addition: &Addition) -> Result<RouteTo, (Usage, String)> {
+    let interface = addition.interface.clone();
+    match (&addition.via[..], interface) {
+        _ if addition.blackhole => Ok(RouteTo::Blackhole),
+        _ if addition.unreachable => Ok(RouteTo::Unreachable),
+        _ if addition.prohibit => Ok(RouteTo::Prohibit),
+        ([word, gateways], interface) if word == "via" => {
+            let gateway = |text: &str| {
+                let wrong = |_| (Usage::ValueValidation, format!("\"{text}\" is not an IP address"));
+                text.parse::<IpAddr>().map_err(wrong)
+            };
+            Ok(RouteTo::Via {
+                gateways: gateways.split(',').map(gateway).collect::<Result<_, _>>()?,
+                interface,
+            })
+        }
+        ([], Some(interface)) => Ok(RouteTo::OnLink { interface }),
+        _ => Err((Usage::InvalidValue, "write: via GATEWAY[,GATEWAY…]".into())),
     }
 }
 
@@ -164,6 +280,7 @@ fn layout(what: &What, answer: Value) -> Result<String, Error> {
         What::Counters { all, explain } => text::counters(&parse(answer)?, text::DropDetail { all, explain }),
         What::Flows { .. } => text::flows(&parse(answer)?),
         What::Neighbors => text::neighbors(&parse::<Vec<_>>(answer)?),
+        What::Routes { .. } => text::routes(&parse(answer)?),
     })
 }
 

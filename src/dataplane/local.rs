@@ -9,10 +9,14 @@ use super::punt::Class;
 use super::slow::Arrival;
 use super::world::World;
 use crate::dpdk::Mbuf;
+use crate::packet::arp::Operation;
 use crate::packet::build::{self, IcmpError, Icmpv6Error, Ip, Path, Transport};
 use crate::packet::icmp::{Icmp, IcmpType};
 use crate::packet::icmpv6::{Icmpv6, Icmpv6Type};
-use crate::packet::{DropReason, Error, Ipv4, Ipv6, Link, Protocol, Tcp, TcpFlags, ipv4, ipv6, tcp};
+use crate::packet::{
+    Arp, DropReason, Error, EtherType, Ipv4, Ipv6, Link, Protocol, Tcp, TcpFlags, ipv4, ipv6, tcp,
+};
+use std::net::IpAddr;
 
 /// Bytes of Ethernet, IPv6 and TCP headers: the room of a reset.
 const RESET: usize = 14 + 40 + 20;
@@ -91,6 +95,28 @@ pub fn ipv6(
     Err(DropReason::LocalNoListener)
 }
 
+/// A neighbour has answered, an ARP reply or a neighbour advertisement: the kernel, which asks for itself, hears it too. What
+/// it is asked is answered here.
+pub fn neighbor_spoke(core: &mut Core, world: &World, mbuf: &Mbuf, arrival: Arrival) {
+    let Ok(link) = Link::parse(mbuf.data()) else { return };
+    let source = match link.ether_type {
+        EtherType::ARP => Arp::parse(link.payload)
+            .ok()
+            .filter(|arp| arp.operation == Operation::Reply)
+            .map(|arp| arp.sender_ip.into()),
+        _ => Ipv6::parse(link.payload).ok().filter(is_advertisement).map(|ip| ip.source().into()),
+    };
+    // It is a copy: where it does not fit nothing is lost but one try of the kernel's.
+    let _ = source.map(|source: IpAddr| {
+        core.punts.up(world, arrival.interface, Class::Neighbor, source, mbuf, core.now)
+    });
+}
+
+fn is_advertisement(ip: &Ipv6<'_>) -> bool {
+    let kind = ip.upper().ok().and_then(|upper| upper.payload.first().copied());
+    kind == Some(Icmpv6Type::NEIGHBOR_ADVERTISEMENT.0)
+}
+
 /// The limit that it comes under.
 fn class_of(protocol: Protocol, transport: &[u8], is_later_fragment: bool) -> Class {
     match protocol {
@@ -130,12 +156,24 @@ fn reply(
     }
 }
 
-fn reset4(core: &mut Core, world: &World, ip: &Ipv4<'_>, mbuf: &Mbuf, arrival: Arrival) -> Result<(), DropReason> {
+fn reset4(
+    core: &mut Core,
+    world: &World,
+    ip: &Ipv4<'_>,
+    mbuf: &Mbuf,
+    arrival: Arrival,
+) -> Result<(), DropReason> {
     let header = ipv4::Header::new(ip.destination(), ip.source(), Protocol::TCP);
     reset(core, world, ip.payload(), Ip::V4(header), mbuf, arrival)
 }
 
-fn reset6(core: &mut Core, world: &World, ip: &Ipv6<'_>, mbuf: &Mbuf, arrival: Arrival) -> Result<(), DropReason> {
+fn reset6(
+    core: &mut Core,
+    world: &World,
+    ip: &Ipv6<'_>,
+    mbuf: &Mbuf,
+    arrival: Arrival,
+) -> Result<(), DropReason> {
     let payload = ip.upper().map_err(DropReason::from)?.payload;
     let header = ipv6::Header::new(ip.destination(), ip.source(), Protocol::TCP);
     reset(core, world, payload, Ip::V6(header), mbuf, arrival)
@@ -181,7 +219,8 @@ mod tests {
     #[test]
     fn a_refusal_is_acceptable_to_who_gets_it() {
         let answer = |flags, payload: &[u8]| {
-            let header = tcp::Header { sequence: 1000, acknowledgement: 77, ..tcp::Header::new(5000, 22, flags) };
+            let header =
+                tcp::Header { sequence: 1000, acknowledgement: 77, ..tcp::Header::new(5000, 22, flags) };
             let mut segment = vec![0; 20 + payload.len()];
             let pseudo_header = crate::packet::PseudoHeader::V4 {
                 source: [10, 0, 0, 2].into(),

@@ -173,7 +173,8 @@ mod tests {
     #[test]
     fn a_flood_from_one_source_leaves_room_for_others() {
         let mut p = punts(20_000, 2000);
-        let (flood, other) = (IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2)));
+        let (flood, other) =
+            (IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2)));
         assert_ne!(bucket(p.secret, flood), bucket(p.secret, other), "of this secret");
         let admitted = (0..100_000).filter(|i| p.admit(Class::TcpSyn, flood, i / 500)).count();
         assert!((200..=700).contains(&admitted), "{admitted} in 200 ms at 2,000 a second");

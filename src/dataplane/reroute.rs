@@ -34,8 +34,8 @@ pub struct Reroute {
     /// The id to be renewed next, and how many are left to renew.
     next: usize,
     left: usize,
-    /// The place of the gateway to be looked at next.
-    gateway: usize,
+    /// The place of the gateway to be looked at next; `None` where nobody is there to be asked.
+    gateway: Option<usize>,
     /// Gateways of the routes before the last change may still be monitored.
     forgets: bool,
 }
@@ -79,8 +79,14 @@ impl Reroute {
     fn look_at_a_gateway(&mut self, world: &World) -> Option<NextHop> {
         let routes = world.routes();
         let gateways = routes.gateways();
-        self.gateway = if self.gateway + 1 < gateways.len() { self.gateway + 1 } else { 0 };
-        gateways.get(self.gateway).copied()
+        let next = if self.gateway? + 1 < gateways.len() { self.gateway? + 1 } else { 0 };
+        self.gateway = Some(next);
+        gateways.get(next).copied()
+    }
+
+    /// From now on gateways are looked at: the links are live.
+    pub fn keep_gateways(&mut self) {
+        self.gateway = Some(0);
     }
 
     /// Whether the routes have changed since the last [`Self::forget`].
@@ -94,7 +100,8 @@ impl Reroute {
         let mut gone = ArrayVec::<(u16, IpAddr), FORGET>::new();
         for n in neighbors.iter(now).filter(|n| n.monitored) {
             let hop = NextHop { interface: n.interface, gateway: Some(n.addr) };
-            if routes.gateways().binary_search(&hop).is_err() && gone.try_push((n.interface, n.addr)).is_err() {
+            if routes.gateways().binary_search(&hop).is_err() && gone.try_push((n.interface, n.addr)).is_err()
+            {
                 break;
             }
         }
@@ -160,10 +167,10 @@ fn ports(protocol: u8, transport: Option<&[u8]>) -> u32 {
     ports.map_or(0, |ports| u32::from_be_bytes(*ports))
 }
 
-/// Takes another word into a hash.
+/// Takes another word into a hash: both halves of a product, together.
 fn fold(hash: u64, word: u64) -> u64 {
-    let factor = 0xd6e8_feb8_6659_fd93_2545_f491_4f6c_dd1d;
-    let product = u128::from(hash ^ word ^ 0x9e37_79b9_7f4a_7c15).wrapping_mul(factor);
+    let mixed = hash.rotate_left(32) ^ word ^ 0x9e37_79b9_7f4a_7c15;
+    let product = u128::from(mixed) * 0xd6e8_feb8_6659_fd93;
     product as u64 ^ (product >> 64) as u64
 }
 

@@ -66,22 +66,17 @@ impl NeighborOwner {
     }
 
     /// Before it starts: what `announcer` says is sent, no more often than `announcements` allows.
+    /// And every gateway is kept resolved, with or without traffic.
     pub fn announce(&mut self, announcer: Announcer, announcements: TokenBucket) {
         (self.announcer, self.announcements) = (announcer, announcements);
+        self.reroute.keep_gateways();
     }
 }
 
 /// The next hop of a packet in `realm`, by its destination; where it belongs to a session, that remembers it. What can't be
 /// resolved here goes to the neighbour owner.
 #[cold]
-pub fn towards(
-    core: &mut Core,
-    world: &World,
-    mbuf: Mbuf,
-    realm: Realm,
-    session: Option<&Common>,
-    hops: u8,
-) {
+pub fn towards(core: &mut Core, world: &World, mbuf: Mbuf, realm: Realm, session: Option<&Common>, hops: u8) {
     let Some(destination) = destination(&mbuf) else {
         return core.out.drop(mbuf, DropReason::Truncated);
     };

@@ -147,7 +147,9 @@ fn judge<'w>(
     match link.ether_type {
         EtherType::IPV4 => ipv4(core, world, mbuf, to, arrival),
         EtherType::ARP if core.id == NEIGHBOR_OWNER => {
-            resolve::heard_arp(core, world, &link, arrival.interface).map(|()| Verdict::Done)
+            resolve::heard_arp(core, world, &link, arrival.interface)?;
+            local::neighbor_spoke(core, world, mbuf, arrival);
+            Ok(Verdict::Done)
         }
         EtherType::ARP => Ok(Verdict::Hand(NEIGHBOR_OWNER)),
         EtherType::IPV6 => slow6::judge(core, world, mbuf, to, arrival),

@@ -41,6 +41,7 @@ pub fn judge<'w>(
         }
         core.punts.neighbors(core.now)?;
         nd::heard(core, world, &link, &ip, arrival.interface)?;
+        local::neighbor_spoke(core, world, mbuf, arrival);
         return Ok(Verdict::Done);
     }
     let ip = if mbuf.is_contiguous() { Ipv6::parse(link.payload) } else { Ipv6::parse_quoted(link.payload) }?;
@@ -91,7 +92,8 @@ fn session<'w>(
     mbuf: &Mbuf,
     arrival: Arrival,
 ) -> Result<Verdict<'w>, DropReason> {
-    let found = |record| Ok(Verdict::Act6 { record, upper: IP + flow.upper_offset, tcp_flags: flow.tcp_flags });
+    let found =
+        |record| Ok(Verdict::Act6 { record, upper: IP + flow.upper_offset, tcp_flags: flow.tcp_flags });
     if let Some((_, record)) = world.flows.lookup::<Record6>(&flow.key) {
         return found(record);
     }

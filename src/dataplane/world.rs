@@ -1,9 +1,9 @@
 //! What all workers share: made at start, read by everybody, changed by nobody but through the tables' own rules.
 
 use super::classify::Ingress;
-use super::vlan::{Links, Vlan};
 use super::reroute;
 use super::sources;
+use super::vlan::{Links, Vlan};
 use crate::firewall::Firewall;
 use crate::flow::{Adjacencies, FlowTable, Realm};
 use crate::nat::Nat44;
