@@ -45,7 +45,9 @@ pub fn config(workers: &str, nat44: &str, others: &str) -> String {
         let (side, mtu) = if number == OUTSIDE { ("outside", 1400) } else { ("inside", 1500) };
         let realm = if number == LATER { PORTS[HOME] } else { port };
         if number != LATER {
-            text += &format!("[[realm]]\nname = \"{realm}\"\nside = \"{side}\"\n");
+            // HOME's subscribers come in by two ports, and are routed to one.
+            let check = if number == HOME { "source_check = \"loose\"\n" } else { "" };
+            text += &format!("[[realm]]\nname = \"{realm}\"\nside = \"{side}\"\n{check}");
         }
         text += &format!(
             "[[port]]\nname = \"{port}\"\nmtu = {mtu}\nmac = \"{}\"\n\
@@ -62,7 +64,9 @@ pub fn config(workers: &str, nat44: &str, others: &str) -> String {
         text += &format!("[[neighbor]]\ninterface = \"{name}\"\naddress = \"{address}\"\nmac = \"{mac}\"\n");
     }
     text += "[[route]]\nrealm = \"outside\"\nprefix = \"198.51.100.0/24\"\nvia = \"203.0.113.254\"\n\
-             [[route]]\nrealm = \"outside\"\nprefix = \"192.0.2.0/24\"\nblackhole = true\n\
+             [[route]]\nrealm = \"outside\"\nprefix = \"192.0.2.0/25\"\nblackhole = true\n\
+             [[route]]\nrealm = \"outside\"\nprefix = \"192.0.2.128/26\"\nunreachable = true\n\
+             [[route]]\nrealm = \"outside\"\nprefix = \"192.0.2.192/26\"\nprohibit = true\n\
              [nat44]\ninside = [\"home\", \"twin\"]\noutside = \"outside\"\nrandom_seed = 3\n";
     text + nat44 + others
 }

@@ -193,8 +193,9 @@ mod tests {
     #[test]
     fn a_host_is_its_prefix() {
         let at = |n: u128| IpAddr::V6(Ipv6Addr::from(0x2001_0db8_u128 << 96 | n));
-        assert_eq!(bucket(99, at(1)), bucket(99, at(2)));
-        let used: std::collections::HashSet<_> = (0..1000u128).map(|n| bucket(99, at(n << 64))).collect();
+        assert_eq!(bucket(0x9e37_79b9_7f4a_7c15, at(1)), bucket(0x9e37_79b9_7f4a_7c15, at(2)));
+        let used: std::collections::HashSet<_> =
+            (0..1000u128).map(|n| bucket(0x9e37_79b9_7f4a_7c15, at(n << 64))).collect();
         assert!(used.len() > 500, "{} buckets for 1,000 hosts", used.len());
     }
 }

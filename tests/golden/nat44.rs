@@ -7,7 +7,7 @@ use ces::packet::vlan::{Tag, Tags};
 use ces::packet::{Arp, DropReason, EtherType, IcmpType, MacAddr, Protocol, TcpFlags, arp, icmp, ipv4, ipv6};
 
 use crate::packets::{Carried, End, Packet};
-use crate::scenario::{HOME, LAN, LATER, OUTSIDE, Scenario, TWIN, chosen, edge, host};
+use crate::scenario::{HOME, LAN, LATER, OUTSIDE, Scenario, TWIN, chosen, edge, host, next_hop};
 
 pub const UDP: Carried = Carried::Udp { unsummed: false };
 pub const UNSUMMED: Carried = Carried::Udp { unsummed: true };
@@ -61,6 +61,26 @@ pub fn arp_frame(from: MacAddr, to: MacAddr, message: &Arp) -> Vec<u8> {
     let mut frame = vec![0; 60];
     build::arp(&mut frame, &Path::untagged(from, to), message).expect("42 bytes");
     frame
+}
+
+/// The reset that answers a SYN to a closed port of the edge's (RFC 9293 section 3.10.7.1).
+fn refusal(from: End, to: End) -> Vec<u8> {
+    let header = ces::packet::tcp::Header {
+        sequence: 0,
+        acknowledgement: 0x1234_5679,
+        ..ces::packet::tcp::Header::new(from.1, to.1, TcpFlags::RST | TcpFlags::ACK)
+    };
+    let mut frame = vec![0; 60];
+    let path = Path::untagged(edge(HOME), next_hop(HOME, to.0));
+    let ip = ipv4::Header::new(from.0, to.0, Protocol::TCP);
+    build::frame(&mut frame, &path, &Ip::V4(ip), &Transport::Tcp(header, &[])).expect("54 bytes");
+    frame
+}
+
+/// The destination-unreachable message about a packet that came in by `port`.
+fn unreachable(port: usize, edge_address: Ipv4Addr, code: u8, packet: &Packet) -> Vec<u8> {
+    let about = packet.frame(next_hop(port, packet.source.0), edge(port));
+    icmp_error(port, edge_address, IcmpType::DESTINATION_UNREACHABLE, code, [0; 4], &about)
 }
 
 /// The time-exceeded message about a frame, from the edge to where it came from.
@@ -218,9 +238,20 @@ fn to_the_edge(s: &mut Scenario) {
     let reply = answer(&long, HOME, EDGE_HOME, host(HOME, 2));
     s.packet("a long echo to the edge", HOME, long).makes(HOME, reply);
     let nobody = DropReason::LocalNoListener;
-    s.packet("UDP to the edge", HOME, udp((ALICE, QUERY), (EDGE_HOME, 53))).drops(nobody);
+    let identification = s.next_identification();
+    let query = Packet { identification, ..udp((ALICE, QUERY), (EDGE_HOME, 53)) };
+    let told = unreachable(HOME, EDGE_HOME, 3, &query);
+    s.packet("UDP to the edge", HOME, query).makes(HOME, told).drops(nobody);
+    let unknown = Packet::new((ALICE, 0), (EDGE_HOME, 0), Carried::Raw(47), &[0; 30]);
+    let unknown = Packet { identification: s.next_identification(), ..unknown };
+    let told = unreachable(HOME, EDGE_HOME, 2, &unknown);
+    s.packet("GRE to the edge", HOME, unknown).makes(HOME, told).drops(nobody);
     let syn = Packet::new((ALICE, 51_001), (EDGE_HOME, 22), tcp(TcpFlags::SYN, &[]), b"");
-    s.packet("TCP to the edge", HOME, syn).drops(nobody);
+    s.packet("TCP to the edge", HOME, syn)
+        .makes(HOME, refusal((EDGE_HOME, 22), (ALICE, 51_001)))
+        .drops(nobody);
+    let reset = Packet::new((ALICE, 51_001), (EDGE_HOME, 22), tcp(TcpFlags::RST, &[]), b"");
+    s.packet("a TCP reset to the edge", HOME, reset).drops(nobody);
 
     let ask = |sender, target| Arp::request(host(HOME, 2), sender, target);
     let request = ask(ALICE, EDGE_HOME);
@@ -310,8 +341,9 @@ fn refused_link(s: &mut Scenario) {
     drop("IPv6", six.clone(), DropReason::Ipv6NotForwarded);
     six[14] = 0x45;
     drop("IPv6 of version 4", six.clone(), DropReason::Ipv6HeaderInvalid);
+    six[14] = 0x60;
     six[..6].copy_from_slice(&[0x33, 0x33, 0, 0, 0, 1]);
-    drop("IPv6 multicast", six, DropReason::Ipv6NotForwarded);
+    drop("IPv6 in a multicast frame", six, DropReason::Ipv6DestinationInvalid);
 }
 
 fn refused_ip(s: &mut Scenario) {
@@ -355,8 +387,21 @@ fn refused_ip(s: &mut Scenario) {
         build::frame(&mut frame, &path, &Ip::V4(header), &Transport::Raw(&[0x20; 64])).expect("fits");
         s.frame(name, HOME, frame).drops(DropReason::Ipv4Fragment);
     }
-    s.packet("no route", HOME, udp((ALICE, QUERY), (ip(100, 64, 0, 1), 53))).drops(DropReason::NoRoute);
-    s.packet("a black hole", HOME, udp((ALICE, QUERY), (ip(192, 0, 2, 1), 53))).drops(DropReason::NoRoute);
+    for (name, to, code, why) in [
+        ("no route", ip(100, 64, 0, 1), Some(0), DropReason::NoRoute),
+        ("a black hole", ip(192, 0, 2, 1), None, DropReason::RouteBlackhole),
+        ("an unreachable route", ip(192, 0, 2, 129), Some(1), DropReason::RouteUnreachable),
+        ("a prohibited route", ip(192, 0, 2, 193), Some(13), DropReason::RouteProhibited),
+    ] {
+        let packet = Packet { identification: s.next_identification(), ..udp((ALICE, QUERY), (to, 53)) };
+        let told = code.map(|code| unreachable(HOME, EDGE_HOME, code, &packet));
+        let case = s.packet(name, HOME, packet).drops(why);
+        if let Some(told) = told {
+            case.makes(HOME, told);
+        }
+    }
+    let elsewhere = udp((ip(10, 77, 0, 1), QUERY), (SERVER, 53));
+    s.packet("a source of nowhere", HOME, elsewhere).drops(DropReason::SourceSpoofed);
     let big =
         Packet { payload: vec![2; 1400 - 28 + 1], identification: s.next_identification(), ..good.clone() };
     let about = big.frame(host(HOME, 2), edge(HOME));
@@ -374,7 +419,9 @@ fn refused_transport(s: &mut Scenario) {
     let web = (SERVER, 80);
     for (name, flags) in [("ACK", 0x10), ("RST", 0x04), ("SYN ACK", 0x12), ("FIN", 0x01), ("SYN RST", 0x06)] {
         let segment = Packet::new((ALICE, 51_002), web, tcp(TcpFlags(flags), &[]), b"");
-        s.packet(&format!("TCP {name} without a session"), HOME, segment).drops(DropReason::TcpNotSyn);
+        let insane = matches!(flags, 0x01 | 0x06);
+        let why = if insane { DropReason::TcpFlagsInvalid } else { DropReason::TcpNotSyn };
+        s.packet(&format!("TCP {name} without a session"), HOME, segment).drops(why);
     }
     let invalid = DropReason::L4HeaderInvalid;
     let mut raw = |name: &str, protocol: u8, payload: &[u8], why| {
