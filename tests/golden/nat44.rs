@@ -336,7 +336,8 @@ fn refused_ip(s: &mut Scenario) {
         s.frame(name, HOME, frame).drops(DropReason::Ipv4Fragment);
     }
     s.packet("no route", HOME, udp((ALICE, QUERY), (ip(100, 64, 0, 1), 53))).drops(DropReason::NoRoute);
-    s.packet("a black hole", HOME, udp((ALICE, QUERY), (ip(192, 0, 2, 1), 53))).drops(DropReason::NoRoute);
+    s.packet("a black hole", HOME, udp((ALICE, QUERY), (ip(192, 0, 2, 1), 53)))
+        .drops(DropReason::RouteBlackhole);
     let big = Packet { payload: vec![2; 1400 - 28 + 1], ..good.clone() };
     s.packet("larger than the MTU outside", HOME, big).drops(DropReason::TxTooBig);
     let most = Packet { payload: vec![2; 1400 - 28], ..good };
