@@ -3,6 +3,7 @@
 use super::{Error, links, plan, routes};
 use crate::config::{self, Config, Distribute, Stop};
 use crate::dataplane::output::{Output, TxSide};
+use crate::dataplane::police::Policer;
 use crate::dataplane::punt::{Punts, Rates};
 use crate::dataplane::resolve::{self, NeighborOwner};
 use crate::dataplane::sources::{Check, Rules};
@@ -242,6 +243,8 @@ fn world(config: &Config, ports: &[Port], workers: usize, random: &mut StdRng) -
     let sessions6 = config.ipv6.as_ref().map_or(0, |v6| v6.sessions as usize);
     let flows = Arc::new(FlowTable::new(sessions, sessions6, workers, flow_key));
     let firewall_key = config.ipv6.is_some().then(|| HashKey::new(|| random.random()));
+    let police = police(config);
+    let policer_key = police.is_some().then(|| HashKey::new(|| random.random()));
     Ok(World {
         workers,
         spread: config.workers.distribute == Distribute::Software && workers > 1,
@@ -253,6 +256,9 @@ fn world(config: &Config, ports: &[Port], workers: usize, random: &mut StdRng) -
             .zip(firewall_key)
             .map(|(v6, hash)| Arc::new(Firewall::new(firewall_options(v6), hash, workers))),
         sources: sources(config),
+        policer: policer_key
+            .zip(police)
+            .map(|(hash, (rate, subscribers))| Policer::new(rate, subscribers, hash)),
         nat: config.nat44.as_ref().map(|n| Arc::new(nat(n, workers, nat_key, random))),
         interfaces,
         links: by_port.iter().map(|interfaces| Links::new(interfaces)).collect(),
@@ -284,6 +290,15 @@ fn nat(n: &config::Nat44, workers: usize, hash: HashKey, random: &mut StdRng) ->
         subscribers: n.subscribers as usize,
     };
     Nat44::new(options, pool, hash, workers)
+}
+
+/// The rate of a subscriber, and how many there are at a time.
+fn police(config: &Config) -> Option<(u32, usize)> {
+    let rate = config.limits.subscriber_packets_per_second?;
+    let v4 = config.nat44.as_ref().map_or(0, |nat| nat.subscribers as usize);
+    // Of IPv6 nobody counts subscribers: as many as there are of IPv4, or as sessions allow.
+    let v6 = config.ipv6.as_ref().map_or(0, |v6| (v6.sessions as usize).min(v4.max(65_536)));
+    Some((rate, v4 + v6))
 }
 
 fn firewall_options(v6: &config::Ipv6) -> firewall::Options {

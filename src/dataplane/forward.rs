@@ -2,6 +2,7 @@
 
 use super::classify::{self, Common, HEADERS, HEADERS6, Ingress, at6, common4, common6};
 use super::core::Core;
+use super::police::Subscriber;
 use super::rewrite;
 use super::slow::{self, Arrival};
 use super::vlan::{self, Links};
@@ -79,6 +80,8 @@ trait Fast: Family {
     fn rewrite(&self, frame: &mut [u8], hop: &Hop, tcp: bool) -> Option<()>;
     /// The number of the transport protocol.
     fn protocol(key: &Self::Key) -> u8;
+    /// Who sends packets of this key, if it is a subscriber.
+    fn subscriber(key: &Self::Key) -> Subscriber;
 }
 
 impl Fast for Record4 {
@@ -98,6 +101,11 @@ impl Fast for Record4 {
     #[inline(always)]
     fn protocol(key: &Self::Key) -> u8 {
         key.protocol()
+    }
+
+    #[inline(always)]
+    fn subscriber(key: &Self::Key) -> Subscriber {
+        Subscriber::v4(key.realm(), key.addresses as u32)
     }
 }
 
@@ -119,6 +127,11 @@ impl Fast for Record6 {
     #[inline(always)]
     fn protocol(key: &Self::Key) -> u8 {
         key.protocol()
+    }
+
+    #[inline(always)]
+    fn subscriber(key: &Self::Key) -> Subscriber {
+        Subscriber::v6(key.addresses[0])
     }
 }
 
@@ -195,16 +208,17 @@ fn run<R: Fast, const TAGGED: bool>(
             _ => None,
         };
         let length = mbuf.len();
-        let left = match record {
+        let acted = match record {
             Some(record) => act(core, world, mbuf, record, lane),
-            None => Some(mbuf),
+            None => Acted::Not(mbuf),
         };
-        match left {
-            None => {
+        match acted {
+            Acted::Sent => {
                 forwarded += 1;
                 bytes += length;
             }
-            Some(mbuf) => {
+            Acted::Dropped => (),
+            Acted::Not(mbuf) => {
                 let ingress = ingress_of::<TAGGED>(links, &mbuf);
                 other(core, mbuf, ingress);
             }
@@ -252,33 +266,42 @@ fn second<R: Family>(flows: &FlowTable, lane: &mut Lane<R::Key>) {
     }
 }
 
+/// What [`act`] has done with a packet.
+enum Acted {
+    Sent,
+    Dropped,
+    /// Nothing: it is another way's.
+    Not(Mbuf),
+}
+
 /// A hit whose next hop is known and takes the packet whole: count, rewrite, and on its way. Any other is given back untouched:
 /// hairpins, whose halves have no next hop, what must be resolved, and what is too big.
 #[inline(always)]
-fn act<R: Fast>(
-    core: &mut Core,
-    world: &World,
-    mut mbuf: Mbuf,
-    record: &R,
-    lane: &Lane<R::Key>,
-) -> Option<Mbuf> {
+fn act<R: Fast>(core: &mut Core, world: &World, mut mbuf: Mbuf, record: &R, lane: &Lane<R::Key>) -> Acted {
     let about = record.common();
     let length = mbuf.len();
     let Some(hop) = world.adjacencies.hop(about.path()).filter(|hop| length <= usize::from(hop.limit)) else {
-        return Some(mbuf);
+        return Acted::Not(mbuf);
     };
+    if let Some(policer) = &world.policer
+        && about.action().is_outbound()
+        && !policer.allow(R::subscriber(&lane.key), core.now)
+    {
+        core.out.drop(mbuf, DropReason::SubscriberRate);
+        return Acted::Dropped;
+    }
     let tcp = R::protocol(&lane.key) == Protocol::Tcp as u8;
     if record.rewrite(mbuf.data_mut(), &hop, tcp).is_none() {
         // A common packet has them all.
         core.out.drop(mbuf, DropReason::Truncated);
-        return None;
+        return Acted::Dropped;
     }
     about.count(length as u32, core.now);
     if tcp {
         about.saw_tcp(lane.tcp_flags);
     }
     core.send(mbuf, &hop);
-    None
+    Acted::Sent
 }
 
 /// Takes the tags off; each packet's own word says by which interface it came in.

@@ -23,6 +23,7 @@
 //! | [`forward`] | a burst through look-up and act |
 //! | [`slow`] | one packet at a time: ARP, the edge's own addresses, options, echo, ICMP errors, misses |
 //! | [`slow6`] | the same for IPv6, stateful |
+//! | [`police`] | how many packets a second one subscriber may send |
 //! | [`sources`] | who a packet may say that it is from |
 //! | [`depart`] | a session's packet on its way out: hairpin, MTU, fragments, segment size |
 //! | [`local`] | to the edge's own addresses |
@@ -53,6 +54,7 @@ pub mod local;
 pub mod message;
 pub mod nd;
 pub mod output;
+pub mod police;
 pub mod punt;
 pub mod reroute;
 pub mod resolve;

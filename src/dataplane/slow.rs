@@ -7,6 +7,7 @@ use super::core::Core;
 use super::depart;
 use super::errors;
 use super::local;
+use super::police::Subscriber;
 use super::resolve;
 use super::slow6;
 use super::sources;
@@ -183,6 +184,7 @@ fn ipv4<'w>(
         sources::check(world, arrival, source.into())?;
         return local::ipv4(core, world, &ip, mbuf, arrival).map(|()| Verdict::Done);
     }
+    police(core, world, arrival, || Subscriber::v4(arrival.realm, u32::from_le_bytes(source.octets())))?;
     if !is_host(destination) || frame_to.is_multicast() || world.is_broadcast(arrival.realm, destination) {
         return Err(DropReason::Ipv4DestinationInvalid);
     }
@@ -210,6 +212,23 @@ fn ipv4<'w>(
     let flow = transport(&ip, arrival.realm)?;
     let place = Place { ip: IP, l4: IP + ip.header_length(), protocol: flow.protocol };
     session(core, world, &flow, place, &ip, mbuf, arrival)
+}
+
+/// Whether a packet that the fast way has not counted is within its subscriber's rate. Asked once, where it came in.
+pub(super) fn police(
+    core: &Core,
+    world: &World,
+    arrival: Arrival,
+    subscriber: impl FnOnce() -> Subscriber,
+) -> Result<(), DropReason> {
+    let Some(policer) = &world.policer else { return Ok(()) };
+    let is_new = arrival.hops == 0 && !arrival.hairpin;
+    let inside = world.nat.as_deref().is_some_and(|nat| nat.is_inside(arrival.realm))
+        || world.firewall.as_deref().is_some_and(|firewall| firewall.is_inside(arrival.realm));
+    if is_new && inside && !policer.allow(subscriber(), core.now) {
+        return Err(DropReason::SubscriberRate);
+    }
+    Ok(())
 }
 
 /// What the transport header says of the flow. (An ICMP error has been told apart before.)

@@ -5,8 +5,9 @@ use super::core::Core;
 use super::errors;
 use super::local;
 use super::nd;
+use super::police::Subscriber;
 use super::resolve;
-use super::slow::{Arrival, Verdict};
+use super::slow::{Arrival, Verdict, police};
 use super::sources;
 use super::world::{NEIGHBOR_OWNER, World};
 use crate::dpdk::Mbuf;
@@ -65,6 +66,10 @@ pub fn judge<'w>(
     if !is_forwardable_source(source) {
         return Err(DropReason::Ipv6SourceInvalid);
     }
+    police(core, world, arrival, || {
+        let [a, b, c, d, e, f, g, h, ..] = source.octets();
+        Subscriber::v6(u64::from_le_bytes([a, b, c, d, e, f, g, h]))
+    })?;
     if !is_forwardable_destination(destination) || frame_to.is_multicast() {
         return Err(DropReason::Ipv6DestinationInvalid);
     }

@@ -1,6 +1,7 @@
 //! What all workers share: made at start, read by everybody, changed by nobody but through the tables' own rules.
 
 use super::classify::Ingress;
+use super::police::Policer;
 use super::reroute;
 use super::sources;
 use super::vlan::{Links, Vlan};
@@ -81,6 +82,8 @@ pub struct World {
     pub firewall: Option<Arc<Firewall>>,
     /// By realm.
     pub sources: Vec<sources::Rules>,
+    /// Where subscribers have a limit of packets.
+    pub policer: Option<Policer>,
 }
 
 impl World {

@@ -54,7 +54,7 @@ drop_reasons! {
     SourceSpoofed = "source_spoofed",
     /// A source in a range that this realm never has (bogons).
     SourceBogon = "source_bogon",
-    /// More packets a second than one subscriber may send or get.
+    /// More packets a second than one subscriber may send.
     SubscriberRate = "subscriber_rate",
     /// An IPv6 packet where nothing forwards IPv6.
     Ipv6NotForwarded = "ipv6_not_forwarded",
