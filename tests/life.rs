@@ -164,7 +164,9 @@ fn it_shows_what_it_does() {
         let drops = flood["drops"].as_object().expect("drops by name");
         assert!(drops.len() > 30, "every reason has its line");
         let lost: u64 = drops.values().map(|d| d["total"].as_u64().expect("a count")).sum();
-        assert!(lost > 900 && drops["not_for_us"]["total"] == lost, "{drops:#?}");
+        // net_null gives buffers as they were left: some hold what the edge has announced of itself.
+        let of = |reason: &str| drops[reason]["total"].as_u64().expect("a count");
+        assert!(lost > 900 && of("not_for_us") + of("arp_invalid") == lost, "{drops:#?}");
 
         let status = show(&bed, &["status"]);
         assert_eq!((&status["ready"], &status["instance"]), (&true.into(), &bed.instance.as_str().into()));
@@ -187,7 +189,8 @@ fn it_shows_what_it_does() {
             ]
         );
         assert!(ports[0]["rx_packets"].as_u64() > Some(1000));
-        assert_eq!((&ports[1]["rx_packets"], &ports[2]["tx_packets"]), (&6.into(), &6.into()));
+        assert_eq!(ports[1]["rx_packets"], 6);
+        assert!(ports[2]["tx_packets"].as_u64() >= Some(6), "and what the edge says of its own addresses");
         assert_eq!(ports[1]["mac"], "02:00:00:00:00:01");
 
         flows_are_shown(&bed);
@@ -198,6 +201,7 @@ fn it_shows_what_it_does() {
             (&neighbors[0]["address"], &neighbors[0]["state"], &neighbors[0]["mac"]),
             (&"203.0.113.254".into(), &"permanent".into(), &"02:00:00:00:01:fe".into())
         );
+        assert_eq!(neighbors[0]["gateway"], true);
         telemetry_agrees(&bed);
         running.signal(Signal::SIGTERM);
         assert_eq!(running.end(PATIENCE).code(), Some(0));
@@ -233,5 +237,5 @@ fn telemetry_agrees(bed: &Bed) {
     let answer: Value = serde_json::from_str(&telemetry::ask(&path, "/ethdev/stats,1")).expect("JSON");
     assert_eq!(answer["/ethdev/stats"]["ipackets"], 6, "{answer:#}");
     let answer: Value = serde_json::from_str(&telemetry::ask(&path, "/ethdev/stats,2")).expect("JSON");
-    assert_eq!(answer["/ethdev/stats"]["opackets"], 6, "{answer:#}");
+    assert!(answer["/ethdev/stats"]["opackets"].as_u64() >= Some(6), "{answer:#}");
 }

@@ -4,7 +4,7 @@
 //! [`judge`] is pure: from a frame to a [`Finding`]. [`heard`] does what the finding says.
 //!
 //! Guarantees: nothing is believed that RFC 4861 section 7.1 has discarded, that comes in fragments (RFC 6980), or that names a
-//! group's MAC address or our own; only solicitations for our addresses, from hosts on the link, make new neighbours.
+//! group's MAC address, or ours from another station; only solicitations for our addresses, from hosts on the link, make new neighbours.
 //! Never: learns routers or prefixes; an edge routes by its configuration, so that router discovery and redirects are taken
 //! note of and nothing more.
 
@@ -82,8 +82,7 @@ pub fn judge(own: &Interface, link: &Link<'_>, ip: &Ipv6<'_>) -> Result<Finding,
     }
     let icmp = Icmpv6::parse(upper.payload).map_err(|_| INVALID)?;
     let (frame_from, source) = (link.ethernet.source(), ip.source());
-    // Our own words, come back by a loop in the link, are nobody's claim.
-    if !is_station(own, frame_from) || source.is_multicast() || source.is_loopback() {
+    if !frame_from.is_unicast() || source.is_multicast() || source.is_loopback() {
         return Err(INVALID);
     }
     if icmp.kind() == mld::QUERY {
@@ -98,17 +97,29 @@ pub fn judge(own: &Interface, link: &Link<'_>, ip: &Ipv6<'_>) -> Result<Finding,
     if !ip.destination().is_multicast() && !own.has6(ip.destination()) {
         return Err(INVALID);
     }
+    // Our own words, come back by a loop in the link, are nobody's claim. Other words from our MAC address are believed: a
+    // tap's kernel end has its port's.
+    let from_us = frame_from == own.mac;
+    if from_us && own.has6(source) {
+        return Err(INVALID);
+    }
     if own.has6(source) {
         return Ok(Finding::Conflict { address: source, mac: frame_from });
     }
     match message {
         Message::NeighborSolicitation { target, options } => {
-            let given = checked(own, options.source_link_layer_address())?;
+            let given = checked(own, options.source_link_layer_address(), frame_from)?;
+            if from_us && source.is_unspecified() {
+                return Err(INVALID);
+            }
             Ok(solicited(own, source, target, given, frame_from))
         }
         Message::NeighborAdvertisement(advertisement, options) => {
             let NeighborAdvertisement { target, solicited, override_: overrides, .. } = advertisement;
-            let mac = checked(own, options.target_link_layer_address())?;
+            let mac = checked(own, options.target_link_layer_address(), frame_from)?;
+            if from_us && own.has6(target) {
+                return Err(INVALID);
+            }
             if own.has6(target) {
                 return Ok(Finding::Conflict { address: target, mac: mac.unwrap_or(frame_from) });
             }
@@ -145,13 +156,14 @@ fn solicited(
     Finding::Asked(answer, given.map(|mac| Lesson { address: source, mac: Some(mac), heard }))
 }
 
-/// Whether another station may have this MAC address.
-fn is_station(own: &Interface, mac: MacAddr) -> bool {
-    mac.is_unicast() && mac != own.mac
-}
-
-fn checked(own: &Interface, mac: Option<MacAddr>) -> Result<Option<MacAddr>, DropReason> {
-    if mac.is_none_or(|mac| is_station(own, mac)) { Ok(mac) } else { Err(DropReason::NdInvalid) }
+/// A link-layer address that is given: one station's, and not ours unless the frame comes from there itself.
+fn checked(
+    own: &Interface,
+    mac: Option<MacAddr>,
+    frame_from: MacAddr,
+) -> Result<Option<MacAddr>, DropReason> {
+    let is_right = |mac: MacAddr| mac.is_unicast() && (mac != own.mac || frame_from == own.mac);
+    if mac.is_none_or(is_right) { Ok(mac) } else { Err(DropReason::NdInvalid) }
 }
 
 /// Neighbour owner: a message for which [`is_for_owner`] holds has come in, whole, on `interface`.

@@ -121,11 +121,14 @@ pub fn heard_arp(core: &mut Core, world: &World, link: &Link<'_>, interface: u16
     let own = &world.interfaces[usize::from(interface)];
     let for_us = world.answers_for(interface, arp.target_ip);
     // Somebody claims an address of ours, or speaks for a group.
-    if !arp.sender_mac.is_unicast() || arp.sender_mac == own.mac {
+    if !arp.sender_mac.is_unicast() {
         return Err(DropReason::ArpInvalid);
     }
     if world.answers_for(interface, arp.sender_ip) {
-        announce::conflict(core, world, interface, IpAddr::V4(arp.sender_ip), arp.sender_mac);
+        // Our own words, come back by a loop in the link, are nobody's claim.
+        if arp.sender_mac != own.mac {
+            announce::conflict(core, world, interface, IpAddr::V4(arp.sender_ip), arp.sender_mac);
+        }
         return Err(DropReason::ArpInvalid);
     }
     let heard = match arp.operation {
