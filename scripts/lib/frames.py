@@ -1,6 +1,6 @@
 """Frames that no socket of the kernel's sends or shows, on a raw socket: `frames.py DEVICE VERB ARGS…`.
 
-  tagged TAGS HOST EDGE SERVER PORT   is HOST behind VLAN tags (`100`, or `200,100` from the outside in): ARP for EDGE, ping EDGE,
+  tagged TAGS HOST EDGE SERVER PORT   is HOST behind VLAN tags (`100`, `200,100` from the outside in, or none at all): ARP for EDGE, ping EDGE,
                                       and the UDP echo server at SERVER:PORT, all of it answered with the same tags
   send MAC SOURCE DESTINATION KIND    sends 20 packets to MAC: KIND is `udp`, `udp.TAG`, or `tcp:FLAGS` in hexadecimal
   announced SECONDS ADDRESS…          waits until each ADDRESS was announced: gratuitous ARP, or an unsolicited NA
@@ -116,7 +116,7 @@ def is_ipv4(payload, protocol, source, host):
 
 
 def tagged(wire, tags, host, edge, server, port):
-    tags = [int(tag) for tag in tags.split(",")]
+    tags = [int(tag) for tag in tags.split(",") if tag]
     host, edge, server = map(ipaddress.IPv4Address, (host, edge, server))
     name = "VLAN " + ", ".join(map(str, tags))
     answer = asked(wire, ethernet(BROADCAST, tags, ARP, arp_request(host, edge)), tags,

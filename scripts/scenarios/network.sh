@@ -107,7 +107,7 @@ network_neighbors6() {
     in_ns home ping -q -c 1 -W 1 "$GATEWAY6" || true
     local address
     for address in "$HOST6" "$GATEWAY6"; do
-        neighbor_is "$address" reachable || fail "$address: $(neighbor_state "$address")"
+        wait_for 7 "$address is reachable" neighbor_is "$address" reachable || fail "$address: $(neighbor_state "$address")"
     done
     note "$HOST6 and $GATEWAY6"
 }
@@ -173,7 +173,10 @@ network_hops() {
 }
 
 # told ADDRESS : what ping is told about it, by whom; nothing when nobody says anything.
-told() { in_ns home ping -n -c 2 -i 0.3 -W 1 "$1" | sed -n 's/^From \(.*\) icmp_seq=[0-9]* /\1: /p' | head -n 1; }
+told() {
+    in_ns home ping -n -c 2 -i 0.3 -W 1 "$1" >"$WORK/told" || true
+    sed -n '/^From /{s/^From \(.*\) icmp_seq=[0-9]* /\1: /p;q}' "$WORK/told"
+}
 
 network_route_kinds4() { network_route_kinds "$EDGE_INSIDE" "$UNREACHABLE" "$PROHIBITED" "$BLACKHOLE"; }
 network_route_kinds6() { network_route_kinds "$EDGE_INSIDE6" "$UNREACHABLE6" "$PROHIBITED6" "$BLACKHOLE6"; }
@@ -367,31 +370,28 @@ network_spread() {
 
 # 64 connections last while the second router dies: its flows go by the first one.
 network_router_dies() {
+    local standing="$WORK/standing" dead="$WORK/dead" connections flows noticed=yes lasted=yes
+    rm -f "$standing" "$dead"
     in_ns transit nft flush set ip seen ports
-    export -f network_wait_for_death
-    in_ns home env BED="$BED" CESCTL="$CESCTL" INSTANCE="$INSTANCE" GATEWAY2="$GATEWAY2" \
-        /usr/bin/python3 "$LIB/connections.py" 64 "$SPREAD" "$ECHO_PORT" "exec bash -c network_wait_for_death"
-    local flows
+    in_ns home /usr/bin/python3 "$LIB/connections.py" 64 "$SPREAD" "$ECHO_PORT" \
+        "touch '$standing'; until [ -e '$dead' ]; do sleep 0.1; done" &
+    connections=$!
+    wait_for 5 "64 connections stand" test -e "$standing"
     flows=$(transit_flows)
+    if ((flows > 0)); then
+        at transit link set transit down
+        wait_for 60 "the edge notices that $GATEWAY2 is dead" router_is_dead || noticed=no
+    fi
+    touch "$dead"
+    wait "$connections" || lasted=no
     at transit link set transit up
     at transit -6 address replace "$GATEWAY2_6/64" dev transit
-    ((flows > 0)) || fail "no flow had been by the second router"
+    ((flows > 0)) || fail "no flow was by the second router"
+    [[ $noticed$lasted == yesyes ]] || fail "noticed: $noticed, all connections lasted: $lasted"
     note "$flows connections lost their router and last"
 }
 
-# Takes the router off its wire, and waits until the edge has noticed.
-network_wait_for_death() {
-    ip -n "$BED-transit" link set transit down
-    local state end=$((SECONDS + 60))
-    while ((SECONDS < end)); do
-        state=$("$CESCTL" --instance "$INSTANCE" show neighbors --json |
-            jq -r --arg address "$GATEWAY2" '.[] | select(.address == $address) | .state')
-        [[ $state == reachable || $state == stale || $state == delay || $state == probe ]] || return 0
-        sleep 0.2
-    done
-    echo "the edge still takes $GATEWAY2 for alive" >&2
-    return 1
-}
+router_is_dead() { [[ ! $(neighbor_state "$GATEWAY2") =~ ^(reachable|stale|delay|probe)$ ]]; }
 
 # ---- announcements ----
 
