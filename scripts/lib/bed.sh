@@ -265,8 +265,12 @@ taps_move() {
 
 # A tap is to behave as a wire with a host at its end. A packet that cesd writes is received by the host right there, in the
 # worker's time, unless the host receives on cores of its own; the kernel's NAT has the same of its hosts. And what the host
-# sends waits in the tap while the worker's core runs something else: 1000 packets are 4 ms.
+# sends waits in the tap while the worker's core runs something else: 1000 packets are 4 ms. And both ends of a wire have a MAC
+# address each: net_tap gives the kernel's end its own; the host's is made of its name here.
 tap_tune() {
+    local mac
+    mac=$(printf '%-5.5s' "$1" | od -An -tx1 | tr -d '\n' | tr ' ' ':')
+    at "$1" link set "$1" address "02$mac"
     hosts_receive_elsewhere "$1" "$1"
     at "$1" link set "$1" txqueuelen 5000
 }

@@ -30,6 +30,7 @@ scenario_network() {
     control "a route moves a running download" 1 network_route_moves nothing
     step "two next hops share 64 flows" network_spread
     step "flows of a dead router move" network_router_dies
+    step "a router that is back has flows again" network_router_returns
     step "a spoofed source is dropped" network_drops source_spoofed home 10.77.0.1 "$GATEWAY" udp
     control "a spoofed source is dropped" 1 network_drops source_spoofed home "$HOST" "$GATEWAY" udp
     step "a martian source is dropped" network_drops ipv4_source_invalid home 127.0.0.1 "$GATEWAY" udp
@@ -73,6 +74,7 @@ scenario_network() {
     control "a SYN flood to the edge itself" "7 28" network_flood syn
     control "two next hops share 64 flows" 1 network_spread
     control "flows of a dead router move" 1 network_router_dies
+    control "a router that is back has flows again" 1 network_router_returns
     control "1500 bytes arrive as fragments" 1 network_fragments
     control "TCP is told what fits" 1 network_mss
     control "IPv4 path MTU from inside" 1 network_pmtu "$GATEWAY"
@@ -85,6 +87,8 @@ scenario_network() {
     heading "network: the first words of cesd, ports on veth"
     local DEVICE=af_packet
     network_up ipv6
+    # They are said more than once.
+    sleep 10
     control "addresses are announced at the start" 3 network_announced
     edge_down
     step "addresses are announced at the start" network_announced edge_start
@@ -107,7 +111,7 @@ network_neighbors6() {
     in_ns home ping -q -c 1 -W 1 "$GATEWAY6" || true
     local address
     for address in "$HOST6" "$GATEWAY6"; do
-        wait_for 7 "$address is reachable" neighbor_is "$address" reachable || fail "$address: $(neighbor_state "$address")"
+        wait_for 12 "$address is reachable" neighbor_is "$address" reachable || fail "$address: $(neighbor_state "$address")"
     done
     note "$HOST6 and $GATEWAY6"
 }
@@ -389,6 +393,11 @@ network_router_dies() {
     ((flows > 0)) || fail "no flow was by the second router"
     [[ $noticed$lasted == yesyes ]] || fail "noticed: $noticed, all connections lasted: $lasted"
     note "$flows connections lost their router and last"
+}
+
+network_router_returns() {
+    wait_for 15 "the edge sees $GATEWAY2 again" neighbor_is "$GATEWAY2" reachable
+    network_spread
 }
 
 router_is_dead() { [[ ! $(neighbor_state "$GATEWAY2") =~ ^(reachable|stale|delay|probe)$ ]]; }
