@@ -15,6 +15,7 @@ SERVER=203.0.113.254 EDGE_INSIDE=10.0.0.1 HOST=10.0.0.2 OTHER_HOST=10.0.0.3
 ORACLE_SERVER=198.51.100.254 ORACLE_HOST=10.0.1.2
 ECHO_PORT=7
 REALMS=(home office internet)
+NAMESPACES=()
 
 bed_init() {
     BED="ces-demo-$$"
@@ -53,12 +54,16 @@ wait_for() {
 
 bed_up() {
     local name
-    for name in edge "${REALMS[@]}" router; do
-        ip netns add "$BED-$name"
-        at "$name" link set lo up
-    done
+    for name in edge "${REALMS[@]}" router; do bed_add "$name"; done
     oracle_up
     servers_up
+}
+
+# One more namespace, gone with the bed.
+bed_add() {
+    NAMESPACES+=("$1")
+    ip netns add "$BED-$1"
+    at "$1" link set lo up
 }
 
 # The kernel's NAT between the same two hosts. Offloads are off, so that it too forwards one frame at a time.
@@ -109,7 +114,7 @@ http {
     scgi_temp_path $WORK/nginx-scgi;
     root $WORK/www;
     sendfile on;
-    server { listen 80 backlog=1024; }
+    server { listen 80 backlog=1024; listen [::]:80; }
     server { listen 443 ssl; ssl_certificate $WORK/cert.pem; ssl_certificate_key $WORK/key.pem; }
 }
 NGINX
@@ -131,16 +136,27 @@ servers_listen() {
 # fetch NAMESPACE ARGS… : curl, as a host there.
 fetch() { in_ns "$1" curl -sS --fail --connect-timeout 2 --max-time 60 "${@:2}"; }
 
+# With --json iperf3 exits 0 even when it fails. Exit code 4: the server was not reached at all.
+iperf() {
+    in_ns home iperf3 --json --connect-timeout 2000 "$@" >"$WORK/iperf.json"
+    local error
+    error=$(jq -r '.error // empty' "$WORK/iperf.json")
+    [[ -n $error ]] || return 0
+    echo "iperf3: $error" >&2
+    [[ $error != "unable to connect"* ]] || exit 4
+    exit 1
+}
+
 # Ends what runs in our namespaces, by id, and removes them.
 bed_down() {
     local name pids
     give_precedence_back
-    for name in edge "${REALMS[@]}" router; do
+    for name in "${NAMESPACES[@]}"; do
         pids=$(ip netns pids "$BED-$name" 2>/dev/null) || continue
         # shellcheck disable=SC2086  # one argument a process
         [[ -z $pids ]] || kill -KILL $pids 2>/dev/null || true
     done
-    for name in edge "${REALMS[@]}" router; do
+    for name in "${NAMESPACES[@]}"; do
         ip netns delete "$BED-$name" 2>/dev/null || true
     done
     wait 2>/dev/null || true
@@ -249,8 +265,12 @@ taps_move() {
 
 # A tap is to behave as a wire with a host at its end. A packet that cesd writes is received by the host right there, in the
 # worker's time, unless the host receives on cores of its own; the kernel's NAT has the same of its hosts. And what the host
-# sends waits in the tap while the worker's core runs something else: 1000 packets are 4 ms.
+# sends waits in the tap while the worker's core runs something else: 1000 packets are 4 ms. And both ends of a wire have a MAC
+# address each: net_tap gives the kernel's end its own; the host's is made of its name here.
 tap_tune() {
+    local mac
+    mac=$(printf '%-5.5s' "$1" | od -An -tx1 | tr -d '\n' | tr ' ' ':')
+    at "$1" link set "$1" address "02$mac"
     hosts_receive_elsewhere "$1" "$1"
     at "$1" link set "$1" txqueuelen 5000
 }

@@ -69,17 +69,6 @@ client_https() {
     rm "$WORK/fetched"
 }
 
-# With --json iperf3 exits 0 even when it fails. Exit code 4: the server was not reached at all.
-iperf() {
-    in_ns home iperf3 --json --connect-timeout 2000 "$@" >"$WORK/iperf.json"
-    local error
-    error=$(jq -r '.error // empty' "$WORK/iperf.json")
-    [[ -n $error ]] || return 0
-    echo "iperf3: $error" >&2
-    [[ $error != "unable to connect"* ]] || exit 4
-    exit 1
-}
-
 # A receiver that is not run for some milliseconds loses what its socket can't hold: measured again, three times at most.
 client_udp() {
     local direction try lost losses=()
