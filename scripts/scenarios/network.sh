@@ -192,7 +192,7 @@ network_route_kinds() {
     blackhole=$(told "$4")
     printf 'unreachable: %s\nprohibit: %s\nblackhole: %s\n' "$unreachable" "$prohibited" "$blackhole"
     [[ $unreachable =~ ^$1:\ Destination\ (Net|Host)\ Unreachable || $unreachable == "$1: Destination unreachable: No route"* ||
-        $unreachable == "$1: Destination unreachable: Reject route"* ]] || fail "unreachable: $unreachable"
+        $unreachable == "$1: Destination unreachable: Unknown code 6"* ]] || fail "unreachable: $unreachable"
     [[ $prohibited == "$1: Packet filtered"* || $prohibited == "$1: Destination unreachable: Administratively prohibited"* ]] ||
         fail "prohibit: $prohibited"
     [[ -z $blackhole ]] || fail "blackhole: $blackhole"
@@ -216,6 +216,8 @@ forget_mtus() {
 network_fragments() {
     local inside outside
     forget_mtus
+    # The neighbours are known: what waits for them is bounded.
+    in_ns home ping -q -c 1 -W 2 "$GATEWAY"
     inside=$(kernel_counter home IpReasmOKs)
     outside=$(kernel_counter internet IpReasmOKs)
     in_ns home ping -q -M dont -s 1472 -c 5 -i 0.1 -W 1 "$GATEWAY"

@@ -89,6 +89,11 @@ pub fn towards(core: &mut Core, world: &World, mbuf: Mbuf, realm: Realm, session
         if let Some(session) = session {
             session.set_path(path);
         }
+        // Where the owner sees that a neighbour is used which was only learnt, it asks whether it is there.
+        if let Some(owner) = core.neighbors.as_mut() {
+            let _ = owner.table.want(interface, neighbor, core.now, &mut |o| owner.outputs.push(o));
+            carry_out(core, world);
+        }
         return core.send_to(mbuf, &hop);
     }
     let Some(owner) = core.neighbors.as_mut() else {
