@@ -151,12 +151,7 @@ pub fn burst<const TAGGED: bool>(
     }
     let Lanes { v4, v6, rest } = lanes;
     run::<Record4, TAGGED>(core, world, v4, packets, links, |core, mbuf, ingress| {
-        // The rest has room for a whole burst.
-        if slow::is_ipv6(&mbuf) {
-            rest.push(mbuf)
-        } else {
-            slow::receive(core, world, mbuf, Arrival::on(ingress))
-        }
+        other_way(core, world, rest, mbuf, ingress);
     });
     if !rest.is_empty() {
         run::<Record6, TAGGED>(core, world, v6, rest, links, |core, mbuf, ingress| {
@@ -165,6 +160,17 @@ pub fn burst<const TAGGED: bool>(
     }
     slow::second_legs(core, world);
     core.out.flush();
+}
+
+/// What is no common IPv4 packet of a session: IPv6 gathers in `rest`, which has room for a whole burst. Not inlined: the loop
+/// has the registers to itself.
+#[inline(never)]
+fn other_way(core: &mut Core, world: &World, rest: &mut Burst, mbuf: Mbuf, ingress: &Ingress) {
+    if slow::is_ipv6(&mbuf) {
+        rest.push(mbuf);
+    } else {
+        slow::receive(core, world, mbuf, Arrival::on(ingress));
+    }
 }
 
 /// How a packet of this port came in. Of a tagged port its own word names the place of its interface.
@@ -238,8 +244,11 @@ fn classify_all<R: Fast, const TAGGED: bool>(
 ) where
     R::Key: Default,
 {
+    // Of a port without tags there is one for all: it stays in registers.
+    let one = *links.at(0);
     for (lane, mbuf) in lanes.0.iter_mut().zip(packets) {
-        lane.stage = match R::classify(mbuf, ingress_of::<TAGGED>(links, mbuf)) {
+        let ingress = if TAGGED { *links.at(mbuf.tag()) } else { one };
+        lane.stage = match R::classify(mbuf, &ingress) {
             Some(Common { key, tcp_flags }) => {
                 (lane.key, lane.tcp_flags) = (key, tcp_flags);
                 lane.lookup = world.flows.begin::<R>(&key);
