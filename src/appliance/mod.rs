@@ -12,10 +12,12 @@
 //! | [`assemble`] | the parts of every worker |
 //! | [`routes`] | the routes: built, shown, changed |
 //! | [`kernel`] | the kernel's interfaces (the exception path) |
+//! | [`flows`] | the sessions, for that socket |
 //! | [`source`] | what the operator's socket shows |
 //! | [`watch`] | signals, stalled workers, the dump at a crash |
 
 pub mod assemble;
+pub mod flows;
 pub mod instance;
 pub mod kernel;
 pub mod links;

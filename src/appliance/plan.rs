@@ -89,11 +89,16 @@ fn memory_mb(config: &Config) -> u32 {
 /// which `tests/memory.rs` measures.
 pub fn needs(config: &Config) -> Needs {
     const SESSION: u64 = 160;
+    /// Two records of 128 bytes, and two slots of the index.
+    const SESSION6: u64 = 288;
     const MAPPING: u64 = 48;
     let mappings = config.nat44.as_ref().map_or(0, |nat44| u64::from(nat44.mappings));
     Needs {
         packets_mb: u64::from(config.eal.memory_mb.unwrap_or_else(|| memory_mb(config))),
-        tables_mb: (u64::from(config.flow.sessions) * SESSION + mappings * MAPPING).div_ceil(1 << 20),
+        tables_mb: (u64::from(config.flow.sessions) * SESSION
+            + config.ipv6.as_ref().map_or(0, |v6| u64::from(v6.sessions)) * SESSION6
+            + mappings * MAPPING)
+            .div_ceil(1 << 20),
     }
 }
 

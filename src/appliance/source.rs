@@ -2,21 +2,18 @@
 
 use super::Summary;
 use super::assemble::{Parts, Ports};
+use super::flows;
 use super::plan::{Layout, thread_name};
 use super::routes::{self, RouteControl};
 use crate::config::Config;
 use crate::dataplane::conflicts::Conflict;
 use crate::dataplane::{Board, WorkerCounters, World};
-use crate::flow::record::Record;
-use crate::flow::{Protocol, Record4};
-use crate::manage::model::{self, Drops, Flow, WorkerState, WorkerStatus};
+use crate::manage::model::{self, Drops, WorkerState, WorkerStatus};
 use crate::manage::protocol::VERSION;
 use crate::manage::{
     Counters, FlowFilter, Flows, NeighborStatus, PortStatus, Refusal, RouteFilter, Routes, Source, Status,
 };
-use crate::nat::session::TcpState;
 use crate::packet::{DROP_REASONS, DropReason, MacAddr};
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
@@ -133,65 +130,6 @@ impl Shown {
             drops: DropReason::ALL.iter().map(total).filter(|d| d.1 > 0).collect(),
         }
     }
-
-    fn realm_name(&self, id: u16) -> String {
-        self.config.realms.iter().find(|r| r.id == id).map_or_else(|| id.to_string(), |r| r.name.clone())
-    }
-
-    /// A session as the operator sees it, if it matches the filter.
-    fn flow(&self, first: &Record4, other: &Record4, now: Option<u32>, filter: &Wanted) -> Option<Flow> {
-        let outbound = first.common().action().is_outbound();
-        let (out, back) = if outbound { (first, other) } else { (other, first) };
-        let (o, b) = (out.key(), back.key());
-        let (inside, remote, outside) = (o.source(), o.destination(), b.destination());
-        if filter.realm.is_some_and(|r| r != o.realm().0) {
-            return None;
-        }
-        if let Some(host) = filter.host
-            && ![inside, remote, outside].iter().any(|a| IpAddr::V4(*a) == host)
-        {
-            return None;
-        }
-        let protocol = match Protocol::from_number(o.protocol())? {
-            Protocol::Tcp => model::Protocol::Tcp,
-            Protocol::Udp => model::Protocol::Udp,
-            Protocol::Icmp | Protocol::Icmpv6 => model::Protocol::Icmp,
-        };
-        let (f, r) = (out.common(), back.common());
-        let state = match protocol {
-            model::Protocol::Tcp => {
-                TcpState::of(first.common().tcp_flags(), other.common().tcp_flags()).name()
-            }
-            model::Protocol::Udp | model::Protocol::Icmp => "open",
-        };
-        let idle = now.map_or(0, |now| {
-            let since = |seen: u32| now.wrapping_sub(seen);
-            let idle = since(f.last_seen()).min(since(r.last_seen()));
-            // A packet may have been counted after this clock was read.
-            if idle > u32::MAX / 2 { 0 } else { idle }
-        });
-        let home = self.world.nat.as_ref().map_or(0, |n| n.home_of_inside(o.realm(), inside));
-        Some(Flow {
-            realm: self.realm_name(o.realm().0),
-            protocol,
-            inside: SocketAddr::new(inside.into(), o.source_port()),
-            outside: SocketAddr::new(outside.into(), b.destination_port()),
-            remote: SocketAddr::new(remote.into(), o.destination_port()),
-            packets_out: f.packets(),
-            packets_in: r.packets(),
-            bytes_out: f.bytes(),
-            bytes_in: r.bytes(),
-            idle_ms: u64::from(idle),
-            state: state.into(),
-            home_worker: home as u16,
-        })
-    }
-}
-
-/// A filter with its names resolved.
-struct Wanted {
-    host: Option<IpAddr>,
-    realm: Option<u16>,
 }
 
 impl Source for Shown {
@@ -294,19 +232,8 @@ impl Source for Shown {
 
     fn flows(&self, filter: &FlowFilter) -> Result<Flows, Refusal> {
         let realm = filter.realm.as_deref().map(|name| routes::realm(&self.config, name)).transpose()?;
-        let wanted = Wanted { host: filter.host, realm };
-        let limit = filter.limit.get();
-        let now = Some(self.counters[0].now_ms.get() as u32);
-        let (mut total, mut flows) = (0u64, vec![]);
-        for (first, other) in self.world.flows.sessions::<Record4>() {
-            if let Some(flow) = self.flow(first, other, now, &wanted) {
-                total += 1;
-                if flows.len() < limit {
-                    flows.push(flow);
-                }
-            }
-        }
-        Ok(Flows { total_matched: total, truncated: total > flows.len() as u64, flows })
+        let now = self.counters[0].now_ms.get() as u32;
+        Ok(flows::matching(&self.config, &self.world, filter, realm, now))
     }
 
     fn neighbors(&self) -> Vec<NeighborStatus> {

@@ -262,7 +262,7 @@ impl Worker {
             }
         }
         got += self.take_over(world);
-        got += self.from_kernel(world);
+        got += self.take_from_kernel(world);
         if self.core.now != self.ticked {
             self.tick(world);
         }
@@ -275,7 +275,7 @@ impl Worker {
     }
 
     /// What the kernel sends by its interfaces.
-    fn from_kernel(&mut self, world: &World) -> usize {
+    fn take_from_kernel(&mut self, world: &World) -> usize {
         let got = punt::down(&mut self.core, world);
         if got > 0 {
             self.core.out.flush();

@@ -373,7 +373,7 @@ struct Noted {
 }
 
 impl Noted {
-    fn from_outside(&self) -> bool {
+    fn comes_from_outside(&self) -> bool {
         self.keys[0].realm() == OUTSIDE
     }
 
@@ -382,7 +382,7 @@ impl Noted {
         let idle = |i: usize| now.wrapping_sub(self.seen[i].unwrap_or(self.since));
         let either = idle(0).min(idle(1));
         let within = self.keys[0].realm() == self.keys[1].realm();
-        let inside = if within { either } else { idle(usize::from(self.from_outside())) };
+        let inside = if within { either } else { idle(usize::from(self.comes_from_outside())) };
         let all = self.flags[0] | self.flags[1];
         let both = self.flags[0] & self.flags[1];
         let established = both & (SYN | ACK) == SYN | ACK && all & RST == 0 && both & 1 == 0;
@@ -439,7 +439,7 @@ fn admits(noted: &[Noted], bed: &Bed, flow: &Flow6, to: Realm, allow_ipsec: bool
                 || key.protocol() == 17 && key.destination_port() == 500;
             let home = |n: &Noted| bed.firewall.home_of(n.keys[1].source());
             let here = bed.firewall.home_of(key.destination());
-            let others = noted.iter().filter(|n| n.from_outside() && home(n) == here).count();
+            let others = noted.iter().filter(|n| n.comes_from_outside() && home(n) == here).count();
             match () {
                 () if !allow_ipsec || !is_ipsec => Err(DropReason::NoSession),
                 () if others >= QUOTA.div_ceil(bed.homes.len()) => Err(DropReason::NatInboundQuota),

@@ -216,7 +216,14 @@ pub struct Flow {
 pub enum Protocol {
     Tcp,
     Udp,
+    /// ICMP or ICMPv6 echo.
     Icmp,
+    Esp,
+    Ah,
+    Sctp,
+    Gre,
+    /// Any other: its sessions are of addresses alone.
+    Other,
 }
 
 impl fmt::Display for Protocol {
@@ -225,6 +232,11 @@ impl fmt::Display for Protocol {
             Protocol::Tcp => "tcp",
             Protocol::Udp => "udp",
             Protocol::Icmp => "icmp",
+            Protocol::Esp => "esp",
+            Protocol::Ah => "ah",
+            Protocol::Sctp => "sctp",
+            Protocol::Gre => "gre",
+            Protocol::Other => "other",
         })
     }
 }
