@@ -6,7 +6,7 @@
 //! same adjacency, or another one. No packet is lost by it.
 //!
 //! Guarantees: renews only after every worker has been quiescent since the change, because until then one may be between
-//! its look at the old routes and what it remembers of it (see [`crate::route::store`]); at most [`STEP`] adjacencies a
+//! its look at the old routes and what it remembers of it (see [`crate::route::store`]); at most 512 adjacencies a
 //! tick, all of them after every change, however fast changes follow each other.
 //! Never: publishes routes, or decides whether a next hop is usable.
 
