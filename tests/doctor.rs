@@ -88,8 +88,8 @@ impl Fixture {
         self.write("sys/kernel/mm/transparent_hugepage/enabled", "always [madvise] never");
         self.write("sys/devices/system/node/node0/cpulist", "0-7");
         self.write("sys/devices/system/node/node1/cpulist", "8-15");
-        self.pages("sys/kernel/mm/hugepages", (4, 4), (512, 512));
-        self.pages("sys/devices/system/node/node0/hugepages", (4, 4), (512, 512));
+        self.pages("sys/kernel/mm/hugepages", (4, 4), (768, 768));
+        self.pages("sys/devices/system/node/node0/hugepages", (4, 4), (768, 768));
         self.pages("sys/devices/system/node/node1/hugepages", (0, 0), (0, 0));
     }
 
@@ -206,15 +206,15 @@ const CASES: &[Case] = &[
     }),
     ("vfio", BAD, "modprobe vfio-pci", |f| f.remove("sys/module/vfio_pci")),
     ("vfio", WARN, "echo N >", |f| f.write("sys/module/vfio/parameters/enable_unsafe_noiommu_mode", "Y")),
-    ("huge-pages", BAD, "echo 2445 >/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages", |f| {
+    ("huge-pages", BAD, "echo 2583 >/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages", |f| {
         f.pages("sys/kernel/mm/hugepages", (0, 0), (0, 0));
     }),
-    ("huge-pages", WARN, "numa_maps", |f| f.pages("sys/kernel/mm/hugepages", (4, 1), (512, 512))),
+    ("huge-pages", WARN, "numa_maps", |f| f.pages("sys/kernel/mm/hugepages", (4, 1), (768, 768))),
     ("huge-page-size", WARN, "hugepagesz=1G hugepages=4", |f| {
         f.pages("sys/kernel/mm/hugepages", (0, 0), (3000, 3000));
         f.pages("sys/devices/system/node/node0/hugepages", (0, 0), (3000, 3000));
     }),
-    ("huge-page-size", WARN, "echo 397 >", |f| {
+    ("huge-page-size", WARN, "echo 535 >", |f| {
         f.pages("sys/kernel/mm/hugepages", (5, 5), (2, 2));
         f.pages("sys/devices/system/node/node0/hugepages", (5, 5), (2, 2));
     }),
@@ -223,7 +223,7 @@ const CASES: &[Case] = &[
     }),
     ("huge-pages-numa", WARN, "/sys/devices/system/node/node0/", |f| {
         f.pages("sys/devices/system/node/node0/hugepages", (0, 0), (0, 0));
-        f.pages("sys/devices/system/node/node1/hugepages", (4, 4), (512, 512));
+        f.pages("sys/devices/system/node/node1/hugepages", (4, 4), (768, 768));
     }),
     ("transparent-huge-pages", WARN, "echo madvise", |f| {
         f.write("sys/kernel/mm/transparent_hugepage/enabled", "[always] madvise never");
