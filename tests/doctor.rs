@@ -215,8 +215,8 @@ const CASES: &[Case] = &[
         f.pages("sys/devices/system/node/node0/hugepages", (0, 0), (3000, 3000));
     }),
     ("huge-page-size", WARN, "echo 535 >", |f| {
-        f.pages("sys/kernel/mm/hugepages", (5, 5), (2, 2));
-        f.pages("sys/devices/system/node/node0/hugepages", (5, 5), (2, 2));
+        f.pages("sys/kernel/mm/hugepages", (6, 6), (2, 2));
+        f.pages("sys/devices/system/node/node0/hugepages", (6, 6), (2, 2));
     }),
     ("huge-page-size", WARN, "default_hugepagesz=2M", |f| {
         f.write("proc/meminfo", "Hugepagesize: 1048576 kB")

@@ -7,8 +7,9 @@ use super::resolve;
 use super::slow::Arrival;
 use super::world::World;
 use crate::dpdk::Mbuf;
+use crate::firewall::parse;
 use crate::flow::record::Record;
-use crate::flow::{Key4, Protocol, Realm, Record4};
+use crate::flow::{Key4, Protocol, Realm, Record4, Record6};
 use crate::packet::build::{IcmpError, Icmpv6Error, Path};
 use crate::packet::checksum::checksum;
 use crate::packet::icmp::may_generate_error;
@@ -45,7 +46,15 @@ pub fn answer4(
 /// A packet that was translated, or is the edge's own, and was to leave into `realm` has found nobody at its next hop: tells
 /// the sender, as the packet was before, that the host is unreachable (RFC 1812 section 5.2.7.1).
 #[cold]
-pub fn host_unreachable4(core: &mut Core, world: &World, mbuf: &Mbuf, realm: Realm) {
+pub fn host_unreachable(core: &mut Core, world: &World, mbuf: &Mbuf, realm: Realm) {
+    if super::slow::is_ipv6(mbuf) {
+        host_unreachable6(core, world, mbuf, realm);
+    } else {
+        host_unreachable4(core, world, mbuf, realm);
+    }
+}
+
+fn host_unreachable4(core: &mut Core, world: &World, mbuf: &Mbuf, realm: Realm) {
     let Ok(ip) = Ipv4::parse_quoted(&mbuf.data()[14.min(mbuf.data().len())..]) else { return };
     // What it was: its answers would be translated back to that.
     let Some(key) = super::slow::transport(&ip, realm).ok().map(|f| f.key) else { return };
@@ -66,6 +75,26 @@ pub fn host_unreachable4(core: &mut Core, world: &World, mbuf: &Mbuf, realm: Rea
     if let Some(message) = message {
         core.out.counters.originated_packets.add(1);
         resolve::towards(core, world, message, sender.realm(), None, 0);
+    }
+}
+
+/// The same for IPv6 (RFC 4443 section 3.1), of which nothing was translated.
+fn host_unreachable6(core: &mut Core, world: &World, mbuf: &Mbuf, realm: Realm) {
+    let Some(Ok(ip)) = mbuf.data().get(14..).map(Ipv6::parse_quoted) else { return };
+    let Some(key) = parse::flow(&ip, realm).ok().map(|f| f.key) else { return };
+    let Some((_, back)) = world.flows.lookup::<Record6>(&key.reversed(realm)) else { return };
+    let Some(forward) = world.flows.twin(back) else { return };
+    let from = forward.key().realm();
+    let Ok((interface, _)) = world.next_hop(from, ip.source(), 0) else { return };
+    if !icmpv6::may_generate_error(MacAddr::ZERO, &ip) || !core.icmp_errors.allow(core.now) {
+        return;
+    }
+    let source = speaks_as6(world, interface, ip.source());
+    let path = Path::untagged(world.interfaces[usize::from(interface)].mac, MacAddr::ZERO);
+    let error = Icmpv6Error::AddressUnreachable;
+    if let Some(message) = message::icmpv6_error(&core.pool, &path, source, error, &ip) {
+        core.out.counters.originated_packets.add(1);
+        resolve::towards(core, world, message, from, None, 0);
     }
 }
 
@@ -105,7 +134,7 @@ pub fn answer6(
     if !icmpv6::may_generate_error(link.ethernet.destination(), ip) {
         return false;
     }
-    let source = speaks_as6(world, arrival, ip.source());
+    let source = speaks_as6(world, arrival.interface, ip.source());
     if !core.icmp_errors.allow(core.now) {
         return false;
     }
@@ -117,13 +146,13 @@ pub fn answer6(
 
 /// The address that an error comes from (RFC 4443 section 2.2): one near the sender, else any of that interface or of its realm
 /// that can be told from far away, else the link's.
-fn speaks_as6(world: &World, arrival: Arrival, towards: Ipv6Addr) -> Ipv6Addr {
-    let near = world.speaks_as6(arrival.interface, towards);
+fn speaks_as6(world: &World, interface: u16, towards: Ipv6Addr) -> Ipv6Addr {
+    let near = world.speaks_as6(interface, towards);
     if !near.is_unicast_link_local() || towards.is_unicast_link_local() {
         return near;
     }
-    let own = &world.interfaces[usize::from(arrival.interface)];
-    let others = world.interfaces.iter().filter(|i| i.realm == arrival.realm);
+    let own = &world.interfaces[usize::from(interface)];
+    let others = world.interfaces.iter().filter(|i| i.realm == own.realm);
     let mut all = std::iter::once(own).chain(others).flat_map(|i| &i.addresses);
     let global = all.find_map(|net| match net.addr() {
         IpAddr::V6(address) if !address.is_unicast_link_local() => Some(address),

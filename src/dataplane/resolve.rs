@@ -4,6 +4,7 @@
 use super::announce;
 use super::board::Board;
 use super::core::Core;
+use super::errors;
 use super::limit::TokenBucket;
 use super::message;
 use super::reroute::{self, Reroute};
@@ -30,8 +31,8 @@ const TICK_BUDGET: usize = 16;
 /// The one worker's neighbours, and the packets that wait for them.
 pub struct NeighborOwner {
     table: Neighbors,
-    /// By the id that they wait for, oldest first. As many as the table lets be held.
-    held: VecDeque<(AdjacencyId, Mbuf)>,
+    /// By the id that they wait for, with the realm that they leave into, oldest first. As many as the table lets be held.
+    held: VecDeque<(AdjacencyId, Realm, Mbuf)>,
     /// Forgotten neighbours whose id others may still read, until that epoch.
     releasing: VecDeque<(u64, AdjacencyId)>,
     reroute: Reroute,
@@ -101,10 +102,10 @@ pub fn towards(core: &mut Core, world: &World, mbuf: Mbuf, realm: Realm, session
     };
     let want = owner.table.want(interface, neighbor, core.now, &mut |o| owner.outputs.push(o));
     match want {
-        Want::Hold { id } => owner.held.push_back((id, mbuf)),
+        Want::Hold { id } => owner.held.push_back((id, realm, mbuf)),
         Want::Known(_) => core.out.drop(mbuf, DropReason::NeighborsFull),
         Want::QueueFull => core.out.drop(mbuf, DropReason::NeighborQueueFull),
-        Want::Unreachable => core.out.drop(mbuf, DropReason::NeighborUnreachable),
+        Want::Unreachable => unreachable(core, world, mbuf, realm),
         Want::TableFull => core.out.drop(mbuf, DropReason::NeighborsFull),
     }
     carry_out(core, world);
@@ -206,12 +207,12 @@ fn carry_out(core: &mut Core, world: &World) {
                 let hop = hop(world, interface, mac);
                 world.adjacencies.resolved(id, interface, addr, hop);
                 owner.reroute.resolved(world, interface, addr);
-                release_held(core, id, |core, mbuf| core.send_to(mbuf, &hop));
+                release_held(core, id, |core, _, mbuf| core.send_to(mbuf, &hop));
             }
             Output::Changed { id, mac } => world.adjacencies.changed_mac(id, mac.0),
             Output::Lost { id } => {
                 world.adjacencies.lost(id);
-                release_held(core, id, |core, mbuf| core.out.drop(mbuf, DropReason::NeighborUnreachable));
+                release_held(core, id, |core, realm, mbuf| unreachable(core, world, mbuf, realm));
             }
             Output::Removed { id } => {
                 world.adjacencies.lost(id);
@@ -229,13 +230,19 @@ fn hop(world: &World, interface: u16, mac: MacAddr) -> Hop {
     Hop { macs, port: own.port, limit: own.mtu + 14, vlan: own.vlan.0 }
 }
 
+/// Nobody answers at a packet's next hop: its sender is told, and it is dropped.
+fn unreachable(core: &mut Core, world: &World, mbuf: Mbuf, realm: Realm) {
+    errors::host_unreachable(core, world, &mbuf, realm);
+    core.out.drop(mbuf, DropReason::NeighborUnreachable);
+}
+
 /// Takes the packets that wait for `id` out of the queue, in order.
-fn release_held(core: &mut Core, id: AdjacencyId, mut each: impl FnMut(&mut Core, Mbuf)) {
+fn release_held(core: &mut Core, id: AdjacencyId, mut each: impl FnMut(&mut Core, Realm, Mbuf)) {
     let waiting = core.neighbors.as_ref().map_or(0, |o| o.held.len());
     for _ in 0..waiting {
         let Some(owner) = core.neighbors.as_mut() else { return };
         match owner.held.pop_front() {
-            Some((of, mbuf)) if of == id => each(core, mbuf),
+            Some((of, realm, mbuf)) if of == id => each(core, realm, mbuf),
             Some(other) => owner.held.push_back(other),
             None => return,
         }
@@ -284,7 +291,7 @@ pub fn insert_permanent(
 
 /// At the end: what is still held is dropped by name.
 pub fn shut_down(core: &mut Core) {
-    while let Some((_, mbuf)) = core.neighbors.as_mut().and_then(|o| o.held.pop_front()) {
+    while let Some((_, _, mbuf)) = core.neighbors.as_mut().and_then(|o| o.held.pop_front()) {
         core.out.drop(mbuf, DropReason::Shutdown);
     }
 }

@@ -1,0 +1,136 @@
+//! VLANs, IPv6 and the errors of both families over captures, byte for byte: one port with an untagged interface, one with a C-tag
+//! and one with an S-tag and a C-tag inside, and a tagged port outside.
+//!
+//! IPv6 is not translated, so the oracle needs to learn nothing from the run: each case says which frame goes in, and which come
+//! out, built in full. The captures in `tests/golden/network` are made anew by
+//!
+//! ```text
+//! CES_GOLDEN=write cargo test --test golden_network
+//! ```
+
+#[path = "support/bed.rs"]
+mod bed;
+#[path = "support/capture.rs"]
+mod capture;
+#[path = "support/captured.rs"]
+mod captured;
+#[path = "support/cesd.rs"]
+mod cesd;
+#[path = "golden/links.rs"]
+mod links;
+#[path = "golden/network.rs"]
+mod network;
+#[path = "support/summary.rs"]
+mod summary;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use ces::packet::DropReason;
+
+use bed::Bed;
+use links::{CONFIG, PORTS};
+use summary::Summary;
+
+/// A frame that goes in, and what becomes of it.
+pub struct Case {
+    name: &'static str,
+    port: usize,
+    frame: Vec<u8>,
+    out: Vec<(usize, Vec<u8>)>,
+    drop: Option<DropReason>,
+}
+
+/// Frames by port, in order.
+type Frames = [Vec<Vec<u8>>; PORTS.len()];
+
+fn directory() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/network")
+}
+
+fn inputs(cases: &[Case]) -> Frames {
+    std::array::from_fn(|port| cases.iter().filter(|c| c.port == port).map(|c| c.frame.clone()).collect())
+}
+
+fn wanted(cases: &[Case]) -> Frames {
+    let of = |port: usize| cases.iter().flat_map(|c| &c.out).filter(move |o| o.0 == port);
+    std::array::from_fn(|port| of(port).map(|o| o.1.clone()).collect())
+}
+
+fn run(workers: &str, cases: &[Case]) -> (Frames, Summary) {
+    let bed = Bed::new();
+    for (port, frames) in PORTS.iter().zip(inputs(cases)) {
+        capture::write(&bed.directory.join(format!("{port}-in.pcap")), &frames);
+    }
+    bed.configure(&format!("{workers}{CONFIG}"));
+    let summary = Summary::of(&cesd::cesd(&bed).output().expect("cesd runs"));
+    let outputs = PORTS.map(|port| captured::read(&bed.directory.join(format!("{port}-out.pcap"))));
+    (outputs, summary)
+}
+
+fn hex(frame: &[u8]) -> String {
+    frame.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// Which case goes wrong, if one does: it alone, and what came out instead.
+fn explain(cases: &[Case], seen: &Frames) -> String {
+    let mut left = seen.clone();
+    let mut text = String::new();
+    for case in cases {
+        for (port, frame) in &case.out {
+            match left[*port].iter().position(|f| f == frame) {
+                Some(at) => drop(left[*port].remove(at)),
+                None => text += &format!("{}: {} lacks {}\n", case.name, PORTS[*port], hex(frame)),
+            }
+        }
+    }
+    for (port, frames) in PORTS.iter().zip(&left) {
+        frames.iter().for_each(|f| text += &format!("nobody expects from {port}: {}\n", hex(f)));
+    }
+    text
+}
+
+/// Each port's frames, in no order: within a burst IPv4 goes first.
+fn sorted(mut frames: Frames) -> Frames {
+    frames.iter_mut().for_each(|f| f.sort());
+    frames
+}
+
+fn check(workers: &str) {
+    let cases = network::cases();
+    let (outputs, summary) = run(workers, &cases);
+    let wrong = explain(&cases, &outputs);
+    assert!(wrong.is_empty(), "{wrong}{summary:#?}");
+    let mut drops: BTreeMap<String, u64> = BTreeMap::new();
+    cases.iter().filter_map(|c| c.drop).for_each(|d| *drops.entry(d.name().to_owned()).or_default() += 1);
+    assert_eq!(summary.drops, drops);
+    summary.balance();
+    assert_eq!(summary.received, cases.len() as u64);
+    if std::env::var_os("CES_GOLDEN").is_some_and(|v| v == "write") {
+        std::fs::create_dir_all(directory()).expect("a directory");
+        for (number, port) in PORTS.iter().enumerate() {
+            capture::write(&directory().join(format!("{port}-in.pcap")), &inputs(&cases)[number]);
+            capture::write(&directory().join(format!("{port}-out.pcap")), &wanted(&cases)[number]);
+        }
+    }
+    let captures =
+        |direction| PORTS.map(|p| captured::read(&directory().join(format!("{p}-{direction}.pcap"))));
+    assert_eq!(captures("in"), inputs(&cases), "the captures are not this scenario's: make them anew");
+    let agree = sorted(outputs) == sorted(captures("out"));
+    assert!(agree, "the oracle agrees, and yet other frames than in the captures");
+}
+
+#[test]
+fn one_worker() {
+    check("[workers]\ncores = [0]\n");
+}
+
+#[test]
+fn two_workers_by_rss() {
+    check("[workers]\ncores = [0, 1]\ndistribute = \"rss\"\n");
+}
+
+#[test]
+fn two_workers_by_software() {
+    check("[workers]\ncores = [0, 1]\ndistribute = \"software\"\n");
+}
