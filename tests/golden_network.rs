@@ -106,6 +106,8 @@ fn check(workers: &str) {
     assert_eq!(summary.drops, drops);
     summary.balance();
     assert_eq!(summary.received, cases.len() as u64);
+    let passed = cases.iter().filter(|c| c.drop.is_none()).count();
+    assert_eq!(summary.forwarded + summary.local, passed as u64, "sent on, or answered");
     if std::env::var_os("CES_GOLDEN").is_some_and(|v| v == "write") {
         std::fs::create_dir_all(directory()).expect("a directory");
         for (number, port) in PORTS.iter().enumerate() {

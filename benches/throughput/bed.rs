@@ -34,8 +34,41 @@ impl Direction {
     }
 }
 
+/// What is special about a case; the translation is the same.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    Nat44,
+    /// 802.1Q tags on both sides, taken off and put on in software.
+    Vlan,
+    /// Two next hops outside, by flow.
+    Ecmp,
+}
+
+impl Kind {
+    pub const ALL: [Kind; 3] = [Kind::Nat44, Kind::Vlan, Kind::Ecmp];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Nat44 => "nat44",
+            Kind::Vlan => "vlan",
+            Kind::Ecmp => "ecmp",
+        }
+    }
+
+    /// The tag inside, or outside.
+    pub fn vlan(self, outside: bool) -> Option<u16> {
+        (self == Kind::Vlan).then_some(if outside { 200 } else { 100 })
+    }
+
+    /// The last bytes of the gateways outside, of their addresses and their MAC addresses.
+    pub fn gateways(self) -> &'static [u8] {
+        if self == Kind::Ecmp { &[253, 254] } else { &[254] }
+    }
+}
+
 /// One case's files and sizes.
 pub struct Case {
+    pub kind: Kind,
     pub directory: PathBuf,
     pub flows: u32,
     pub core: usize,
@@ -46,7 +79,7 @@ const DATA_ROOM: u16 = 256;
 
 impl Case {
     pub fn file(&self, what: &str) -> PathBuf {
-        self.directory.join(format!("{what}-{}.pcap", self.flows))
+        self.directory.join(format!("{what}-{}-{}.pcap", self.kind.name(), self.flows))
     }
 
     fn source(&self, number: u8, what: &str, endless: bool) -> String {
@@ -77,17 +110,26 @@ impl Case {
             let realm = if port.starts_with("in") { "inside" } else { "outside" };
             text += &format!(
                 "[[port]]\nname = \"{port}\"\ndevice = \"{device}\"\nmac = \"{EDGE_MAC}\"\n\
-                 [[interface]]\nport = \"{port}\"\nrealm = \"{realm}\"\n"
+                 [[interface]]\nname = \"{port}\"\nport = \"{port}\"\nrealm = \"{realm}\"\n"
             );
+            if let Some(vlan) = self.kind.vlan(realm == "outside") {
+                text += &format!("vlan = {vlan}\n");
+            }
         }
+        let outside: Vec<String> = self.kind.gateways().iter().map(|g| format!("198.51.100.{g}")).collect();
         for (realm, prefix, via, sink) in [
-            ("inside", "10.0.0.0/8", "10.255.255.254", "in-sink"),
-            ("outside", "0.0.0.0/0", "198.51.100.254", "out-sink"),
+            ("inside", "10.0.0.0/8", &["10.255.255.254".to_owned()][..], "in-sink"),
+            ("outside", "0.0.0.0/0", &outside, "out-sink"),
         ] {
             text += &format!(
-                "[[route]]\nrealm = \"{realm}\"\nprefix = \"{prefix}\"\nvia = \"{via}\"\ninterface = \"{sink}\"\n\
-                 [[neighbor]]\ninterface = \"{sink}\"\naddress = \"{via}\"\nmac = \"02:00:00:00:00:09\"\n"
+                "[[route]]\nrealm = \"{realm}\"\nprefix = \"{prefix}\"\nvia = {via:?}\ninterface = \"{sink}\"\n"
             );
+            for via in via {
+                let last = via.parse::<std::net::Ipv4Addr>().map_or(0, |a| a.octets()[3]);
+                text += &format!(
+                    "[[neighbor]]\ninterface = \"{sink}\"\naddress = \"{via}\"\nmac = \"02:00:00:00:00:{last:02x}\"\n"
+                );
+            }
         }
         // The flows are 95 % of the sessions that fit.
         text + &format!(
@@ -114,7 +156,7 @@ impl Case {
 
     /// Starts the `cesd` to be measured and waits until every session lives. It is left paused.
     pub fn start_edge(&self, direction: Direction) -> Outcome<Edge> {
-        let name = format!("bench-{}-{}", direction.name(), self.flows);
+        let name = format!("bench-{}-{}-{}", self.kind.name(), direction.name(), self.flows);
         let mut ports = vec![
             ("in-source", self.source(0, "inside", direction != Direction::In)),
             ("in-sink", "net_null0,no-rx=1".into()),
@@ -151,7 +193,10 @@ impl Case {
             pairs.push((self.source(1, "answers", true), "net_null1,no-rx=1".to_owned()));
         }
         let mut command = Command::new(std::env::current_exe()?);
-        command.args(["--floor", &format!("bench-floor-{}-{}", direction.name(), self.flows)]);
+        command.args([
+            "--floor",
+            &format!("bench-floor-{}-{}-{}", self.kind.name(), direction.name(), self.flows),
+        ]);
         command.arg(self.core.to_string()).arg(self.mbufs(direction).to_string());
         pairs.iter().for_each(|(a, b)| {
             command.args([a, b]);

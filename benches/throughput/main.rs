@@ -1,4 +1,4 @@
-//! `cargo bench --bench throughput [-- --json] [--flows N,N] [--direction out|in|both]`: the whole pipeline, as users run it.
+//! `cargo bench --bench throughput [-- --json] [--flows N,N] [--direction out|in|both] [--case nat44,vlan,ecmp]`: the whole pipeline, as users run it.
 //!
 //! Every figure is of a plain `cesd` process, seen from outside: packets from its counters, CPU time from its worker's
 //! `schedstat`. Sources are `net_pcap` captures replayed from memory, sinks are `net_null`: a software path, without PCIe,
@@ -11,7 +11,7 @@ mod capture;
 mod floor;
 mod pages;
 
-use bed::{Case, Direction, Measured, Outcome};
+use bed::{Case, Direction, Kind, Measured, Outcome};
 use ces::dpdk::cycles;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -21,6 +21,8 @@ const WINDOW: Duration = Duration::from_millis(700);
 /// 16, 1,024 and 16,384 hosts of 63 flows each.
 const HOSTS: [u32; 3] = [16, 1024, 16384];
 const FRAME_BYTES: u32 = 64;
+/// Flows of the cases beside plain NAT44.
+const OTHERS: [u32; 1] = [1024 * capture::PORTS_PER_HOST];
 
 struct Options {
     json: bool,
@@ -28,10 +30,20 @@ struct Options {
     prepare: Option<u32>,
     flows: Vec<u32>,
     directions: Vec<Direction>,
+    kinds: Vec<Kind>,
+    /// Every kind at all sizes and in all directions: they were asked for by name.
+    all: bool,
 }
 
 fn options() -> Outcome<Options> {
-    let mut o = Options { json: false, prepare: None, flows: vec![], directions: Direction::ALL.to_vec() };
+    let mut o = Options {
+        json: false,
+        prepare: None,
+        flows: vec![],
+        directions: Direction::ALL.to_vec(),
+        kinds: Kind::ALL.to_vec(),
+        all: false,
+    };
     let mut arguments = std::env::args().skip(1);
     while let Some(a) = arguments.next() {
         match a.as_str() {
@@ -49,9 +61,14 @@ fn options() -> Outcome<Options> {
                 let name = arguments.next().unwrap_or_default();
                 o.directions.retain(|d| d.name() == name);
             }
+            "--case" => {
+                let names = arguments.next().unwrap_or_default();
+                o.kinds.retain(|k| names.split(',').any(|name| name == k.name()));
+                o.all = true;
+            }
             other => {
                 return Err(format!(
-                    "{other} is not known: --json, --flows N,N, --direction out|in|both, --prepare N"
+                    "{other} is not known: --json, --case nat44,vlan,ecmp, --flows N,N, --direction out|in|both, --prepare N"
                 )
                 .into());
             }
@@ -59,6 +76,9 @@ fn options() -> Outcome<Options> {
     }
     if o.flows.is_empty() {
         o.flows = HOSTS.iter().map(|h| h * capture::PORTS_PER_HOST).collect();
+    }
+    if o.kinds.is_empty() {
+        return Err("--case wants a list of nat44, vlan and ecmp".into());
     }
     if o.directions.is_empty() {
         return Err("--direction wants out, in or both".into());
@@ -77,7 +97,7 @@ fn main() -> Outcome<()> {
     // The last core works; this process sleeps nearly all the time.
     let core = cores.last().ok_or("no core")?.id;
     if let Some(flows) = options.prepare {
-        let case = captures(&directory.0, flows, core)?;
+        let case = captures(&directory.0, Kind::Nat44, flows, core)?;
         std::fs::copy(case.file("inside"), "/tmp/ces-bench-in.pcap")?;
         std::fs::copy(case.file("answers"), "/tmp/ces-bench-out.pcap")?;
         return Ok(());
@@ -87,8 +107,9 @@ fn main() -> Outcome<()> {
     if !options.json {
         println!(
             "NAT44, {FRAME_BYTES}-byte frames, one worker on core {core}, TSC {:.2} GHz, medians of {ROUNDS} (range)\n\
-             {:>9}  {:>4}  {:>7}  {:>20}  {:>20}  {:>20}  load",
+             {:>5}  {:>9}  {:>4}  {:>7}  {:>20}  {:>20}  {:>20}  load",
             hertz / 1e9,
+            "case",
             "flows",
             "dir",
             "Mpps",
@@ -97,22 +118,32 @@ fn main() -> Outcome<()> {
             "above the floor"
         );
     }
-    for &flows in &options.flows {
-        let case = captures(&directory.0, flows, core)?;
-        for &direction in &options.directions {
-            let row = measure(&case, direction, hertz)?;
-            println!("{}", if options.json { row.json() } else { row.text() });
+    for &kind in &options.kinds {
+        for &flows in &options.flows {
+            // The others are about what they add: one size, both directions, unless more is asked for.
+            let (sizes, directions) = match (kind, options.all) {
+                (Kind::Nat44, _) | (_, true) => (&options.flows[..], &options.directions[..]),
+                _ => (&OTHERS[..], &[Direction::Both][..]),
+            };
+            if !sizes.contains(&flows) {
+                continue;
+            }
+            let case = captures(&directory.0, kind, flows, core)?;
+            for &direction in directions {
+                let row = measure(&case, direction, hertz)?;
+                println!("{}", if options.json { row.json() } else { row.text() });
+            }
         }
     }
     Ok(())
 }
 
 /// Makes the captures of a case: inside, translated (and checked), answers.
-fn captures(directory: &std::path::Path, flows: u32, core: usize) -> Outcome<Case> {
-    let case = Case { directory: directory.into(), flows, core };
-    capture::inside(&case.file("inside"), flows / capture::PORTS_PER_HOST)?;
+fn captures(directory: &std::path::Path, kind: Kind, flows: u32, core: usize) -> Outcome<Case> {
+    let case = Case { kind, directory: directory.into(), flows, core };
+    capture::inside(&case.file("inside"), flows / capture::PORTS_PER_HOST, kind)?;
     case.translate()?;
-    capture::check(&case.file("translated"), flows)?.answers(&case.file("answers"))?;
+    capture::check(&case.file("translated"), flows, kind)?.answers(&case.file("answers"))?;
     Ok(case)
 }
 
@@ -130,6 +161,7 @@ impl Spread {
 }
 
 struct Row {
+    kind: Kind,
     direction: Direction,
     flows: u32,
     cycles: Spread,
@@ -162,6 +194,7 @@ fn measure(case: &Case, direction: Direction, hertz: f64) -> Outcome<Row> {
     let cycles = Spread::of(cycles);
     let mpps = hertz / 1e6 / cycles.0;
     Ok(Row {
+        kind: case.kind,
         direction,
         flows: case.flows,
         cycles,
@@ -175,7 +208,8 @@ fn measure(case: &Case, direction: Direction, hertz: f64) -> Outcome<Row> {
 impl Row {
     fn text(&self) -> String {
         format!(
-            "{:>9}  {:>4}  {:>7.2}  {:>20}  {:>20}  {:>20}  {:.1}",
+            "{:>5}  {:>9}  {:>4}  {:>7.2}  {:>20}  {:>20}  {:>20}  {:.1}",
+            self.kind.name(),
             self.flows,
             self.direction.name(),
             self.mpps,
@@ -188,10 +222,10 @@ impl Row {
 
     fn json(&self) -> String {
         serde_json::json!({
-            "case": "nat44",
+            "case": self.kind.name(),
             "direction": self.direction.name(),
             "flows": self.flows,
-            "frame_bytes": FRAME_BYTES,
+            "frame_bytes": FRAME_BYTES + if self.kind == Kind::Vlan { 4 } else { 0 },
             "mpps": round(self.mpps),
             "cycles_per_packet": round(self.cycles.0),
             "floor_cycles_per_packet": round(self.floor.0),
