@@ -206,7 +206,7 @@ proptest! {
         changes in vec((any::<prop::sample::Index>(), any::<u8>()), 0..5), mend: bool,
     ) {
         let mut quote = openings().remove(which);
-        quote.truncate(quote.len().saturating_sub(cut).max(1).min(1232));
+        quote.truncate(quote.len().saturating_sub(cut).clamp(1, 1232));
         for (at, value) in &changes {
             let at = at.index(quote.len());
             if mend {

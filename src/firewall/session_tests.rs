@@ -326,9 +326,17 @@ fn subscribers_reach_each_other_within_their_realm_only() {
     bed.send(&there, INSIDE).unwrap();
     bed.send(&answer(&there, INSIDE, 0), INSIDE).unwrap();
     // Both ends' first packets have one home, even if neither has seen the other's.
-    let back = there.key.reversed(INSIDE);
-    let home = |key| bed.firewall.home_of_session(key, INSIDE);
-    assert_eq!(home(&there.key), home(&back));
+    let mut homes = [false; 2];
+    for n in 2..20 {
+        let key = flow(INSIDE, Protocol::UDP, (host(1, 1), host(n, 1)), (4000, 4000)).key;
+        let swapped = flow(INSIDE, Protocol::UDP, (host(n, 1), host(n - 2, 1)), (4000, 4000)).key;
+        for key in [key, swapped] {
+            let home = bed.firewall.home_of_session(&key, INSIDE).unwrap();
+            assert_eq!(bed.firewall.home_of_session(&key.reversed(INSIDE), INSIDE), Some(home));
+            homes[home] = true;
+        }
+    }
+    assert_eq!(homes, [true; 2]);
     // From and to the same end.
     let to_itself = flow(INSIDE, Protocol::UDP, (host(1, 1), host(1, 1)), (7, 7));
     assert_eq!(bed.send(&to_itself, INSIDE), Err(DropReason::SourceSpoofed));
@@ -373,7 +381,7 @@ struct Noted {
 }
 
 impl Noted {
-    fn from_outside(&self) -> bool {
+    fn is_from_outside(&self) -> bool {
         self.keys[0].realm() == OUTSIDE
     }
 
@@ -382,7 +390,7 @@ impl Noted {
         let idle = |i: usize| now.wrapping_sub(self.seen[i].unwrap_or(self.since));
         let either = idle(0).min(idle(1));
         let within = self.keys[0].realm() == self.keys[1].realm();
-        let inside = if within { either } else { idle(usize::from(self.from_outside())) };
+        let inside = if within { either } else { idle(usize::from(self.is_from_outside())) };
         let all = self.flags[0] | self.flags[1];
         let both = self.flags[0] & self.flags[1];
         let established = both & (SYN | ACK) == SYN | ACK && all & RST == 0 && both & 1 == 0;
@@ -439,7 +447,7 @@ fn admits(noted: &[Noted], bed: &Bed, flow: &Flow6, to: Realm, allow_ipsec: bool
                 || key.protocol() == 17 && key.destination_port() == 500;
             let home = |n: &Noted| bed.firewall.home_of(n.keys[1].source());
             let here = bed.firewall.home_of(key.destination());
-            let others = noted.iter().filter(|n| n.from_outside() && home(n) == here).count();
+            let others = noted.iter().filter(|n| n.is_from_outside() && home(n) == here).count();
             match () {
                 () if !allow_ipsec || !is_ipsec => Err(DropReason::NoSession),
                 () if others >= QUOTA.div_ceil(bed.homes.len()) => Err(DropReason::NatInboundQuota),

@@ -102,7 +102,7 @@ proptest! {
             }
             let ends = at + part.payload().len() == payload.len();
             prop_assert_eq!(part.more_fragments(), more || !ends);
-            prop_assert!(ends || part.payload().len() % 8 == 0);
+            prop_assert!(ends || part.payload().len().is_multiple_of(8));
             last += usize::from(ends);
             let same = ipv4::Header {
                 options: &options, more_fragments: more, fragment_offset: whole.fragment_offset, ..part.header()
