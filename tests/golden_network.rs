@@ -57,12 +57,12 @@ fn wanted(cases: &[Case]) -> Frames {
     std::array::from_fn(|port| of(port).map(|o| o.1.clone()).collect())
 }
 
-fn run(workers: &str, cases: &[Case]) -> (Frames, Summary) {
+fn run(config: &str, cases: &[Case]) -> (Frames, Summary) {
     let bed = Bed::new();
     for (port, frames) in PORTS.iter().zip(inputs(cases)) {
         capture::write(&bed.directory.join(format!("{port}-in.pcap")), &frames);
     }
-    bed.configure(&format!("{workers}{CONFIG}"));
+    bed.configure(config);
     let summary = Summary::of(&cesd::cesd(&bed).output().expect("cesd runs"));
     let outputs = PORTS.map(|port| captured::read(&bed.directory.join(format!("{port}-out.pcap"))));
     (outputs, summary)
@@ -98,7 +98,7 @@ fn sorted(mut frames: Frames) -> Frames {
 
 fn check(workers: &str) {
     let cases = network::cases();
-    let (outputs, summary) = run(workers, &cases);
+    let (outputs, summary) = run(&format!("{workers}{CONFIG}"), &cases);
     let wrong = explain(&cases, &outputs);
     assert!(wrong.is_empty(), "{wrong}{summary:#?}");
     let mut drops: BTreeMap<String, u64> = BTreeMap::new();
@@ -135,4 +135,21 @@ fn two_workers_by_rss() {
 #[test]
 fn two_workers_by_software() {
     check("[workers]\ncores = [0, 1]\ndistribute = \"software\"\n");
+}
+
+/// One subscriber sends ten times what it may; the other loses nothing by it.
+#[test]
+fn a_subscriber_has_a_rate_of_its_own() {
+    let limit = "[limits]\nsubscriber_packets_per_second = 200\n";
+    let cases = network::two_subscribers(200, 10);
+    let (outputs, summary) = run(&format!("[workers]\ncores = [0]\n{CONFIG}{limit}"), &cases);
+    let of = |host: &str| {
+        let address: std::net::Ipv6Addr = host.parse().expect("an address");
+        outputs[links::OUT].iter().filter(|f| f[26..42] == address.octets()).count()
+    };
+    assert_eq!(of("2001:db8:2::2"), 10, "{summary:#?}");
+    // A burst of 20, and what is due in the time that the run takes.
+    assert!((20..100).contains(&of("2001:db8:1::2")), "{summary:#?}");
+    assert_eq!(summary.drops["subscriber_rate"] as usize, 200 - of("2001:db8:1::2"));
+    summary.balance();
 }

@@ -93,6 +93,18 @@ pub fn cases() -> Vec<Case> {
     c.0
 }
 
+/// Many packets of HOME's host, few of OFFICE's, of one flow each.
+pub fn two_subscribers(many: usize, few: usize) -> Vec<Case> {
+    let mut c = Cases(vec![]);
+    for n in 0..many {
+        for network in [HOME, OFFICE].iter().take(if n < few { 2 } else { 1 }) {
+            let packet = udp(network.address(2), 4000, SERVER, 53).built(&network.up(2), 64);
+            c.add("a packet", IN, packet);
+        }
+    }
+    c.0
+}
+
 struct Cases(Vec<Case>);
 
 impl Cases {
