@@ -40,7 +40,7 @@ fn config(sizes: &Sizes) -> String {
         "[eal]\nhuge_pages = \"none\"\n[workers]\ncores = [0]\nidle = \"sleep\"\n\
          [[port]]\nname = \"home\"\nmac = \"{EDGE}\"\ndevice = \"net_pcap0,rx_pcap=home.pcap\"\n\
          [[port]]\nname = \"outside\"\ndevice = \"net_null0,no-rx=1\"\n\
-         [[realm]]\nname = \"home\"\nside = \"inside\"\n[[realm]]\nname = \"outside\"\nside = \"outside\"\n\
+         [[realm]]\nname = \"home\"\nside = \"inside\"\nsource_check = \"off\"\n[[realm]]\nname = \"outside\"\nside = \"outside\"\n\
          [[interface]]\nport = \"home\"\nrealm = \"home\"\n\
          [[interface]]\nport = \"outside\"\nrealm = \"outside\"\naddresses = [\"203.0.113.1/24\"]\n\
          [[route]]\nrealm = \"outside\"\nprefix = \"0.0.0.0/0\"\nvia = \"203.0.113.254\"\n\
