@@ -34,6 +34,9 @@ pub fn act(
     let Place { ip, l4, protocol } = place;
     let kind = record.common().action().kind();
     let egress = if kind == Action::HAIRPIN { None } else { egress(world, record) };
+    if let Some(interface) = egress {
+        trim(&mut mbuf, ip, world.interfaces[usize::from(interface)].mtu);
+    }
     if let Some(interface) = egress
         && is_too_big(&mbuf, world.interfaces[usize::from(interface)].mtu)
         && mbuf.is_contiguous()
@@ -76,7 +79,16 @@ fn egress(world: &World, record: &Record4) -> Option<u16> {
     })
 }
 
-/// Whether the IP packet of an untagged frame is longer than `mtu`: what follows it in the frame is padding.
+/// Takes off what follows the packet in its frame, where the frame is longer than its packet may be on the next link.
+fn trim(mbuf: &mut Mbuf, ip: usize, mtu: u16) {
+    if is_too_big(mbuf, mtu)
+        && let Some(&[high, low]) = mbuf.data().get(ip + 2..).and_then(<[u8]>::first_chunk)
+    {
+        mbuf.truncate(ip + usize::from(u16::from_be_bytes([high, low])));
+    }
+}
+
+/// Whether the IP packet of an untagged frame without padding is longer than `mtu`.
 fn is_too_big(mbuf: &Mbuf, mtu: u16) -> bool {
     mbuf.len() > usize::from(mtu) + 14
 }

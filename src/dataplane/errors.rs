@@ -61,6 +61,14 @@ fn host_unreachable4(core: &mut Core, world: &World, mbuf: &Mbuf, realm: Realm) 
     let Some((_, back)) = world.flows.lookup::<Record4>(&key.reversed(realm)) else { return };
     let Some(forward) = world.flows.twin(back) else { return };
     let sender = forward.key();
+    // The second leg of a hairpin: its source is an address of ours.
+    if world
+        .nat
+        .as_deref()
+        .is_some_and(|nat| nat.is_outside(sender.realm()) && nat.pool().contains(sender.source()))
+    {
+        return;
+    }
     let Ok((interface, _)) = world.next_hop(sender.realm(), sender.source(), 0) else { return };
     let Some(source) = world.speaks_as(interface, sender.source()) else { return };
     // Nobody's link-layer address is known here; the rule about broadcasts was kept when the packet came in.

@@ -68,6 +68,9 @@ pub fn ipv6(
     arrival: Arrival,
 ) -> Result<(), DropReason> {
     let upper = ip.upper().map_err(DropReason::from)?;
+    if upper.has_source_route {
+        return Err(DropReason::Ipv6ExtensionInvalid);
+    }
     let is_echo = upper.protocol == Protocol::ICMPV6
         && upper.fragment.is_none()
         && Icmpv6::parse(upper.payload).is_ok_and(|icmp| icmp.kind() == Icmpv6Type::ECHO_REQUEST);
@@ -87,6 +90,8 @@ pub fn ipv6(
         Protocol::TCP => return reset6(core, world, ip, mbuf, arrival),
         Protocol::UDP => drop(errors::answer6(core, world, mbuf, ip, arrival, Icmpv6Error::PortUnreachable)),
         Protocol::ICMPV6 => (),
+        // Where it is named by the first header: behind others the place is not known here.
+        _ if ip.next_header() != upper.protocol => (),
         _ => {
             let error = Icmpv6Error::UnrecognizedNextHeader { pointer: 6 };
             errors::answer6(core, world, mbuf, ip, arrival, error);

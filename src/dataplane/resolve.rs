@@ -27,6 +27,8 @@ use std::sync::Arc;
 
 /// Timers that one tick handles at most.
 const TICK_BUDGET: usize = 16;
+/// Packets that wait for one neighbour at most: `limits.neighbor_hold` allows no more.
+const HELD_MOST: usize = 64;
 
 /// The one worker's neighbours, and the packets that wait for them.
 pub struct NeighborOwner {
@@ -236,16 +238,19 @@ fn unreachable(core: &mut Core, world: &World, mbuf: Mbuf, realm: Realm) {
     core.out.drop(mbuf, DropReason::NeighborUnreachable);
 }
 
-/// Takes the packets that wait for `id` out of the queue, in order.
+/// Takes the packets that wait for `id` out of the queue, in order; then does `each` with them, which may add to the queue.
 fn release_held(core: &mut Core, id: AdjacencyId, mut each: impl FnMut(&mut Core, Realm, Mbuf)) {
-    let waiting = core.neighbors.as_ref().map_or(0, |o| o.held.len());
-    for _ in 0..waiting {
-        let Some(owner) = core.neighbors.as_mut() else { return };
+    let mut released = ArrayVec::<(Realm, Mbuf), HELD_MOST>::new();
+    let Some(owner) = core.neighbors.as_mut() else { return };
+    for _ in 0..owner.held.len() {
         match owner.held.pop_front() {
-            Some((of, realm, mbuf)) if of == id => each(core, realm, mbuf),
+            Some((of, realm, mbuf)) if of == id && !released.is_full() => released.push((realm, mbuf)),
             Some(other) => owner.held.push_back(other),
-            None => return,
+            None => break,
         }
+    }
+    for (realm, mbuf) in released {
+        each(core, realm, mbuf);
     }
 }
 

@@ -11,6 +11,7 @@ use super::police::Subscriber;
 use super::resolve;
 use super::slow6;
 use super::sources;
+use super::vlan::{self, Vlan};
 use super::world::{NEIGHBOR_OWNER, World};
 use crate::dpdk::{Checksum, Mbuf};
 use crate::flow::record::Record;
@@ -141,9 +142,10 @@ fn judge<'w>(
     if !arrival.hairpin && to != ours && !to.is_multicast() {
         return Err(DropReason::NotForUs);
     }
-    // Of a tagged port's frames the tags are off already.
+    // Of a tagged port's frames the tags are off already; on others a tag of priority only is none.
     if !link.tags.is_empty() {
-        return Err(DropReason::VlanUnknown);
+        let none = link.tags.len() == 1 && vlan::take_off(mbuf) == Some(Vlan::NONE);
+        return if none { judge(core, world, mbuf, arrival) } else { Err(DropReason::VlanUnknown) };
     }
     match link.ether_type {
         EtherType::IPV4 => ipv4(core, world, mbuf, to, arrival),

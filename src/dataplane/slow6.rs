@@ -50,7 +50,9 @@ pub fn judge<'w>(
         return Err(DropReason::Truncated);
     }
     let (source, destination) = (ip.source(), ip.destination());
-    if world.answers_for6(arrival.interface, source) {
+    let is_ours = world.answers_for6(arrival.interface, source)
+        || (!source.is_unicast_link_local() && world.is_own6(arrival.realm, source));
+    if is_ours {
         return Err(DropReason::Ipv6SourceInvalid);
     }
     let is_own = world.answers_for6(arrival.interface, destination)
@@ -169,12 +171,13 @@ pub fn act(
     tcp_flags: u8,
     arrival: Arrival,
 ) {
-    let length = mbuf.len();
     let Some((realm, interface)) = egress(world, &mbuf, record) else {
         return core.out.drop(mbuf, DropReason::NoRoute);
     };
     let mtu = world.interfaces[usize::from(interface)].mtu;
-    if length > IP + usize::from(mtu) {
+    let fits = fits(&mut mbuf, mtu);
+    let length = mbuf.len();
+    if !fits {
         let told = Ipv6::parse_quoted(&mbuf.data()[IP..]).map(|ip| {
             errors::answer6(core, world, &mbuf, &ip, arrival, Icmpv6Error::PacketTooBig { mtu: mtu.into() })
         });
@@ -190,11 +193,26 @@ pub fn act(
 }
 
 /// An ICMPv6 error about a packet of this half's session travels along it.
-pub fn report(core: &mut Core, world: &World, mbuf: Mbuf, record: &Record6) {
-    match world.flows.twin(record).map(|twin| twin.key().realm()) {
-        Some(realm) => depart(core, world, mbuf, record, realm),
-        None => core.out.drop(mbuf, DropReason::NoSession),
+pub fn report(core: &mut Core, world: &World, mut mbuf: Mbuf, record: &Record6) {
+    let Some((realm, interface)) = egress(world, &mbuf, record) else {
+        return core.out.drop(mbuf, DropReason::NoRoute);
+    };
+    // About an error there is no error.
+    if !fits(&mut mbuf, world.interfaces[usize::from(interface)].mtu) {
+        return core.out.drop(mbuf, DropReason::PacketTooBig);
     }
+    depart(core, world, mbuf, record, realm);
+}
+
+/// Whether the packet fits the next link; what follows it in a frame that does not is taken off first.
+fn fits(mbuf: &mut Mbuf, mtu: u16) -> bool {
+    let most = IP + usize::from(mtu);
+    if mbuf.len() > most
+        && let Some(&[high, low]) = mbuf.data().get(IP + 4..).and_then(<[u8]>::first_chunk)
+    {
+        mbuf.truncate(IP + ipv6::HEADER_LENGTH + usize::from(u16::from_be_bytes([high, low])));
+    }
+    mbuf.len() <= most
 }
 
 /// The realm and the interface that packets of this half leave into.

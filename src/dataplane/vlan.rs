@@ -45,27 +45,35 @@ const ADDRESSES: usize = 12;
 const TAG: usize = 4;
 const NONE: u16 = u16::MAX;
 
-/// The identifier of the tag that begins at `place`, if one does.
+/// The tag that begins at `place`, if one does: its identifier, and whether it is an S-tag.
 #[inline(always)]
-fn tag_at(frame: &[u8], place: usize) -> Option<u16> {
+fn tag_at(frame: &[u8], place: usize) -> Option<(u16, bool)> {
     let [a, b, c, d] = *frame.get(place..)?.first_chunk::<TAG>()?;
-    ([a, b] == C_TAG || [a, b] == S_TAG).then_some(u16::from_be_bytes([c, d]) & IDENTIFIER)
+    let is_tag = [a, b] == C_TAG || [a, b] == S_TAG;
+    is_tag.then_some((u16::from_be_bytes([c, d]) & IDENTIFIER, [a, b] == S_TAG))
 }
 
-/// Takes the tags off, at most two, the device's among them; `None` for a frame that has a third or ends in one.
+/// Takes the tags off, at most two, the device's among them; `None` for a frame that has a third, ends in one, or has an S-tag
+/// elsewhere than before a C-tag. (A device does not say which kind it has taken off.)
 #[inline(always)]
 pub fn take_off(mbuf: &mut Mbuf) -> Option<Vlan> {
     let mut found = [0; 2];
+    let mut service = [false; 2];
     let mut tags = 0;
     if let Some(control) = mbuf.rx_vlan_stripped() {
         found[0] = control & IDENTIFIER;
         tags = 1;
     }
     let mut length = 0;
-    while let Some(id) = tag_at(mbuf.data(), ADDRESSES + length) {
+    while let Some((id, is_service)) = tag_at(mbuf.data(), ADDRESSES + length) {
         *found.get_mut(tags)? = id;
+        service[tags] = is_service;
         tags += 1;
         length += TAG;
+    }
+    let is_outer = length == 2 * TAG;
+    if service[1] || service[0] != is_outer {
+        return None;
     }
     if length > 0 {
         // The addresses move up to the type behind the tags.

@@ -179,6 +179,9 @@ fn tags(c: &mut Cases) {
     for (name, tags) in [
         ("an unknown VLAN", Tags::one(Tag::customer(101))),
         ("an S-tag alone", Tags::one(Tag::service(200))),
+        ("an S-tag with a C-tag's identifier", Tags::one(Tag::service(100))),
+        ("a C-tag with an S-tag's identifier", Tags::one(Tag::customer(200))),
+        ("two C-tags", Tags::two(Tag::customer(200), Tag::customer(100))),
         ("the inner tag of another", Tags::two(Tag::service(200), Tag::customer(101))),
         ("the outer tag of another", Tags::two(Tag::service(201), Tag::customer(100))),
         ("two tags where there is one", Tags::two(Tag::customer(100), Tag::customer(100))),
@@ -225,6 +228,16 @@ fn errors(c: &mut Cases) {
         let mtu = Icmpv6Error::PacketTooBig { mtu: 1300 };
         c.told("longer than the next link", from, mtu, long.built(&from.up(2), 64), DropReason::PacketTooBig);
     }
+    // What follows a packet in its frame is no part of it.
+    let most = Crossing {
+        transport: Transport::Udp(udp::Header { source_port: 4000, destination_port: 53 }, &[9; 1252]),
+        ..udp(HOME.address(2), 4000, SERVER, 53)
+    };
+    let mut trailed = most.built(&HOME.up(2), 64);
+    trailed.extend([0xee; 9]);
+    c.add("as long as the next link takes, and a trailer", IN, trailed)
+        .out
+        .push((OUT, most.built(&INTERNET.down(2), 63)));
     // Of errors, none are made.
     let quote = udp(SERVER, 53, HOME.address(2), 9999).built(&HOME.up(2), 64);
     let error = icmpv6::Header { kind: Icmpv6Type::TIME_EXCEEDED, code: 0, parameter: [0; 4] };
