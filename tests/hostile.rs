@@ -240,7 +240,16 @@ impl Hostile {
         };
         let mut frame = vec![0; 100 + payload.len()];
         let path = Path::untagged(MacAddr([2, 0, 0, 0, 9, 8]), self.mac(port));
-        let transport = build::Transport::Raw(&payload);
+        // With a right checksum it gets further in.
+        let message = ces::packet::icmpv6::Header {
+            kind: ces::packet::Icmpv6Type(payload.first().copied().unwrap_or(128)),
+            code: u8::from(self.chance(10)),
+            parameter: [0; 4],
+        };
+        let transport = match payload.get(8..) {
+            Some(body) if protocol.0 == 58 && self.chance(80) => build::Transport::Icmpv6(message, body),
+            _ => build::Transport::Raw(&payload),
+        };
         let length = build::frame(&mut frame, &path, &build::Ip::V6(header), &transport).expect("fits");
         frame.truncate(length);
         frame
