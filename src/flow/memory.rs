@@ -7,6 +7,7 @@ use std::ptr::NonNull;
 
 /// The size of the pages that a region asks for.
 const HUGE_PAGE: usize = 2 << 20;
+const ACCESS: i32 = libc::PROT_READ | libc::PROT_WRITE;
 
 /// A fixed array of `T`, zero-copy shared or owned, on 2 MB pages when the system has free ones, on transparent huge
 /// pages otherwise, on ordinary pages at the least.
@@ -61,58 +62,62 @@ fn map(bytes: usize) -> (NonNull<libc::c_void>, usize, bool) {
     {
         return (p, mapped, true);
     }
-    // SAFETY: not at a fixed address.
-    let p = unsafe { anonymous(std::ptr::null_mut(), mapped, libc::PROT_READ | libc::PROT_WRITE, 0) };
-    let p = p.unwrap_or_else(|| panic!("no memory for {bytes} bytes of flow state: lower `flow.sessions`"));
+    let p = anonymous(mapped, ACCESS, 0)
+        .unwrap_or_else(|| panic!("no memory for {bytes} bytes of flow state: lower `flow.sessions`"));
     // SAFETY: advice on the mapping just made; a refusal changes nothing.
     unsafe { libc::madvise(p.as_ptr(), mapped, libc::MADV_HUGEPAGE) };
     (p, mapped, false)
 }
 
 /// The whole huge pages of `bytes` on reserved ones, the rest behind them on ordinary ones.
+///
+/// The huge pages are taken first, wherever the kernel likes, and then moved in front of the rest. Never placed by
+/// `MAP_FIXED`: a refusal of that may come after the range was unmapped, and by then another thread may live in it.
 fn map_huge(bytes: usize) -> Option<NonNull<libc::c_void>> {
-    // Address space with room to begin at a huge page's boundary.
-    let room = bytes + HUGE_PAGE;
-    // SAFETY: not at a fixed address.
-    let reserved = unsafe { anonymous(std::ptr::null_mut(), room, libc::PROT_NONE, libc::MAP_NORESERVE) }?;
-    let before = reserved.as_ptr().align_offset(HUGE_PAGE);
-    let start = reserved.as_ptr().wrapping_byte_add(before);
     let (whole, rest) = (bytes / HUGE_PAGE * HUGE_PAGE, bytes % HUGE_PAGE);
-    let behind = start.wrapping_byte_add(whole);
-    let access = libc::PROT_READ | libc::PROT_WRITE;
     // Without MAP_NORESERVE the pages are reserved now, so that a later touch can't raise SIGBUS.
-    // SAFETY: both lie in the reservation made above, which nobody else knows of.
-    let made = unsafe {
-        anonymous(start, whole, access, libc::MAP_FIXED | libc::MAP_HUGETLB).is_some()
-            && (rest == 0 || anonymous(behind, rest, access, libc::MAP_FIXED).is_some())
-    };
-    if !made {
-        // SAFETY: the reservation made above, whatever lies in it by now; nobody else knows of it.
-        unsafe { libc::munmap(reserved.as_ptr(), room) };
-        return None;
+    let huge = anonymous(whole, ACCESS, libc::MAP_HUGETLB)?;
+    if rest == 0 {
+        return Some(huge);
     }
-    let end = start.wrapping_byte_add(bytes);
-    // SAFETY: what is left of the reservation on both sides of the mapping; nobody else knows of it.
+    let placed = move_in_front(huge, whole, rest);
+    if placed.is_none() {
+        // SAFETY: the mapping made above, which a failed move leaves where it was; nobody else knows of it.
+        unsafe { libc::munmap(huge.as_ptr(), whole) };
+    }
+    placed
+}
+
+/// Moves the `whole` bytes of huge pages at `huge` to where `rest` bytes of ordinary pages follow them: the new start.
+fn move_in_front(huge: NonNull<libc::c_void>, whole: usize, rest: usize) -> Option<NonNull<libc::c_void>> {
+    // Room to begin at a huge page's boundary.
+    let room = whole + rest + HUGE_PAGE;
+    let base = anonymous(room, ACCESS, libc::MAP_NORESERVE)?.as_ptr();
+    let before = base.align_offset(HUGE_PAGE);
+    let start = base.wrapping_byte_add(before);
+    let end = start.wrapping_byte_add(whole + rest);
+    let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
+    // SAFETY: both ranges are mappings of our own, and nothing is in either.
+    let moved = unsafe { libc::mremap(huge.as_ptr(), whole, whole, flags, start) };
+    // SAFETY: what is left of the mapping on both sides; nobody else knows of it.
     unsafe {
-        libc::munmap(reserved.as_ptr(), before);
-        libc::munmap(end, room - before - bytes);
+        libc::munmap(base, before);
+        libc::munmap(end, room - before - whole - rest);
+    }
+    if moved == libc::MAP_FAILED {
+        // The place of the huge pages may be somebody else's by now: it is not ours to unmap.
+        // SAFETY: the ordinary pages behind it are.
+        unsafe { libc::munmap(start.wrapping_byte_add(whole), rest) };
+        return None;
     }
     NonNull::new(start)
 }
 
-/// A private anonymous mapping.
-///
-/// # Safety
-/// With `MAP_FIXED` the range lies in a mapping of the caller's own, in which nothing is.
-unsafe fn anonymous(
-    at: *mut libc::c_void,
-    bytes: usize,
-    access: i32,
-    flags: i32,
-) -> Option<NonNull<libc::c_void>> {
+/// A private anonymous mapping where the kernel likes, never at a fixed address, so that it replaces nobody's.
+fn anonymous(bytes: usize, access: i32, flags: i32) -> Option<NonNull<libc::c_void>> {
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | flags;
-    // SAFETY: the caller's for a fixed address; one of the kernel's choice touches no memory of ours.
-    let p = unsafe { libc::mmap(at, bytes, access, flags, -1, 0) };
+    // SAFETY: at an address of the kernel's choice, which touches no memory of ours.
+    let p = unsafe { libc::mmap(std::ptr::null_mut(), bytes, access, flags, -1, 0) };
     if p == libc::MAP_FAILED { None } else { NonNull::new(p) }
 }
 
@@ -176,5 +181,25 @@ mod tests {
                 assert_eq!(r[len - 1], 7);
             }
         }
+    }
+
+    /// A refused huge page must not take another thread's mapping with it: small regions live where the large ones of
+    /// other threads are tried, and each still holds what was written.
+    #[test]
+    fn regions_of_many_threads_keep_apart() {
+        std::thread::scope(|threads| {
+            for thread in 0..4u64 {
+                threads.spawn(move || {
+                    for round in 0..200 {
+                        let large = (HUGE_PAGE + 4096 * (1 + round % 3)) / 8;
+                        let regions =
+                            [64, large, 5000].map(|len| Region::new(len, |i| (i as u64) << 8 | thread));
+                        for region in &regions {
+                            assert!(region.iter().enumerate().all(|(i, &v)| v == (i as u64) << 8 | thread));
+                        }
+                    }
+                });
+            }
+        });
     }
 }
