@@ -40,7 +40,7 @@ pub fn judge<'w>(
         if core.id != NEIGHBOR_OWNER {
             return Ok(Verdict::Hand(NEIGHBOR_OWNER));
         }
-        core.punts.neighbors(core.now)?;
+        core.punts.neighbors(arrival.interface, core.now)?;
         nd::heard(core, world, &link, &ip, arrival.interface)?;
         local::neighbor_spoke(core, world, mbuf, arrival);
         return Ok(Verdict::Done);

@@ -3,10 +3,11 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ces::packet::build::{self, Ip, Path, Transport};
+use ces::packet::vlan::{Tag, Tags};
 use ces::packet::{Arp, DropReason, IcmpType, Icmpv6Type, MacAddr, Protocol, icmp, icmpv6, ipv4, ipv6, udp};
 
 use crate::Case;
-use crate::links::{HOME, IN};
+use crate::links::{HOME, IN, OFFICE};
 
 const EDGE: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 1);
 const HOST: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 2);
@@ -52,6 +53,18 @@ pub fn unanswered() -> Vec<Case> {
         cases.push(case("TTL 1 from everybody", query(&up, everybody, far, 1), from));
     }
     cases
+}
+
+/// In no VLAN that there is: pings of the edge.
+pub fn half_tagged() -> Vec<Case> {
+    let path = |tags| Path { tags, ..OFFICE.up(2) };
+    let (edge, host) = (Ipv4Addr::new(10, 0, 2, 1), Ipv4Addr::new(10, 0, 2, 2));
+    let inside = Tags::two(Tag::service(100), Tag::customer(0));
+    vec![case(
+        "an S-tag, and a tag of priority",
+        query(&path(inside), host, edge, 64),
+        DropReason::VlanUnknown,
+    )]
 }
 
 /// So many questions of each kind that is limited: pings of both families, ARP and solicitations, packets that get an error.
