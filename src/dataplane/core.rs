@@ -4,6 +4,7 @@ use super::limit::TokenBucket;
 use super::output::Output;
 use super::punt::Punts;
 use super::resolve::NeighborOwner;
+use super::unsolicited::Unsolicited;
 use super::vlan::{self, Vlan};
 use super::world::Interface;
 use crate::dpdk::{BURST, Mbuf, Pool};
@@ -23,6 +24,7 @@ pub struct Core {
     pub neighbors: Option<NeighborOwner>,
     pub pool: Pool,
     pub icmp_errors: TokenBucket,
+    pub unsolicited: Unsolicited,
     pub punts: Punts,
     /// Hairpins between their legs.
     pub second_legs: ArrayVec<Mbuf, BURST>,
