@@ -9,6 +9,7 @@ use super::mapping::Mappings;
 use super::options::{Dependence, NatOptions};
 use super::permits::Permits;
 use super::pool::{Endpoint, Pool, PoolState};
+use super::ports::WORKERS_MAX;
 use crate::flow::hash::Hashed;
 use crate::flow::key;
 use crate::flow::record::{Record, Rewrite4};
@@ -44,7 +45,7 @@ pub struct Nat44 {
 impl Nat44 {
     /// `pools` are asked in their order who serves a new subscriber.
     pub fn new(options: NatOptions, pools: Vec<Pool>, hash: HashKey, workers: usize) -> Self {
-        assert!((1..=64).contains(&workers));
+        assert!((1..=WORKERS_MAX).contains(&workers));
         let of = |(number, pool): (usize, &Pool)| {
             let span = move |r: &(Ipv4Addr, Ipv4Addr)| Span {
                 first: r.0.into(),

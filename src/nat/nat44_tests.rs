@@ -3,7 +3,7 @@
 use super::*;
 use crate::flow::{FlowTable, Reporter};
 use crate::nat::session::Timeouts;
-use crate::nat::{PoolOptions, Sharing};
+use crate::nat::{PoolOptions, Sharing, Usage};
 use proptest::prelude::*;
 use std::collections::{HashMap, HashSet};
 
@@ -107,6 +107,13 @@ impl Bed {
             key = translated;
         }
         Err(DropReason::HairpinLoop)
+    }
+
+    /// (blocks leased, ports in use) of a pool, block by block.
+    fn counted(&self, pool: usize) -> (u32, u32) {
+        let blocks = self.nat.pools()[pool].blocks();
+        let leased = (0..blocks.len() as u32).filter(|b| blocks.owner(*b).is_some());
+        leased.fold((0, 0), |(n, ports), b| (n + 1, ports + blocks.in_use(b)))
     }
 
     fn sweep_all(&mut self) {
@@ -252,6 +259,67 @@ fn a_subscriber_is_refused_at_its_block_limit_and_others_are_not() {
     assert!(b.send(&udp(1, 2, 1000, 99, 53), 0).is_ok(), "an existing mapping still opens sessions");
 }
 
+/// However often pools are drained and undrained, a subscriber has one self in each: two would have the same block of a
+/// deterministic pool, and take its ports from one another.
+#[test]
+fn a_pool_that_is_undrained_has_its_subscribers_back() {
+    let formula = PoolOptions {
+        sharing: Sharing::Deterministic,
+        subscribers: vec!["10.0.0.0/29".parse().unwrap()],
+        realms: vec![Realm(1)],
+        ..pool("formula", 16, 16)
+    };
+    let mut b = bed_of(1, options(), vec![formula, pool("other", 17, 17)]);
+    let state = |b: &Bed, formula, other| {
+        assert!(b.nat.pools()[0].set_state(formula) && b.nat.pools()[1].set_state(other));
+    };
+    let first = b.send(&udp(1, 2, 4000, 1, 53), 0).unwrap();
+    assert_eq!(first.source(), public(16));
+    state(&b, PoolState::Draining, PoolState::Active);
+    assert_eq!(b.send(&udp(1, 2, 4001, 1, 53), 0).unwrap().source(), public(17));
+    state(&b, PoolState::Active, PoolState::Draining);
+    assert_eq!(b.send(&udp(1, 2, 4002, 1, 53), 0).unwrap().source(), public(16));
+    // The first mapping is still there for other destinations, and from outside.
+    let again = b.send(&udp(1, 2, 4000, 2, 53), 0).unwrap();
+    assert_eq!((again.source(), again.source_port()), (first.source(), first.source_port()));
+    assert_eq!(b.send(&first.reversed(OUTSIDE), 0).unwrap().destination_port(), 4000);
+    assert_eq!(b.nat.pools().iter().map(|p| p.blocks().usage().leased).sum::<u32>(), 2);
+    b.now = b.now.wrapping_add(10_000_000);
+    b.sweep_all();
+    b.sweep_all();
+    assert_eq!(b.population(), (0, 0));
+    assert_eq!([b.counted(0), b.counted(1)], [(0, 0), (0, 0)]);
+}
+
+/// What has left a deterministic pool's block finds it again, and no one else can have it; resting is for ports there.
+#[test]
+fn a_block_by_formula_is_never_given_to_others() {
+    let formula = PoolOptions {
+        sharing: Sharing::Deterministic,
+        subscribers: vec!["10.0.0.0/29".parse().unwrap()],
+        realms: vec![Realm(1)],
+        ..pool("formula", 16, 16)
+    };
+    let mut b = bed_of(1, options(), vec![formula]);
+    for round in 0..3 {
+        for host in 0..8 {
+            let inside = Ipv4Addr::new(10, 0, 0, host);
+            let out = b.send(&udp(1, host, 4000, 1, 53), 0).unwrap();
+            let (address, ports) = b.nat.pools()[0].determined(Realm(1), inside).unwrap();
+            assert!(out.source() == address && ports.contains(&out.source_port()), "{round}: {host}");
+            let e = Endpoint { address, port: out.source_port() };
+            let found = b.nat.pools()[0].determined_subscriber(e);
+            assert_eq!(found, Some(((Realm(1), inside), ports)));
+        }
+        assert_eq!(b.send(&udp(2, 1, 4000, 1, 53), 0), Err(DropReason::NatNoPool), "not of its realm");
+        assert_eq!(b.send(&udp(1, 8, 4000, 1, 53), 0), Err(DropReason::NatNoPool), "not of its prefix");
+        b.now = b.now.wrapping_add(400_000);
+        b.sweep_all();
+        b.sweep_all();
+        assert_eq!(b.nat.pools()[0].blocks().usage(), Usage::default());
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Op {
     Out { realm: u16, host: u8, port: u16, remote: u8, protocol: Protocol },
@@ -322,6 +390,9 @@ proptest! {
                 prop_assert_eq!(*addresses.entry((i.realm(), i.source())).or_insert(o.destination()), o.destination());
             }
             prop_assert_eq!(b.population(), (by_inside.len(), addresses.len()));
+            let (usage, counted) = (b.nat.pools()[0].blocks().usage(), b.counted(0));
+            prop_assert_eq!((usage.leased, usage.tcp + usage.udp + usage.icmp), counted);
+            prop_assert!(usage.resting + usage.leased <= whole as u32);
         }
         b.now = b.now.wrapping_add(10_000_000);
         // Sessions retired by the first round are reclaimed by the second.
@@ -329,9 +400,12 @@ proptest! {
         b.sweep_all();
         prop_assert_eq!(b.population(), (0, 0));
         prop_assert_eq!(b.table.sessions::<Record4>().count(), 0);
+        let seen = u32::from(!seen.is_empty());
+        prop_assert!(b.nat.pools()[0].blocks().usage().resting >= seen, "the last block rests");
         b.now = b.now.wrapping_add(120_000);
         b.sweep_all();
         let pool = &b.nat.pools()[0];
+        prop_assert_eq!(pool.blocks().usage(), Usage::default());
         let one_more = || pool.lease_first((Realm(1), public(1)), 0, 0, 0, b.now);
         let free: HashSet<u32> = std::iter::from_fn(one_more).collect();
         prop_assert_eq!(free.len(), whole, "every block came back once");
