@@ -76,15 +76,14 @@ impl Nat44 {
         Some(&self.pools[usize::from(span.pool)])
     }
 
-    /// Whether this is a public address of any pool.
+    /// Whether this is a public address of any pool. Those of a removed pool may be somebody else's already.
     #[inline]
     pub fn contains(&self, address: Ipv4Addr) -> bool {
-        self.pool_of(address).is_some()
+        self.pool_of(address).is_some_and(|pool| pool.state() != PoolState::Removed)
     }
 
-    /// Whether the edge says that this address is its own to the link that it lies in.
-    pub fn answers_for(&self, address: Ipv4Addr) -> bool {
-        self.pool_of(address).is_some_and(|pool| pool.state() != PoolState::Removed)
+    fn is_removed(&self, address: Ipv4Addr) -> bool {
+        self.pool_of(address).is_some_and(|pool| pool.state() == PoolState::Removed)
     }
 
     /// Whether subscribers of this realm are translated.
@@ -378,8 +377,9 @@ impl Judge<Record4> for NatHome {
                 self.permit(mapping, back.key().source(), true);
             }
         }
-        let pool = self.nat.pool_of(back.key().destination());
-        pool.is_some_and(|p| p.state() == PoolState::Removed)
+        let hairpin = out.common().action().kind() == Action::HAIRPIN;
+        self.nat.is_removed(back.key().destination())
+            || (hairpin && self.nat.is_removed(back.key().source()))
             || self.nat.options.timeouts.is_over(initiator, other, now)
     }
 

@@ -291,6 +291,29 @@ fn a_pool_that_is_undrained_has_its_subscribers_back() {
     assert_eq!([b.counted(0), b.counted(1)], [(0, 0), (0, 0)]);
 }
 
+#[test]
+fn what_a_removed_pool_had_is_over_and_its_addresses_are_somebody_elses() {
+    let one_realm = |name, d, realm| PoolOptions { realms: vec![Realm(realm)], ..pool(name, d, d) };
+    let mut b = bed_of(1, options(), vec![one_realm("gone", 16, 1), one_realm("stays", 17, 2)]);
+    let gone = b.send(&udp(1, 2, 4000, 1, 53), 0).unwrap();
+    let stays = b.send(&udp(2, 2, 4000, 1, 53), 0).unwrap();
+    // A hairpin from the pool that stays to the one that goes: a session at each end.
+    let to_gone = (gone.source(), gone.source_port());
+    let call = Key4::new(Realm(2), Protocol::Udp, (Ipv4Addr::new(10, 0, 0, 3), 5), to_gone);
+    assert_eq!(b.send(&call, 0).unwrap().realm(), Realm(1));
+    assert_eq!((b.table.sessions::<Record4>().count(), b.nat.contains(gone.source())), (4, true));
+    assert!(b.nat.pools()[0].set_state(PoolState::Removed));
+    assert!(!b.nat.contains(gone.source()) && b.nat.contains(stays.source()));
+    b.sweep_all();
+    b.sweep_all();
+    assert_eq!(b.table.sessions::<Record4>().count(), 1, "the other pool's own");
+    assert_eq!(b.send(&stays.reversed(OUTSIDE), 0).unwrap().realm(), Realm(2));
+    assert_eq!(b.send(&udp(1, 2, 4000, 1, 53), 0), Err(DropReason::NatPoolDraining));
+    assert_eq!(b.send(&gone.reversed(OUTSIDE), 0), Err(DropReason::NatNoMapping));
+    assert_eq!(b.send(&call, 0).unwrap().destination(), gone.source(), "to whoever has it now");
+    assert!(!b.nat.pools()[0].set_state(PoolState::Active), "for good");
+}
+
 /// What has left a deterministic pool's block finds it again, and no one else can have it; resting is for ports there.
 #[test]
 fn a_block_by_formula_is_never_given_to_others() {
