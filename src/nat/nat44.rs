@@ -427,3 +427,11 @@ pub fn compile(from: &Key4, to: &Key4, takes_ttl: bool) -> Rewrite4 {
 #[cfg(test)]
 #[path = "nat44_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "behaviour_tests.rs"]
+mod behaviour_tests;
+
+#[cfg(test)]
+#[path = "drain_tests.rs"]
+mod drain_tests;
