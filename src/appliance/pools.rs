@@ -53,7 +53,7 @@ impl PoolControl {
             },
             sharing: sharing(pool),
             ports: if pool.is_whole() { port_range(&(0..=u16::MAX)) } else { port_range(&options.ports) },
-            blocks: pool.blocks().len() as u64,
+            blocks: pool.blocks().count() as u64,
             blocks_leased: usage.leased.into(),
             blocks_resting: usage.resting.into(),
             in_use: InUse {

@@ -137,7 +137,8 @@ fn ports_are_chosen_as_the_pool_says() {
     }
     let mut b = bed_of(1, options(), of(PortSelection::PreserveParity));
     let parities = |b: &mut Bed, ports: std::ops::Range<u16>| -> usize {
-        let kept = |p: &u16| b.send(&udp(1, 2, 4000 + 2 * p, 1, 53), 0).unwrap().source_port() % 2 == 0;
+        let kept =
+            |p: &u16| b.send(&udp(1, 2, 4000 + 2 * p, 1, 53), 0).unwrap().source_port().is_multiple_of(2);
         ports.filter(kept).count()
     };
     // Two blocks have 64 even ports; the rest gets what there is (RFC 4787 REQ-4).
@@ -367,7 +368,7 @@ fn check(b: &Bed, held: &mut Held) -> Result<(), TestCaseError> {
     for pool in 0..b.nat.pools().len() {
         let (usage, counted) = (b.nat.pools()[pool].blocks().usage(), b.counted(pool));
         prop_assert_eq!((usage.leased, usage.tcp + usage.udp + usage.icmp + usage.other), counted);
-        prop_assert!((usage.leased + usage.resting) as usize <= b.nat.pools()[pool].blocks().len());
+        prop_assert!((usage.leased + usage.resting) as usize <= b.nat.pools()[pool].blocks().count());
     }
     for (end, (owner, gone)) in held.iter_mut() {
         match live.remove(end) {
@@ -445,7 +446,7 @@ proptest! {
         prop_assert_eq!(b.table.sessions::<Record4>().count(), 0);
         for pool in b.nat.pools() {
             let free = |n: &u32| pool.blocks().owner(*n).is_none() && pool.blocks().in_use(*n) == 0;
-            let whole = pool.blocks().len() as u32;
+            let whole = pool.blocks().count() as u32;
             prop_assert_eq!(pool.blocks().usage(), Usage::default());
             prop_assert_eq!((0..whole).filter(free).count() as u32, whole);
             if pool.options().sharing != Sharing::Deterministic {

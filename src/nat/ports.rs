@@ -188,7 +188,7 @@ impl Blocks {
     }
 
     /// Blocks of all addresses.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.blocks.len()
     }
 
