@@ -129,10 +129,11 @@ fn sessions(bed: &Bed, address: Ipv4Addr) -> u64 {
 
 #[test]
 fn pools_are_drained_and_removed_and_formulas_tell_the_truth() {
-    let beds = [Bed::new(), Bed::new()];
+    let beds = [Bed::new(), Bed::new(), Bed::new()];
     let of = |bed: &Bed| ["in.memif", "out.memif"].map(|name| bed.directory.join(name));
     let sockets: Vec<PathBuf> = beds.iter().flat_map(of).collect();
     let bench = Bench::new(&format!("{}-wire", beds[0].instance), sockets.clone());
+    announcements(&bench, &beds[2], &sockets[4..]);
     for (number, workers) in ["cores = [0]", "cores = [0, 1]\ndistribute = \"software\""].iter().enumerate() {
         let bed = &beds[number];
         bed.configure(&config(&sockets[2 * number..], workers));
@@ -155,6 +156,22 @@ fn pools_are_drained_and_removed_and_formulas_tell_the_truth() {
             "{log}"
         );
     }
+}
+
+/// What is said at start about the addresses of a pool ends with it.
+fn announcements(bench: &Bench, bed: &Bed, sockets: &[PathBuf]) {
+    // Slowly enough that there is much left to say.
+    bed.configure(&config(sockets, "cores = [0]\n[limits]\narp_per_second = 20"));
+    let _running = Running::start(bed);
+    ask(bed, "pool remove first").expect("removed");
+    let mut wires = [4, 5].map(|number| bench.wire(number, 1));
+    let announced = |frame: &[u8]| {
+        let link = Link::parse(frame).ok().filter(|link| link.ether_type == EtherType::ARP)?;
+        Arp::parse(link.payload).ok().map(|arp| arp.target_ip.octets()[3])
+    };
+    let said = wire::listen(&mut wires[OUTSIDE], Duration::from_secs(5), announced);
+    assert!([1, 32, 48, 49].iter().all(|own| said.contains(own)), "{said:?}");
+    assert!(!said.contains(&16), "{said:?}");
 }
 
 /// RFC 7422 section 2, both ways, against what is sent.

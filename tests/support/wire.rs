@@ -2,6 +2,7 @@
 //!
 //! Guarantees: needs no interface and no privileges; nothing is left. Never: answers by itself.
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -54,7 +55,7 @@ impl Bench {
         // Each worker sends by a queue of its own.
         options.rx_queues = workers;
         let (port, rx, tx) = Port::start(&self.eal, &options, &self.pool).expect("the link starts");
-        Wire { rx, tx, pool: self.pool.clone(), _port: port }
+        Wire { rx, tx, pool: self.pool.clone(), heard: VecDeque::new(), _port: port }
     }
 }
 
@@ -63,6 +64,8 @@ pub struct Wire {
     rx: Vec<RxQueue>,
     tx: Vec<TxQueue>,
     pool: Pool,
+    /// Frames that nobody has asked for yet.
+    heard: VecDeque<Vec<u8>>,
     _port: Port,
 }
 
@@ -76,18 +79,31 @@ impl Wire {
     /// The first frame that `of` makes something of, if one comes in time.
     fn receive<T>(&mut self, patience: Duration, of: impl Fn(&[u8]) -> Option<T>) -> Option<T> {
         let (start, mut burst) = (Instant::now(), Burst::new());
-        while start.elapsed() < patience {
-            for queue in &mut self.rx {
-                queue.receive(&mut burst);
-                if let Some(found) = burst.iter().find_map(|mbuf| of(mbuf.data())) {
+        loop {
+            while let Some(frame) = self.heard.pop_front() {
+                if let Some(found) = of(&frame) {
                     return Some(found);
                 }
-                burst.clear();
             }
-            std::thread::sleep(Duration::from_millis(1));
+            if start.elapsed() >= patience {
+                return None;
+            }
+            for queue in &mut self.rx {
+                queue.receive(&mut burst);
+                self.heard.extend(burst.drain(..).map(|mbuf| mbuf.data().to_vec()));
+            }
+            if self.heard.is_empty() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
         }
-        None
     }
+}
+
+/// What `of` makes of every frame that comes for so long.
+pub fn listen<T>(wire: &mut Wire, duration: Duration, of: impl Fn(&[u8]) -> Option<T>) -> Vec<T> {
+    let end = Instant::now() + duration;
+    let rest = || end.saturating_duration_since(Instant::now());
+    std::iter::from_fn(|| wire.receive(rest(), &of)).collect()
 }
 
 /// Sends a frame on one link, again from time to time, until one comes on the other that `of` makes something of.
@@ -121,6 +137,8 @@ fn try_exchange<T>(
     of: impl Fn(&[u8]) -> Option<T>,
 ) -> Option<T> {
     let start = Instant::now();
+    // What was on its way before is no answer.
+    wires[to].receive(Duration::ZERO, |_| None::<()>);
     while start.elapsed() < patience {
         wires[from].send(frame);
         if let Some(found) = wires[to].receive(SILENCE, &of) {
