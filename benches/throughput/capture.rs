@@ -27,7 +27,7 @@ fn link(vlan: Option<u16>) -> build::Path {
     build::Path { tags, ..build::Path::untagged(HOST_MAC, EDGE_MAC) }
 }
 
-fn write(path: &Path, frames: impl Iterator<Item = Vec<u8>>) -> Result<(), Box<dyn std::error::Error>> {
+pub fn write(path: &Path, frames: impl Iterator<Item = Vec<u8>>) -> Result<(), Box<dyn std::error::Error>> {
     let file = BufWriter::new(File::create(path)?);
     let mut writer = PcapWriter::with_header(file, PcapHeader::default())?;
     for frame in frames {
@@ -36,7 +36,7 @@ fn write(path: &Path, frames: impl Iterator<Item = Vec<u8>>) -> Result<(), Box<d
     Ok(())
 }
 
-fn datagram(from: (Ipv4Addr, u16), to: (Ipv4Addr, u16), vlan: Option<u16>) -> Vec<u8> {
+pub fn datagram(from: (Ipv4Addr, u16), to: (Ipv4Addr, u16), vlan: Option<u16>) -> Vec<u8> {
     let link = link(vlan);
     let mut frame = vec![0; FRAME + 4 * link.tags.len()];
     let ip = ipv4::Header { identification: 0, ..ipv4::Header::new(from.0, to.0, Protocol::UDP) };
