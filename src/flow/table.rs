@@ -279,6 +279,9 @@ impl FlowHome {
         }
         let (table, chunks) = R::home(self);
         let slab = R::slab(table);
+        let (hash_a, hash_b) = (initiator.key.hash(&table.hash), other.key.hash(&table.hash));
+        // The initiator's was looked at just now; this one comes while the records are written.
+        table.index.prefetch(hash_b);
         let a = chunks.allocate(slab).ok_or(Full::Records)?;
         let Some(b) = chunks.allocate(slab) else {
             chunks.free(slab, a);
@@ -295,7 +298,6 @@ impl FlowHome {
             now,
         );
         rb.write(other, ref_a, generation, now);
-        let (hash_a, hash_b) = (initiator.key.hash(&table.hash), other.key.hash(&table.hash));
         let published = table.index.insert(hash_b, ref_b).is_ok();
         if published && table.index.insert(hash_a, ref_a).is_ok() {
             return Ok(ref_a);
