@@ -17,6 +17,8 @@ const LIVE_TOLERANCE: u64 = 3;
 const SETUP_WINDOW: Duration = Duration::from_secs(10);
 /// Idle times, in seconds: with the first by which a worker holds [`LIVE`] sessions. They bound the rate from above.
 const TIMEOUTS: [u32; 3] = [1, 2, 4];
+/// Ports rest for as long as a pool of four million allows, where each is used again every few seconds.
+const COOL_DOWN: &str = "port_cool_down = 1\n";
 /// How many sessions share a mapping.
 const SHARED: [u32; 2] = [1, 8];
 /// Of 100 packets, those that open a session.
@@ -65,7 +67,7 @@ impl Place<'_> {
         ];
         // A worker that is faster than sessions may come is not to count as busy meanwhile.
         let text = case.config("bench-churn", 8191, &ports, "idle = \"sleep\"\n");
-        std::fs::write(&config, format!("{text}[nat44.timeouts]\nudp = {timeout}\n"))?;
+        std::fs::write(&config, format!("{text}{COOL_DOWN}[nat44.timeouts]\nudp = {timeout}\n"))?;
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("--churn").args(Churn { config, floor, traffic }.arguments());
         Ok(Running(Asked::start(command)?))
