@@ -1,7 +1,8 @@
-//! `cargo bench --bench throughput [-- --json] [--flows N,N] [--direction out|in|both] [--case nat44,vlan,ecmp]`: the whole pipeline, as users run it.
+//! `cargo bench --bench throughput [-- OPTION...]`, of which `--help` tells: the whole pipeline, as users run it.
 //!
-//! Every figure is of a plain `cesd` process, seen from outside: packets from its counters, CPU time from its worker's
-//! `schedstat`. Sources are `net_pcap` captures replayed from memory, sinks are `net_null`: a software path, without PCIe,
+//! Every figure is of a worker seen from outside: packets from its counters, CPU time from its thread's `schedstat`. Where
+//! sessions live ([`bed`]) it is a plain `cesd` process's, sources are `net_pcap` captures replayed from memory; where they come
+//! and go ([`setup`]) the source is a ring that a generator fills. Sinks are `net_null`: a software path, without PCIe,
 //! descriptors or DDIO. The floor (same devices, same bursts, forwarding only) and `cesd` share a core and run in turns, so
 //! that what else the machine does hits both. Sweep, mappings and timers are on. A run counts only if the session count is
 //! right and nothing was dropped; the translation is checked frame by frame in a run into a capture before.

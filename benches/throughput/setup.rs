@@ -16,7 +16,7 @@ pub const LIVE: u64 = 1_000_000;
 const LIVE_TOLERANCE: u64 = 3;
 const SETUP_WINDOW: Duration = Duration::from_secs(10);
 /// Idle times, in seconds: with the first by which a worker holds [`LIVE`] sessions. They bound the rate from above.
-const TIMEOUTS: [u32; 3] = [1, 2, 4];
+const TIMEOUTS: [u32; 4] = [1, 2, 4, 8];
 /// Ports rest for as long as a pool of four million allows, where each is used again every few seconds.
 const COOL_DOWN: &str = "port_cool_down = 1\n";
 /// How many sessions share a mapping.
