@@ -219,18 +219,7 @@ pub fn mixed(place: &Place<'_>, json: bool) -> Outcome<()> {
     for fresh_percent in FRESH {
         let fresh_live = u64::from(MIXED_ROOM);
         let traffic = Traffic { held, fresh_percent, sessions_per_mapping: 1, fresh_live };
-        let mut floor = place.start(MOST, 1, true, traffic)?.0;
-        std::thread::sleep(Duration::from_millis(500));
-        let floor = windows(place.hertz, || {
-            let read = |floor: &mut Asked| -> Outcome<(u64, u64)> {
-                let (cpu_ns, line) = floor.ask("ces-floor")?;
-                Ok((cpu_ns, line.trim().parse()?))
-            };
-            let before = read(&mut floor)?;
-            std::thread::sleep(MIXED_WINDOW);
-            let after = read(&mut floor)?;
-            Ok((after.0 - before.0, after.1 - before.1))
-        })?;
+        let floor = mixed_floor(place, traffic)?;
         let mut running = place.start(MOST, 1, false, traffic)?;
         std::thread::sleep(Duration::from_secs(6));
         let (mut created, mut removed, mut sent, mut live) = (0, 0, 0, 0);
@@ -275,6 +264,22 @@ pub fn mixed(place: &Place<'_>, json: bool) -> Outcome<()> {
         }
     }
     Ok(())
+}
+
+/// The floor with the packets of `nat44_mixed`. Its process is gone at the end.
+fn mixed_floor(place: &Place<'_>, traffic: Traffic) -> Outcome<Spread> {
+    let Running(mut floor) = place.start(MOST, 1, true, traffic)?;
+    std::thread::sleep(Duration::from_millis(500));
+    let mut read = || -> Outcome<(u64, u64)> {
+        let (cpu_ns, line) = floor.ask("ces-floor")?;
+        Ok((cpu_ns, line.trim().parse()?))
+    };
+    windows(place.hertz, || {
+        let before = read()?;
+        std::thread::sleep(MIXED_WINDOW);
+        let after = read()?;
+        Ok((after.0 - before.0, after.1 - before.1))
+    })
 }
 
 /// Cycles a packet of some windows.

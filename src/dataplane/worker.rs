@@ -380,3 +380,19 @@ impl Worker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sweep_keeps_up_with_short_idle_times() {
+        assert_eq!(round_of([300_000, 7_440_000, 240_000, 60_000]), SWEEP_ROUND);
+        assert_eq!(round_of([1_000, 240_000]), 250);
+        assert_eq!(round_of([0]), 1);
+        assert_eq!(round_of([]), SWEEP_ROUND);
+        assert_eq!(due(100_000, 1, SWEEP_ROUND), 11);
+        assert_eq!(due(100_000, 1, 250), 401);
+        assert_eq!(due(1 << 24, 250, 250), SWEEP_BUDGET);
+    }
+}
