@@ -123,7 +123,7 @@ pub fn run(
         let may_live = traffic.fresh_live + removed();
         while !burst.is_full() {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            let is_fresh = (random >> 32) * 100 >> 32 < u64::from(traffic.fresh_percent);
+            let is_fresh = ((random >> 32) * 100) >> 32 < u64::from(traffic.fresh_percent);
             let tuple = if is_fresh && fresh < may_live {
                 fresh += 1;
                 traffic.fresh(fresh - 1)

@@ -25,6 +25,9 @@ const SHARED: [u32; 2] = [1, 8];
 const FRESH: [u32; 2] = [1, 10];
 const MIXED_WINDOW: Duration = Duration::from_millis(700);
 const MIXED_ROUNDS: usize = 5;
+/// Sessions that stay: each has its next packet long before [`MIXED_TIMEOUT`] seconds, also while all are being opened.
+const MIXED_HELD: u32 = HOSTS / 4 * PORTS_PER_HOST;
+const MIXED_TIMEOUT: u32 = 2;
 /// Room for the fresh sessions of `nat44_mixed` beside the held ones.
 const MIXED_ROOM: u32 = 2_200_000;
 /// Packets in the ring, in bursts and between two counters.
@@ -33,7 +36,7 @@ const IN_FLIGHT: u64 = 4096;
 const CHECKED: u32 = 64 * 1024;
 
 /// The most sessions that a case has room for.
-pub const MOST: u32 = HOSTS * PORTS_PER_HOST + MIXED_ROOM;
+pub const MOST: u32 = MIXED_HELD + MIXED_ROOM;
 
 /// A directory and a core to run in.
 pub struct Place<'a> {
@@ -215,12 +218,12 @@ impl SetupRow {
 /// not in turns.
 pub fn mixed(place: &Place<'_>, json: bool) -> Outcome<()> {
     place.check()?;
-    let held = HOSTS * PORTS_PER_HOST;
+    let held = MIXED_HELD;
     for fresh_percent in FRESH {
         let fresh_live = u64::from(MIXED_ROOM);
         let traffic = Traffic { held, fresh_percent, sessions_per_mapping: 1, fresh_live };
         let floor = mixed_floor(place, traffic)?;
-        let mut running = place.start(MOST, 1, false, traffic)?;
+        let mut running = place.start(MOST, MIXED_TIMEOUT, false, traffic)?;
         std::thread::sleep(Duration::from_secs(6));
         let (mut created, mut removed, mut sent, mut live) = (0, 0, 0, 0);
         let cycles = windows(place.hertz, || {
@@ -268,7 +271,7 @@ pub fn mixed(place: &Place<'_>, json: bool) -> Outcome<()> {
 
 /// The floor with the packets of `nat44_mixed`. Its process is gone at the end.
 fn mixed_floor(place: &Place<'_>, traffic: Traffic) -> Outcome<Spread> {
-    let Running(mut floor) = place.start(MOST, 1, true, traffic)?;
+    let Running(mut floor) = place.start(MOST, MIXED_TIMEOUT, true, traffic)?;
     std::thread::sleep(Duration::from_millis(500));
     let mut read = || -> Outcome<(u64, u64)> {
         let (cpu_ns, line) = floor.ask("ces-floor")?;
