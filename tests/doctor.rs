@@ -14,12 +14,27 @@ use std::process::Command;
 use bed::Bed;
 use ces::appliance::plan;
 use ces::config::{self, Config};
-use ces::doctor::{self, Diagnosis, Outcome};
+use ces::doctor::{self, Diagnosis, NicLimits, Outcome};
 
 const NICS: [&str; 2] = ["0000:03:00.0", "0000:03:00.1"];
 const CPUS: &str = "sys/devices/system/cpu";
 const CORES: u16 = 16;
 const FLAGS: &str = "fpu tsc sse2 constant_tsc nonstop_tsc fma movbe xsave avx f16c abm bmi1 avx2 bmi2";
+
+/// The kernel's answer on the made-up machines: `large` has enough of everything, `small` of nothing, others are not known.
+fn nic_limits(device: &str) -> NicLimits {
+    let all = |descriptors, queues| NicLimits {
+        rx_descriptors: Some(descriptors),
+        tx_descriptors: Some(descriptors),
+        rx_queues: Some(queues),
+        tx_queues: Some(queues),
+    };
+    match device {
+        "large" => all(4096, 63),
+        "small" => all(512, 2),
+        _ => NicLimits::default(),
+    }
+}
 
 /// A machine in a directory, with the configuration that is asked about.
 struct Fixture {
@@ -152,7 +167,7 @@ impl Fixture {
 
     fn examined(&self) -> Diagnosis {
         let config = self.config();
-        doctor::examine(&self.bed.directory, Some((&config, plan::needs(&config))))
+        doctor::examine(&self.bed.directory, nic_limits, Some((&config, plan::needs(&config))))
     }
 }
 
@@ -338,19 +353,70 @@ fn what_is_as_good_is_not_flagged() {
     }
 }
 
+/// What `check` says of each port, with its outcome.
+fn said(diagnosis: &Diagnosis, check: &str) -> Vec<(Outcome, String)> {
+    let of = diagnosis.findings().iter().filter(|f| f.check() == check);
+    of.map(|f| (f.outcome(), format!("{} -> {}", f.evidence(), f.mend().unwrap_or("nothing")))).collect()
+}
+
+#[test]
+fn the_limits_of_a_nic_are_those_of_its_kernel_driver() {
+    let fixture = Fixture::perfect();
+    let of = |nic: usize, net: &str| {
+        fixture.bind(NICS[nic], "mlx5_core");
+        fixture.write(&format!("sys/bus/pci/devices/{}/{net}/mtu", NICS[nic]), "1500");
+    };
+    of(0, "net/large");
+    of(1, "virtio3/net/small");
+    let diagnosis = fixture.examined();
+    well_formed(&diagnosis);
+    let [descriptors, queues] = ["descriptors", "queues"].map(|check| said(&diagnosis, check));
+    assert_eq!([descriptors[0].0, queues[0].0], [Outcome::Ok; 2], "{diagnosis}");
+    assert!(descriptors[0].1.contains("at most 4096 and 4096") && queues[0].1.contains("at most 63 and 63"));
+    assert_eq!([descriptors[1].0, queues[1].0], [Outcome::Warn; 2], "{diagnosis}");
+    assert!(descriptors[1].1.contains("rx_descriptors = 512 and tx_descriptors = 512"), "{diagnosis}");
+    assert!(queues[1].1.contains("at most 2 and 2") && queues[1].1.contains("\"software\""), "{diagnosis}");
+}
+
+#[test]
+fn limits_that_cannot_be_read_are_said_to_be_so() {
+    let diagnosis = Fixture::perfect().examined();
+    for check in ["descriptors", "queues"] {
+        for (outcome, said) in said(&diagnosis, check) {
+            assert_eq!(outcome, Outcome::Ok);
+            assert!(said.contains("not to be read here") && said.contains("start cesd"), "{said}");
+        }
+    }
+}
+
+/// The real kernel's answer about a device whose queues are known, in a network namespace of this thread's own, which goes with
+/// it.
+#[test]
+fn the_kernel_tells_the_queues_of_a_device() {
+    let asked = std::thread::spawn(|| {
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).expect("a namespace: run as root");
+        let add = "link add limits0 numrxqueues 5 numtxqueues 3 type veth peer name limits1";
+        let added = Command::new("ip").args(add.split(' ')).status().expect("ip runs");
+        assert!(added.success());
+        doctor::ask_kernel("limits0")
+    });
+    let NicLimits { rx_queues, tx_queues, .. } = asked.join().expect("the thread's answer");
+    assert_eq!((rx_queues, tx_queues), (Some(5), Some(3)));
+}
+
 #[test]
 fn a_machine_that_says_nothing_breaks_nothing() {
     let bed = Bed::new();
     let config = Fixture::perfect().config();
-    well_formed(&doctor::examine(&bed.directory, Some((&config, plan::needs(&config)))));
-    well_formed(&doctor::examine(&bed.directory, None));
-    well_formed(&doctor::examine(Path::new("/nonexistent"), None));
+    well_formed(&doctor::examine(&bed.directory, nic_limits, Some((&config, plan::needs(&config)))));
+    well_formed(&doctor::examine(&bed.directory, nic_limits, None));
+    well_formed(&doctor::examine(Path::new("/nonexistent"), nic_limits, None));
 }
 
 #[test]
 fn without_a_configuration_it_checks_what_needs_none() {
     let fixture = Fixture::perfect();
-    let diagnosis = doctor::examine(&fixture.bed.directory, None);
+    let diagnosis = doctor::examine(&fixture.bed.directory, nic_limits, None);
     well_formed(&diagnosis);
     assert_eq!(failing(&diagnosis), BTreeSet::new());
     let said = diagnosis.findings().iter().filter(|finding| finding.outcome() == Outcome::Ok).count();

@@ -203,3 +203,17 @@ fn what_is_asked_of_the_edge_has_a_limit() {
     assert_eq!(summary.drops["ttl_exceeded"] as usize, errors);
     assert_eq!(summary.drops["ttl_exceeded_quiet"] as usize, 2 * MANY - errors);
 }
+
+/// A limit that is less than one for each worker is one, not none.
+#[test]
+fn a_low_limit_is_not_none() {
+    let limits = "[limits]\nicmp_errors_per_second = 1\necho_per_second = 1\n";
+    let add = |frame| Case { name: "a question", port: links::IN, frame, out: vec![], drop: None };
+    let cases: Vec<Case> = quiet::flood(5).into_iter().map(add).collect();
+    let workers = "[workers]\ncores = [0, 1]\ndistribute = \"software\"\n";
+    let (outputs, summary) = run(&format!("{workers}{CONFIG}{limits}"), &cases);
+    let told = outputs[links::IN].iter().filter(|f| f[12..14] == [8, 0] && f[34] == 11).count();
+    let pongs = outputs[links::IN].iter().filter(|f| f[12..14] == [8, 0] && f[34] == 0).count();
+    assert!(told + pongs > 0 && told <= 2 && pongs <= 2, "{told}, {pongs} {summary:#?}");
+    assert!(summary.drops["ttl_exceeded"] >= 1, "{summary:#?}");
+}

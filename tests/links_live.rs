@@ -249,3 +249,44 @@ fn what_may_be_cut_is_cut() {
         "and the other is told the MTU"
     );
 }
+
+/// A link that was down and is up again hears everything once more, as a switch has forgotten where the edge is. In a network
+/// namespace of this thread's own, which goes with it; needs root.
+#[test]
+fn a_link_that_returns_hears_our_addresses_again() {
+    std::thread::spawn(|| {
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).expect("a namespace: run as root");
+        let bed = Bed::new();
+        bed.configure(
+            "[eal]\nhuge_pages = \"none\"\n[workers]\ncores = [0]\nidle = \"sleep\"\n\
+             [[port]]\nname = \"in\"\ndevice = \"net_tap0,iface=links0\"\n\
+             [[realm]]\nname = \"home\"\nside = \"inside\"\n\
+             [[interface]]\nport = \"in\"\nrealm = \"home\"\naddresses = [\"10.0.0.1/24\"]\n",
+        );
+        let running = Running::start(&bed);
+        let said = || show(&bed, &["counters"])["workers"][0]["originated_packets"].as_u64();
+        let is_up = || show(&bed, &["ports"])[0]["link_up"] == true;
+        let until = |what: &str, is_so: &dyn Fn() -> bool| {
+            let start = Instant::now();
+            while !is_so() {
+                assert!(start.elapsed() < Duration::from_secs(20), "{what}: {:?}", said());
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        };
+        let link = |state: &str| {
+            let set = std::process::Command::new("ip").args(["link", "set", "links0", state]).status();
+            assert!(set.expect("ip runs").success());
+        };
+        until("a probe and two announcements", &|| said() == Some(3) && is_up());
+        link("down");
+        until("the link is down", &|| !is_up());
+        std::thread::sleep(Duration::from_secs(1));
+        assert_eq!(said(), Some(3), "nothing is said to nobody");
+        link("up");
+        until("the same again", &|| said() == Some(6));
+        running.signal(Signal::SIGTERM);
+        assert_eq!(running.end(Duration::from_secs(5)).code(), Some(0));
+    })
+    .join()
+    .expect("the thread has come to its end");
+}

@@ -65,6 +65,8 @@ impl Source for Fake {
             mtu: 1500,
             rx_queues: 1,
             tx_queues: 2,
+            rx_descriptors: 1024,
+            tx_descriptors: 512,
             rx_packets: u64::MAX,
             rx_bytes: 1_500_000_000,
             rx_missed: 1,
@@ -643,7 +645,10 @@ fn cesctl_shows_every_verb_as_text() {
         show("status"),
         &["20,000 of 1,000,000 (2.0 %)", "3m05s", "ces-worker-1", "sleeping", "note: runs"],
     );
-    contains(show("ports"), &["inside", "up", "10 Gb/s", "net_tap0,iface=in0", "1.50 GB", "1 rx 2 tx"]);
+    contains(
+        show("ports"),
+        &["inside", "up", "10 Gb/s", "net_tap0,iface=in0", "1.50 GB", "1 rx 2 tx", "1024 rx 512 tx"],
+    );
     contains(show("counters"), &["worker 1", "no_route", "1,234", "are not shown"]);
     contains(show("counters --all"), &["no_route", "tx_full", "handoff_loop"]);
     contains(show("counters --explain"), &["No route to the destination."]);

@@ -4,11 +4,14 @@
 mod bed;
 #[path = "support/capture.rs"]
 mod capture;
+#[path = "support/captured.rs"]
+mod captured;
 #[path = "support/cesd.rs"]
 mod cesd;
 #[path = "support/running.rs"]
 mod running;
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -27,7 +30,7 @@ const HOSTS: u8 = 64;
 fn config(workers: &str) -> String {
     format!(
         "[eal]\nhuge_pages = \"none\"\n[workers]\nidle = \"sleep\"\n{workers}\n\
-         [[port]]\nname = \"hosts\"\ndevice = \"net_pcap0,rx_pcap=hosts.pcap,infinite_rx=1\"\n\
+         [[port]]\nname = \"hosts\"\ndevice = \"net_pcap0,rx_pcap=hosts.pcap,tx_pcap=told.pcap,infinite_rx=1\"\n\
          mac = \"02:00:00:00:00:01\"\n\
          [[port]]\nname = \"a\"\ndevice = \"net_null0,no-rx=1\"\n\
          [[port]]\nname = \"b\"\ndevice = \"net_null1,no-rx=1\"\n\
@@ -107,6 +110,28 @@ fn prefixes(routes: &Value) -> Vec<&str> {
     routes["routes"].as_array().expect("routes").iter().filter_map(|r| r["prefix"].as_str()).collect()
 }
 
+/// What the hosts were told: the type and code of each ICMP error, and by what it quotes which host sent what to where.
+fn told(bed: &Bed) -> BTreeSet<(u8, u8, Vec<u8>)> {
+    let frames = captured::read(&bed.directory.join("told.pcap"));
+    let told = frames.iter().filter_map(|f| match f[12..14] {
+        // Behind 20 and 8 bytes another 20, of which the last 8 are the addresses; then the ports.
+        [8, 0] if f[23] == 1 => Some((f[34], f[35], f[54..66].to_vec())),
+        // Behind 40 and 8 bytes another 40.
+        [0x86, 0xdd] if f[20] == 58 && f[54] < 128 => Some((f[54], f[55], f[70..106].to_vec())),
+        _ => None,
+    });
+    told.collect()
+}
+
+/// How many hosts were told so of their packets as they had sent them, and of nothing else: `quotes` are those, by host.
+fn hosts_told(bed: &Bed, errors: [(u8, u8); 2], quotes: impl Fn(u8) -> Vec<u8>) -> [usize; 2] {
+    let told = told(bed);
+    let of = |(kind, code), host| told.contains(&(kind, code, quotes(host)));
+    let hosts = errors.map(|error| (2..2 + HOSTS).filter(|&host| of(error, host)).count());
+    assert_eq!(told.len(), hosts[0] + hosts[1], "nobody was told anything else");
+    hosts
+}
+
 #[test]
 fn sessions_follow_the_routes_and_nothing_is_lost() {
     for workers in ["cores = [0]", "cores = [0, 1]\ndistribute = \"software\""] {
@@ -171,6 +196,10 @@ fn sessions_follow_the_routes_and_nothing_is_lost() {
         until_leaving(&bed, [true, true]);
         running.signal(Signal::SIGTERM);
         assert_eq!(running.end(Duration::from_secs(2)).code(), Some(0));
+        // RFC 1812 section 5.2.7.1: of established sessions too the senders are told, of a black hole nobody.
+        let quotes = |host| [&[10, 0, 0, host, 198, 51, 100, 7][..], &[0x0f, 0xa0, 0, 53]].concat();
+        let hosts = hosts_told(&bed, [(3, 1), (3, 13)], quotes);
+        assert!(hosts.iter().all(|&hosts| hosts > 0), "{workers}: {hosts:?}");
     }
 }
 
@@ -220,6 +249,14 @@ fn sessions_of_ipv6_follow_the_routes() {
     until_leaving(&bed, [true, false]);
     running.signal(Signal::SIGTERM);
     assert_eq!(running.end(Duration::from_secs(2)).code(), Some(0));
+    // RFC 4443 section 3.1: reject route, and prohibited. They are all of one /64, and have a share of the limit together.
+    let quotes = |host: u8| {
+        let ends = [(1, host), (0xa000_u16, 7)]
+            .map(|(net, host)| Ipv6Addr::new(0x2001, 0xdb8, net, 0, 0, 0, 0, host.into()).octets());
+        [ends.as_flattened(), &[0x0f, 0xa0, 0, 53]].concat()
+    };
+    let hosts = hosts_told(&bed, [(1, 6), (1, 1)], quotes);
+    assert!(hosts.iter().all(|&hosts| hosts > 0), "{hosts:?}");
 }
 
 #[test]

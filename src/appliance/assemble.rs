@@ -10,8 +10,10 @@ use crate::dataplane::resolve::{self, NeighborOwner};
 use crate::dataplane::sources::{Check, Rules};
 use crate::dataplane::vlan::{Links, Vlan};
 use crate::dataplane::world::{Interface, NEIGHBOR_OWNER, TcpMss, World};
-use crate::dataplane::{Board, Control, Idle, RxSide, WorkerCounters, WorkerParts, limit::TokenBucket};
-use crate::dpdk::{Eal, Pool, PoolOptions, Port, PortOptions, RxQueue, TxQueue};
+use crate::dataplane::{
+    Board, Control, Idle, RxSide, WorkerCounters, WorkerParts, limit::Answers, limit::TokenBucket,
+};
+use crate::dpdk::{Eal, Pool, PoolOptions, Port, RxQueue, TxQueue};
 use crate::firewall::{self, Firewall};
 use crate::flow::{Adjacencies, FlowHome, FlowTable, HashKey, Realm};
 use crate::nat::NatHome;
@@ -71,7 +73,7 @@ pub fn assemble(config: &Config, eal: &Eal) -> Result<Parts, Error> {
     let pool = Pool::new(eal, &pool)?;
     let (ports, mut queues) = start_ports(config, eal, &pool)?;
     let world = Arc::new(world(config, &ports, workers, &mut random)?);
-    let board = Arc::new(Board::new(usize::from(config.flow.neighbors)));
+    let board = Arc::new(Board::new(usize::from(config.flow.neighbors), ports.len()));
     let inputs = (config.workers.stop == Stop::EndOfInput).then_some(config.ports.len());
     let counters: Vec<Arc<WorkerCounters>> = (0..workers).map(|_| Arc::default()).collect();
     let control = Arc::new(Control::new(inputs, counters.clone()));
@@ -82,7 +84,7 @@ pub fn assemble(config: &Config, eal: &Eal) -> Result<Parts, Error> {
     let mut down = config.exception.is_some().then_some(down);
     for (id, mut peers) in ring::mesh(workers, plan::HANDOFF_RING).into_iter().enumerate() {
         let out = Output::new(tx_sides(config, &ports, &mut queues, id), &mut peers, counters[id].clone());
-        let seed = random.random();
+        let (seed, secret) = (random.random(), random.random());
         let to_kernel = config.exception.as_ref().map(|_| {
             let (sender, receiver) = frames(plan::PUNT_RING);
             up.push(receiver);
@@ -105,8 +107,8 @@ pub fn assemble(config: &Config, eal: &Eal) -> Result<Parts, Error> {
             fragments: None,
             neighbors,
             pool: pool.clone(),
-            icmp_errors: bucket(config.limits.icmp_errors_per_second / workers as u32),
-            punts: Punts::new(rates(config), world.interfaces.len(), random.random(), to_kernel, down.take()),
+            icmp_errors: Answers::new(plan::part(config.limits.icmp_errors_per_second, workers), secret),
+            punts: Punts::new(rates(config), world.interfaces.len(), secret, to_kernel, down.take()),
             idle: match config.workers.idle {
                 config::Idle::Poll => Idle::Poll,
                 config::Idle::Sleep => Idle::Sleep,
@@ -123,39 +125,25 @@ pub fn assemble(config: &Config, eal: &Eal) -> Result<Parts, Error> {
 
 /// Each worker's part of what is let through to the edge itself.
 fn rates(config: &Config) -> Rates {
-    let (limits, workers) = (&config.limits, config.workers.cores.len() as u32);
+    let (limits, workers) = (&config.limits, config.workers.cores.len());
     Rates {
-        echo: limits.echo_per_second / workers,
+        echo: plan::part(limits.echo_per_second, workers),
         // One worker hears them all.
         neighbors: limits.neighbor_messages_per_second,
-        class: limits.exception_per_second / workers,
-        source: limits.exception_per_source_per_second / workers,
+        class: plan::part(limits.exception_per_second, workers),
+        source: plan::part(limits.exception_per_source_per_second, workers),
     }
 }
 
-/// A limit a second, with a burst of a tenth of it.
-fn bucket(rate: u32) -> TokenBucket {
-    TokenBucket::new(rate, (rate / 10).max(u32::from(rate > 0)))
-}
-
 fn start_ports(config: &Config, eal: &Eal, pool: &Pool) -> Result<(Vec<Port>, Vec<Queues>), Error> {
-    let workers = config.workers.cores.len() as u16;
     let (mut ports, mut queues) = (vec![], vec![]);
     for port in &config.ports {
         let failed = |source| Error::Port { port: port.name.clone(), source };
-        let mut options = PortOptions::new(port.device.to_string());
-        options.rx_queues = match config.workers.distribute {
-            Distribute::Rss => port.queues,
-            Distribute::Software => 1,
-        };
-        options.tx_queues = workers;
-        (options.rx_desc, options.tx_desc) = (port.rx_descriptors, port.tx_descriptors);
-        options.mtu = Some(port.mtu);
-        // With an address of its own that the device does not take, frames still have to arrive.
-        options.promiscuous = port.mac.is_some();
-        let mut on_port = config.interfaces.iter().filter(|i| &config.ports[usize::from(i.port)] == port);
-        options.vlan = port.vlan_offload && on_port.any(|i| i.vlan != config::Vlan::Untagged);
+        let options = plan::port(config, port);
         let (started, rx, tx) = Port::start(eal, &options, pool).map_err(failed)?;
+        plan::shortfalls(&port.name, &options, started.capabilities())
+            .iter()
+            .for_each(|note| warn!("{note}"));
         if let Some(mac) = port.mac
             && let Err(why) = started.set_mac(mac)
         {
@@ -185,7 +173,8 @@ fn rx_sides(config: &Config, world: &World, queues: &mut [Queues], id: usize) ->
                 && let Some(queue) = queue.take()
             {
                 let rate = config.ports[port].rx_packets_per_second;
-                let rate = rate.map(|rate| TokenBucket::of_rate(rate / if own { workers as u32 } else { 1 }));
+                let rate =
+                    rate.map(|rate| TokenBucket::of_rate(plan::part(rate, if own { workers } else { 1 })));
                 sides.push(RxSide { queue, port, rate });
             }
         }
@@ -316,7 +305,7 @@ fn neighbors(config: &Config, world: &World, board: Arc<Board>) -> Result<Neighb
     let (capacity, limits) = (usize::from(config.flow.neighbors), &config.limits);
     let (each, total) = (usize::from(limits.neighbor_hold), usize::from(limits.neighbor_hold_total));
     let table = Neighbors::new(capacity, Timers::default(), each, total)?;
-    let solicitations = bucket(limits.arp_per_second);
+    let solicitations = TokenBucket::of_rate(limits.arp_per_second);
     let mut owner = NeighborOwner::new(table, capacity, total, solicitations, board);
     for n in &config.neighbors {
         if !resolve::insert_permanent(&mut owner, world, n.interface, n.address, MacAddr(n.mac)) {
@@ -324,8 +313,10 @@ fn neighbors(config: &Config, world: &World, board: Arc<Board>) -> Result<Neighb
         }
     }
     if links::are_live(config) {
-        let announcer = Announcer::new(links::announced(config, &world.interfaces));
-        owner.announce(announcer, bucket(links::announcements_per_second(config)));
+        let announced = links::announced(config, &world.interfaces);
+        let of = |port| announced.iter().filter(move |(i, _)| world.interfaces[usize::from(*i)].port == port);
+        let announcers = (0..config.ports.len() as u16).map(|port| Announcer::new(of(port).copied()));
+        owner.announce(announcers.collect(), TokenBucket::of_rate(links::announcements_per_second(config)));
     }
     Ok(owner)
 }

@@ -1,9 +1,9 @@
 //! From the configuration to sizes, cores, queues and owners: pure arithmetic, no device is touched.
 
 use super::Error;
-use crate::config::{self, Config, Device, Workers};
+use crate::config::{self, Config, Device, Distribute, Workers};
 use crate::doctor::Needs;
-use crate::dpdk::{BURST, EalOptions, HugePages, LcoreSpec, MAIN_LCORE};
+use crate::dpdk::{BURST, Capabilities, EalOptions, HugePages, LcoreSpec, MAIN_LCORE, PortOptions};
 use crate::nat::fragments::Limits;
 
 /// Where threads run.
@@ -60,6 +60,48 @@ pub fn eal(config: &Config, layout: &Layout) -> EalOptions {
     }
     options.extra_args.clone_from(&config.eal.args);
     options
+}
+
+/// What is asked of a port's device.
+pub fn port(config: &Config, port: &config::Port) -> PortOptions {
+    let mut options = PortOptions::new(port.device.to_string());
+    options.rx_queues = match config.workers.distribute {
+        Distribute::Rss => port.queues,
+        Distribute::Software => 1,
+    };
+    options.tx_queues = config.workers.cores.len() as u16;
+    (options.rx_desc, options.tx_desc) = (port.rx_descriptors, port.tx_descriptors);
+    options.mtu = Some(port.mtu);
+    // With an address of its own that the device does not take, frames still have to arrive.
+    options.promiscuous = port.mac.is_some();
+    let mut on_port = config.interfaces.iter().filter(|i| &config.ports[usize::from(i.port)] == port);
+    options.vlan = port.vlan_offload && on_port.any(|i| i.vlan != config::Vlan::Untagged);
+    options
+}
+
+/// What the device of that port gives less of, or otherwise, than was asked; what an operator should know.
+pub fn shortfalls(port: &str, asked: &PortOptions, got: &Capabilities) -> Vec<String> {
+    let mut notes = vec![];
+    let driver = &got.driver;
+    if got.rx_queues < asked.rx_queues {
+        notes.push(format!(
+            "port \"{port}\": {driver} gives {} of {} receive queues: one worker reads all of them",
+            got.rx_queues, asked.rx_queues
+        ));
+    }
+    if got.tx_queues < asked.tx_queues {
+        notes.push(format!(
+            "port \"{port}\": {driver} gives {} of {} transmit queues: one worker sends for the others",
+            got.tx_queues, asked.tx_queues
+        ));
+    }
+    if (got.rx_desc, got.tx_desc) != (asked.rx_desc, asked.tx_desc) {
+        notes.push(format!(
+            "port \"{port}\": {driver} has {} receive and {} transmit descriptors, not {} and {}",
+            got.rx_desc, got.tx_desc, asked.rx_desc, asked.tx_desc
+        ));
+    }
+    notes
 }
 
 /// Buffers of the packet pool: what all rings, caches, bursts and held packets can hold at once, and as much again in
@@ -127,6 +169,11 @@ pub const PUNT_RING: usize = 1 << 20;
 /// Packets in a hand-off ring between two workers.
 pub const HANDOFF_RING: usize = 2048;
 
+/// Each worker's part of a limit: none is left with nothing of a limit that is not nothing.
+pub fn part(limit: u32, workers: usize) -> u32 {
+    limit.div_ceil(workers as u32)
+}
+
 /// Which worker polls a receive queue, and which sends for a worker without a transmit queue: each worker its own queue where
 /// there are enough, else the port's owner.
 pub fn owner(config: &Config, port: usize) -> usize {
@@ -154,6 +201,40 @@ mod tests {
         assert!(options.pci_allow.is_empty());
         assert_eq!(options.vdevs, ["net_null0"]);
         assert_eq!(options.lcores.iter().map(|l| l.lcore_id).collect::<Vec<_>>(), [1, 2]);
+    }
+
+    #[test]
+    fn what_a_device_has_less_of_is_said() {
+        let config = config("");
+        let asked = port(&config, &config.ports[0]);
+        let mut got = Capabilities {
+            driver: "net_ice".into(),
+            rx_queues: asked.rx_queues,
+            tx_queues: asked.tx_queues,
+            rx_desc: asked.rx_desc,
+            tx_desc: asked.tx_desc,
+            ..Capabilities::default()
+        };
+        assert_eq!(shortfalls("a", &asked, &got), [""; 0]);
+        (got.rx_queues, got.tx_queues, got.tx_desc) = (1, 1, 512);
+        let said = shortfalls("a", &asked, &got);
+        let expected = [
+            "1 of 2 receive queues",
+            "1 of 2 transmit queues",
+            "1024 receive and 512 transmit descriptors, not 1024 and 1024",
+        ];
+        assert_eq!(said.len(), expected.len(), "{said:?}");
+        for (said, expected) in said.iter().zip(expected) {
+            assert!(said.starts_with("port \"a\": net_ice ") && said.contains(expected), "{said}");
+        }
+    }
+
+    #[test]
+    fn every_worker_has_a_part_of_a_limit() {
+        assert_eq!(
+            [(1000, 1), (1000, 3), (1, 4), (0, 4)].map(|(limit, workers)| part(limit, workers)),
+            [1000, 334, 1, 0]
+        );
     }
 
     #[test]

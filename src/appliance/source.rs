@@ -4,8 +4,9 @@ use super::Summary;
 use super::assemble::{Parts, Ports};
 use super::commands::Owners;
 use super::flows;
-use super::plan::{Layout, thread_name};
+use super::plan::{self, Layout, thread_name};
 use super::routes;
+use super::watch::{Change, Links};
 use crate::config::Config;
 use crate::dataplane::conflicts::Conflict;
 use crate::dataplane::{Board, WorkerCounters, World};
@@ -19,7 +20,7 @@ use crate::packet::{DROP_REASONS, DropReason, MacAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
-use tracing::warn;
+use tracing::{info, warn};
 
 /// The shared figures of a running appliance.
 pub struct Shown {
@@ -104,6 +105,23 @@ impl Shown {
         }
     }
 
+    /// The control thread: where a link has returned the neighbour owner says again whose addresses are there.
+    pub fn look_at_links(&self, links: &mut Links) {
+        for (number, port) in self.ports.iter().enumerate() {
+            // A device that does not say keeps the state that it had.
+            let Ok(link) = port.link() else { continue };
+            let name = &self.config.ports[number].name;
+            match links.saw(number, link.up) {
+                Some(Change::Up) => {
+                    self.board.link_returned(number);
+                    info!("port \"{name}\": the link is up");
+                }
+                Some(Change::Down) => warn!("port \"{name}\": the link is down"),
+                None => {}
+            }
+        }
+    }
+
     fn interface_name(&self, interface: u16) -> String {
         self.world.interfaces.get(usize::from(interface)).map_or_else(String::new, |i| i.name.clone())
     }
@@ -148,6 +166,10 @@ impl Source for Shown {
         let mut notes = self.config.warnings.clone();
         if !huge {
             notes.push("the flow table is not on reserved huge pages: expect more TLB misses".into());
+        }
+        for (config, port) in self.config.ports.iter().zip(self.ports.iter()) {
+            let asked = plan::port(&self.config, config);
+            notes.extend(plan::shortfalls(&config.name, &asked, port.capabilities()));
         }
         notes.extend(self.board.conflicts.read().iter().map(|c| self.conflict_note(c)));
         Status {
@@ -196,6 +218,8 @@ impl Source for Shown {
                 mtu: config.mtu,
                 rx_queues: caps.rx_queues,
                 tx_queues: caps.tx_queues,
+                rx_descriptors: caps.rx_desc,
+                tx_descriptors: caps.tx_desc,
                 rx_packets: stats.rx_packets,
                 rx_bytes: stats.rx_bytes,
                 rx_missed: stats.rx_missed,

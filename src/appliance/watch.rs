@@ -1,4 +1,4 @@
-//! The control thread's watch: signals, the end of the input, stalled workers, and what is said when something breaks.
+//! The control thread's watch: signals, links, the end of the input, stalled workers, and what is said when something breaks.
 
 use super::source::Shown;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 /// A worker that does not finish a round for so long has stalled: the process ends, and a supervisor starts it again.
 const STALL: u64 = 10_000;
 const LOOK: Duration = Duration::from_millis(20);
+/// Between two looks at the links: what is gone for less is not missed.
+const LINK_LOOK: Duration = Duration::from_millis(200);
 
 /// Why the appliance is to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,10 +41,41 @@ impl Signals {
     }
 }
 
+/// What was last seen of each port's link.
+#[derive(Default)]
+pub struct Links(Vec<Option<bool>>);
+
+/// What has become of a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    Up,
+    Down,
+}
+
+impl Links {
+    /// That port's link is up or down now. The first look is no change.
+    pub fn saw(&mut self, port: usize, up: bool) -> Option<Change> {
+        if self.0.len() <= port {
+            self.0.resize(port + 1, None);
+        }
+        let before = self.0[port].replace(up)?;
+        match (before, up) {
+            (false, true) => Some(Change::Up),
+            (true, false) => Some(Change::Down),
+            _ => None,
+        }
+    }
+}
+
 /// Waits for a signal or for `is_over`, with an eye on every worker.
 pub fn wait(signals: &Signals, shown: &Shown, is_over: impl Fn() -> bool) -> Ended {
+    let (mut links, mut looked) = (Links::default(), None::<Instant>);
     loop {
         let before = Instant::now();
+        if looked.is_none_or(|then| before.duration_since(then) >= LINK_LOOK) {
+            shown.look_at_links(&mut links);
+            looked = Some(before);
+        }
         if signals.look() {
             return Ended::Signal;
         }
@@ -89,5 +122,20 @@ fn dump(shown: &Shown) {
             c.received_handoff.get(),
             if c.sleeping.get() > 0 { ", asleep" } else { "" }
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_changes_when_it_changes() {
+        let mut links = Links::default();
+        let seen =
+            [(1, false), (0, true), (1, false), (1, true), (0, true), (1, true), (0, false), (0, true)]
+                .map(|(port, up)| links.saw(port, up));
+        let (up, down) = (Some(Change::Up), Some(Change::Down));
+        assert_eq!(seen, [None, None, None, up, None, None, down, up]);
     }
 }

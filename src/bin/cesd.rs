@@ -68,7 +68,11 @@ fn main() -> ExitCode {
 
 /// `cesd --doctor`.
 fn doctor(config: Option<&Config>, json: bool) -> ExitCode {
-    let diagnosis = doctor::examine(Path::new("/"), config.map(|config| (config, plan::needs(config))));
+    let diagnosis = doctor::examine(
+        Path::new("/"),
+        doctor::ask_kernel,
+        config.map(|config| (config, plan::needs(config))),
+    );
     let text = if json { diagnosis.json_lines() } else { diagnosis.to_string() };
     // Whoever closes the pipe early has read enough.
     let _ = std::io::stdout().write_all(text.as_bytes());

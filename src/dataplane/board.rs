@@ -1,5 +1,6 @@
 //! Where the neighbour owner shows its table to management: written by that worker when it is asked; read
-//! by the management thread. A line may mix two moments; nothing is decided by it.
+//! by the management thread. A line may mix two moments; nothing is decided by it. And where the control thread, which reads the
+//! state of the links, tells it which have returned.
 
 use super::conflicts::Conflicts;
 use crate::neigh::{Neighbor, State};
@@ -24,6 +25,8 @@ pub struct Board {
     asked: AtomicBool,
     /// Rounds completed.
     rounds: AtomicU32,
+    /// By port: its link has come up since the owner looked. Set by the control thread, taken back by the owner.
+    returned: Box<[AtomicBool]>,
     /// Who else uses our addresses.
     pub conflicts: Conflicts,
 }
@@ -41,14 +44,27 @@ pub struct Shown {
 }
 
 impl Board {
-    /// For ids `0..capacity`.
-    pub fn new(capacity: usize) -> Self {
+    /// For ids `0..capacity`, and so many ports.
+    pub fn new(capacity: usize, ports: usize) -> Self {
         Self {
             lines: (0..capacity).map(|_| Line::default()).collect(),
             asked: AtomicBool::new(false),
             rounds: AtomicU32::new(0),
+            returned: (0..ports).map(|_| AtomicBool::new(false)).collect(),
             conflicts: Conflicts::default(),
         }
+    }
+
+    /// Control thread: the link of that port has come up.
+    pub fn link_returned(&self, port: usize) {
+        if let Some(returned) = self.returned.get(port) {
+            returned.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Owner: whether the link of that port has come up since it was last asked.
+    pub fn take_returned(&self, port: usize) -> bool {
+        self.returned.get(port).is_some_and(|r| r.load(Ordering::Relaxed) && r.swap(false, Ordering::Relaxed))
     }
 
     /// Owner: whether somebody waits for a fresh round.

@@ -1,7 +1,7 @@
 //! What the stages of one worker work with: its home, its way out, its clock. No stage keeps anything else.
 
 use super::fragments::Fragments;
-use super::limit::TokenBucket;
+use super::limit::Answers;
 use super::output::Output;
 use super::punt::Punts;
 use super::resolve::NeighborOwner;
@@ -24,7 +24,7 @@ pub struct Core {
     pub firewall: Option<firewall::Home>,
     pub neighbors: Option<NeighborOwner>,
     pub pool: Pool,
-    pub icmp_errors: TokenBucket,
+    pub icmp_errors: Answers,
     pub unsolicited: Unsolicited,
     pub punts: Punts,
     /// Where there is a NAT.

@@ -8,7 +8,7 @@ use super::message;
 use super::reroute;
 use super::resolve;
 use super::rewrite;
-use super::slow::{Arrival, Place};
+use super::slow::{self, Arrival, Place};
 use super::tcp;
 use super::world::World;
 use crate::dpdk::Mbuf;
@@ -35,7 +35,16 @@ pub fn act(
 ) {
     let Place { ip, l4, protocol } = place;
     let kind = record.common().action().kind();
-    let egress = if kind == Action::HAIRPIN { None } else { egress(world, record) };
+    let egress = match egress(world, record) {
+        _ if kind == Action::HAIRPIN => None,
+        Ok(interface) => Some(interface),
+        Err(why) => {
+            if let Some(Ok(packet)) = mbuf.data().get(ip..).map(Ipv4::parse_quoted) {
+                slow::unroutable(core, world, &packet, &mbuf, arrival, why);
+            }
+            return core.out.drop(mbuf, why);
+        }
+    };
     if let Some(interface) = egress {
         trim(&mut mbuf, ip, world.interfaces[usize::from(interface)].mtu);
     }
@@ -70,14 +79,15 @@ pub fn report(core: &mut Core, world: &World, mut mbuf: Mbuf, record: &Record4, 
     }
 }
 
-/// The interface that packets of this half leave by.
-fn egress(world: &World, record: &Record4) -> Option<u16> {
-    world.adjacencies.interface(record.common().path()).or_else(|| {
-        let realm = realm_out(world, record)?;
-        let [_, _, _, _, a, b, c, d] = record.rewrite().addresses.to_le_bytes();
-        let next = world.next_hop(realm, Ipv4Addr::new(a, b, c, d), reroute::flow_hash_of(record));
-        next.ok().map(|(interface, _)| interface)
-    })
+/// The interface that packets of this half leave by, or what the routes say instead.
+fn egress(world: &World, record: &Record4) -> Result<u16, DropReason> {
+    if let Some(interface) = world.adjacencies.interface(record.common().path()) {
+        return Ok(interface);
+    }
+    let realm = realm_out(world, record).ok_or(DropReason::NoSession)?;
+    let [_, _, _, _, a, b, c, d] = record.rewrite().addresses.to_le_bytes();
+    let next = world.next_hop(realm, Ipv4Addr::new(a, b, c, d), reroute::flow_hash_of(record))?;
+    Ok(next.0)
 }
 
 /// Takes off what follows the packet in its frame, where the frame is longer than its packet may be on the next link.

@@ -1,5 +1,5 @@
 //! ICMP errors of the edge's own: to whom, from which address, and when not at all (RFC 1122 section 3.2.2, RFC 1812
-//! section 4.3.2). One limit a second for all of them together (RFC 1812 section 4.3.2.8).
+//! section 4.3.2). One limit a second for all of them together, and a share of it for whoever is told (RFC 1812 section 4.3.2.8).
 
 use super::core::Core;
 use super::message;
@@ -30,11 +30,14 @@ pub fn answer4(
     let Ok(link) = Link::parse(mbuf.data()) else { return false };
     let interface = &world.interfaces[usize::from(arrival.interface)];
     // The second leg of a hairpin shows a translated source: its way back is not the one that it came.
-    if arrival.hairpin || !may_generate_error(link.ethernet.destination(), ip) {
+    if arrival.hairpin {
+        return answer_untranslated4(core, world, ip, arrival.realm, error);
+    }
+    if !may_generate_error(link.ethernet.destination(), ip) {
         return false;
     }
     let Some(source) = world.speaks_as(arrival.interface, ip.source()) else { return false };
-    if !core.icmp_errors.allow(core.now) {
+    if !core.icmp_errors.allow(ip.source().into(), core.now) {
         return false;
     }
     let path = Path::back(&link, interface.mac);
@@ -56,31 +59,47 @@ pub fn host_unreachable(core: &mut Core, world: &World, mbuf: &Mbuf, realm: Real
 
 fn host_unreachable4(core: &mut Core, world: &World, mbuf: &Mbuf, realm: Realm) {
     let Ok(ip) = Ipv4::parse_quoted(&mbuf.data()[14.min(mbuf.data().len())..]) else { return };
-    // What it was: its answers would be translated back to that.
-    let Some(key) = super::slow::transport(&ip, realm).ok().map(|f| f.key) else { return };
-    let Some((_, back)) = world.flows.lookup::<Record4>(&key.reversed(realm)) else { return };
-    let Some(forward) = world.flows.twin(back) else { return };
-    let sender = forward.key();
-    // The second leg of a hairpin: its source is an address of ours.
-    if world.nat.as_deref().is_some_and(|nat| nat.is_outside(sender.realm()) && nat.contains(sender.source()))
-    {
-        return;
-    }
-    let Ok((interface, _)) = world.next_hop(sender.realm(), sender.source(), 0) else { return };
-    let Some(source) = world.speaks_as(interface, sender.source()) else { return };
+    answer_untranslated4(core, world, &ip, realm, IcmpError::HostUnreachable);
+}
+
+/// Tells the sender of a packet that was translated, and is in `realm` or was to leave into it, as the packet was before; false
+/// when nothing was sent. How the sender is reached is what the routes say.
+fn answer_untranslated4(
+    core: &mut Core,
+    world: &World,
+    ip: &Ipv4<'_>,
+    realm: Realm,
+    error: IcmpError,
+) -> bool {
+    let Some((sender, interface)) = sender4(world, ip, realm) else { return false };
+    let Some(source) = world.speaks_as(interface, sender.source()) else { return false };
     // Nobody's link-layer address is known here; the rule about broadcasts was kept when the packet came in.
-    if !may_generate_error(MacAddr::ZERO, &ip) || !core.icmp_errors.allow(core.now) {
-        return;
+    if !may_generate_error(MacAddr::ZERO, ip) || !core.icmp_errors.allow(sender.source().into(), core.now) {
+        return false;
     }
     let own = &world.interfaces[usize::from(interface)];
     let path = Path::untagged(own.mac, MacAddr::ZERO);
-    let untranslated = untranslated(&ip, &sender);
-    let Ok(quote) = Ipv4::parse_quoted(&untranslated) else { return };
-    let message = message::icmp_error(&core.pool, &path, source, IcmpError::HostUnreachable, &quote);
-    if let Some(message) = message {
-        core.out.counters.originated_packets.add(1);
-        resolve::towards(core, world, message, sender.realm(), None, 0);
+    let untranslated = untranslated(ip, &sender);
+    let Ok(quote) = Ipv4::parse_quoted(&untranslated) else { return false };
+    let Some(message) = message::icmp_error(&core.pool, &path, source, error, &quote) else { return false };
+    core.out.counters.originated_packets.add(1);
+    resolve::towards(core, world, message, sender.realm(), None, 0);
+    true
+}
+
+/// What a translated packet came as, and the interface by which its sender is reached.
+fn sender4(world: &World, ip: &Ipv4<'_>, realm: Realm) -> Option<(Key4, u16)> {
+    // Its answers would be translated back to that.
+    let key = super::slow::transport(ip, realm).ok()?.key;
+    let (_, back) = world.flows.lookup::<Record4>(&key.reversed(realm))?;
+    let sender = world.flows.twin(back)?.key();
+    // Behind its second leg a hairpin has been translated twice: its source is an address of ours.
+    if world.nat.as_deref().is_some_and(|nat| nat.is_outside(sender.realm()) && nat.contains(sender.source()))
+    {
+        return None;
     }
+    let (interface, _) = world.next_hop(sender.realm(), sender.source(), 0).ok()?;
+    Some((sender, interface))
 }
 
 /// The same for IPv6 (RFC 4443 section 3.1), of which nothing was translated.
@@ -91,7 +110,9 @@ fn host_unreachable6(core: &mut Core, world: &World, mbuf: &Mbuf, realm: Realm) 
     let Some(forward) = world.flows.twin(back) else { return };
     let from = forward.key().realm();
     let Ok((interface, _)) = world.next_hop(from, ip.source(), 0) else { return };
-    if !icmpv6::may_generate_error(MacAddr::ZERO, &ip) || !core.icmp_errors.allow(core.now) {
+    if !icmpv6::may_generate_error(MacAddr::ZERO, &ip)
+        || !core.icmp_errors.allow(ip.source().into(), core.now)
+    {
         return;
     }
     let source = speaks_as6(world, interface, ip.source());
@@ -140,7 +161,7 @@ pub fn answer6(
         return false;
     }
     let source = speaks_as6(world, arrival.interface, ip.source());
-    if !core.icmp_errors.allow(core.now) {
+    if !core.icmp_errors.allow(ip.source().into(), core.now) {
         return false;
     }
     let path = Path::back(&link, interface.mac);

@@ -1,8 +1,14 @@
-//! A token bucket: how often something may happen that others can provoke (ICMP errors, punts, solicitations).
+//! A token bucket: how often something may happen that others can provoke (ICMP errors, punts, solicitations); and a share of it
+//! for each source, so that what one provokes is not missed by the others.
 //!
 //! Guarantees: over any stretch of `t` milliseconds it allows at most `rate × t / 1000 + burst`; with a rate and a burst of
 //! one or more it allows again at the latest `⌈1000 / rate⌉` milliseconds after a refusal. Integer arithmetic, constant time.
 //! Never: reads a clock, allocates, or is shared; every worker has its own.
+
+use std::net::IpAddr;
+
+/// Buckets that sources share by hash.
+const SOURCES: usize = 1024;
 
 /// One token, in the bucket's unit: a rate of one a second adds one unit a millisecond.
 const TOKEN: u64 = 1000;
@@ -52,11 +58,68 @@ impl TokenBucket {
     }
 }
 
+/// A bucket for each source, some of which share one by hash.
+pub struct Shares {
+    buckets: Box<[TokenBucket]>,
+    /// Which source shares a bucket with which is nobody's to know.
+    secret: u64,
+}
+
+impl Shares {
+    /// `each` is a full bucket.
+    pub fn new(each: TokenBucket, secret: u64) -> Self {
+        Self { buckets: vec![each; SOURCES].into(), secret: secret | 1 }
+    }
+
+    /// Whether that source has some of its share left; takes it.
+    pub fn allow(&mut self, source: IpAddr, now_ms: u32) -> bool {
+        self.buckets[place(self.secret, source)].allow(now_ms)
+    }
+
+    #[cfg(test)]
+    pub fn share_a_bucket(&self, one: IpAddr, other: IpAddr) -> bool {
+        place(self.secret, one) == place(self.secret, other)
+    }
+}
+
+/// The place of a source's bucket: an IPv6 host owns its /64, and has one for all of it.
+fn place(secret: u64, source: IpAddr) -> usize {
+    let word = match source {
+        IpAddr::V4(a) => u64::from(u32::from(a)),
+        IpAddr::V6(a) => (u128::from(a) >> 64) as u64,
+    };
+    let mixed = u128::from(word ^ secret.rotate_left(32)) * u128::from(secret);
+    ((mixed as u64 ^ (mixed >> 64) as u64) >> 32) as usize % SOURCES
+}
+
+/// A limit of what is sent because somebody has provoked it: of all together, and of each source a tenth.
+pub struct Answers {
+    shares: Shares,
+    all: TokenBucket,
+}
+
+impl Answers {
+    /// At most so many a second, with a burst of a tenth of it. A source has half of the burst at once, then its tenth.
+    pub fn new(rate_per_second: u32, secret: u64) -> Self {
+        let tenth = rate_per_second.div_ceil(10);
+        Self {
+            shares: Shares::new(TokenBucket::new(tenth, tenth.div_ceil(2)), secret),
+            all: TokenBucket::of_rate(rate_per_second),
+        }
+    }
+
+    /// Whether one more may be sent to that source. Its share first: what one provokes too much of costs the others nothing.
+    pub fn allow(&mut self, source: IpAddr, now_ms: u32) -> bool {
+        self.shares.allow(source, now_ms) && self.all.allow(now_ms)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::collection::vec;
     use proptest::prelude::*;
+    use std::net::{Ipv4Addr, Ipv6Addr};
 
     #[test]
     fn a_burst_then_the_rate() {
@@ -115,5 +178,43 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_host_is_its_prefix() {
+        let at = |n: u128| IpAddr::V6(Ipv6Addr::from(0x2001_0db8_u128 << 96 | n));
+        assert_eq!(place(0x9e37_79b9_7f4a_7c15, at(1)), place(0x9e37_79b9_7f4a_7c15, at(2)));
+        let used: std::collections::HashSet<_> =
+            (0..1000u128).map(|n| place(0x9e37_79b9_7f4a_7c15, at(n << 64))).collect();
+        assert!(used.len() > 500, "{} buckets for 1,000 hosts", used.len());
+    }
+
+    #[test]
+    fn who_provokes_many_answers_leaves_the_others_theirs() {
+        let host = |n: u8| IpAddr::V4(Ipv4Addr::new(192, 0, 2, n));
+        let mut answers = Answers::new(1000, 0x1234_5678_9abc_def1);
+        assert!((2..=5).all(|n| !answers.shares.share_a_bucket(host(1), host(n))), "of this secret");
+        // A second of a flood, and now and then somebody whose packet was too big.
+        let (mut flooded, mut others) = (0, 0);
+        for now in 0..1000 {
+            flooded += (0..50).filter(|_| answers.allow(host(1), now)).count();
+            if now % 50 == 49 {
+                others += (2..=5).filter(|&n| answers.allow(host(n), now)).count();
+            }
+        }
+        assert_eq!(others, 20 * 4, "nobody else was refused");
+        assert!((140..=160).contains(&flooded), "{flooded}");
+        let strangers = (0..5000u32).filter(|n| answers.allow(IpAddr::V4((n << 8).into()), 1000 + n / 5));
+        assert!((900..=1100).contains(&strangers.count()), "all together have their limit still");
+    }
+
+    #[test]
+    fn one_a_second_is_one_a_second_and_none_is_none() {
+        let host = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+        let allowed = |rate| {
+            let mut answers = Answers::new(rate, 7);
+            (0..3000).filter(|&now| answers.allow(host, now)).count()
+        };
+        assert_eq!((allowed(1), allowed(0)), (3, 0));
     }
 }

@@ -194,7 +194,11 @@ fn reset(
     arrival: Arrival,
 ) -> Result<(), DropReason> {
     let tcp = Tcp::parse(segment)?;
-    if tcp.flags().contains(TcpFlags::RST) || !core.icmp_errors.allow(core.now) {
+    let peer = match ip {
+        Ip::V4(header) => IpAddr::V4(header.destination),
+        Ip::V6(header) => IpAddr::V6(header.destination),
+    };
+    if tcp.flags().contains(TcpFlags::RST) || !core.icmp_errors.allow(peer, core.now) {
         return Err(DropReason::LocalNoListener);
     }
     let header = refusal(&tcp);

@@ -5,7 +5,7 @@
 //! of neighbour messages leaves half of what is listened to for the other links; a full ring never makes a worker wait. A drop costs a worker a few dozen cycles, whatever comes.
 
 use super::core::Core;
-use super::limit::TokenBucket;
+use super::limit::{Shares, TokenBucket};
 use super::world::World;
 use crate::dpdk::{BURST, Mbuf};
 use crate::packet::DropReason;
@@ -27,8 +27,6 @@ pub enum Class {
 }
 
 const CLASSES: usize = 5;
-/// Buckets that sources share by hash.
-const SOURCES: usize = 1024;
 /// Frames that one round takes from the kernel at most.
 const FROM_KERNEL: usize = BURST;
 /// Segments of a packet that is copied into the ring.
@@ -54,9 +52,7 @@ pub struct Punts {
     /// Of each interface: half of that.
     links: Box<[TokenBucket]>,
     classes: [TokenBucket; CLASSES],
-    sources: Box<[TokenBucket]>,
-    /// Which source shares a bucket with which is nobody's to know.
-    secret: u64,
+    sources: Shares,
     to_kernel: Option<FrameSender>,
     from_kernel: Option<FrameReceiver>,
 }
@@ -72,14 +68,12 @@ impl Punts {
         from_kernel: Option<FrameReceiver>,
     ) -> Self {
         let class = TokenBucket::of_rate(rates.class);
-        let source = TokenBucket::of_rate(rates.source);
         Self {
             echo: TokenBucket::of_rate(rates.echo),
             neighbors: TokenBucket::of_rate(rates.neighbors),
             links: vec![TokenBucket::of_rate(rates.neighbors.div_ceil(2)); interfaces].into(),
             classes: std::array::from_fn(|_| class.clone()),
-            sources: vec![source; SOURCES].into(),
-            secret: secret | 1,
+            sources: Shares::new(TokenBucket::of_rate(rates.source), secret),
             to_kernel,
             from_kernel,
         }
@@ -100,7 +94,7 @@ impl Punts {
     /// Whether one more packet of that class may go up from that source.
     fn admit(&mut self, class: Class, source: IpAddr, now: u32) -> bool {
         // The source first: what one sends too much of costs the others nothing.
-        self.sources[bucket(self.secret, source)].allow(now) && self.classes[class as usize].allow(now)
+        self.sources.allow(source, now) && self.classes[class as usize].allow(now)
     }
 
     /// A packet for the kernel's interface that mirrors `interface`.
@@ -128,16 +122,6 @@ impl Punts {
         let pushed = whole && ring.push(interface, class as u16, &segments);
         if pushed { Ok(()) } else { Err(DropReason::PuntFull) }
     }
-}
-
-/// The bucket of a source: an IPv6 host owns its /64, and has one for all of it.
-fn bucket(secret: u64, source: IpAddr) -> usize {
-    let word = match source {
-        IpAddr::V4(a) => u64::from(u32::from(a)),
-        IpAddr::V6(a) => (u128::from(a) >> 64) as u64,
-    };
-    let mixed = u128::from(word ^ secret.rotate_left(32)) * u128::from(secret);
-    ((mixed as u64 ^ (mixed >> 64) as u64) >> 32) as usize % SOURCES
 }
 
 /// What the kernel sends goes out by the interface that it was sent by. Returns the frames taken.
@@ -171,7 +155,7 @@ pub fn down(core: &mut Core, world: &World) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::{Ipv4Addr, Ipv6Addr};
+    use std::net::Ipv4Addr;
 
     fn punts(class: u32, source: u32) -> Punts {
         Punts::new(Rates { echo: 1, neighbors: 1000, class, source }, 2, 0x1234_5678_9abc_def1, None, None)
@@ -182,7 +166,7 @@ mod tests {
         let mut p = punts(20_000, 2000);
         let (flood, other) =
             (IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2)));
-        assert_ne!(bucket(p.secret, flood), bucket(p.secret, other), "of this secret");
+        assert!(!p.sources.share_a_bucket(flood, other), "of this secret");
         let admitted = (0..100_000).filter(|i| p.admit(Class::TcpSyn, flood, i / 500)).count();
         assert!((200..=700).contains(&admitted), "{admitted} in 200 ms at 2,000 a second");
         assert!(p.admit(Class::TcpSyn, other, 200));
@@ -209,14 +193,5 @@ mod tests {
         let alone = heard(&mut p2, 0);
         assert!((450..=600).contains(&alone), "{alone}");
         assert!(p2.neighbors(1, 1000).is_ok());
-    }
-
-    #[test]
-    fn a_host_is_its_prefix() {
-        let at = |n: u128| IpAddr::V6(Ipv6Addr::from(0x2001_0db8_u128 << 96 | n));
-        assert_eq!(bucket(0x9e37_79b9_7f4a_7c15, at(1)), bucket(0x9e37_79b9_7f4a_7c15, at(2)));
-        let used: std::collections::HashSet<_> =
-            (0..1000u128).map(|n| bucket(0x9e37_79b9_7f4a_7c15, at(n << 64))).collect();
-        assert!(used.len() > 500, "{} buckets for 1,000 hosts", used.len());
     }
 }

@@ -40,7 +40,8 @@ pub struct NeighborOwner {
     reroute: Reroute,
     pub(super) solicitations: TokenBucket,
     outputs: ArrayVec<Output, { TICK_BUDGET + 1 }>,
-    pub(super) announcer: Announcer,
+    /// By port, so that a link which comes and goes holds up no other's.
+    pub(super) announcers: Box<[Announcer]>,
     /// The share of the solicitations that announcements may take.
     pub(super) announcements: TokenBucket,
     pub(super) board: Arc<Board>,
@@ -62,16 +63,16 @@ impl NeighborOwner {
             reroute: Reroute::default(),
             solicitations,
             outputs: ArrayVec::new(),
-            announcer: Announcer::new([]),
+            announcers: Box::new([]),
             announcements: TokenBucket::new(0, 0),
             board,
         }
     }
 
-    /// Before it starts: what `announcer` says is sent, no more often than `announcements` allows.
+    /// Before it starts: what the announcer of each port says is sent, no more often than `announcements` allows.
     /// And every gateway is kept resolved, with or without traffic.
-    pub fn announce(&mut self, announcer: Announcer, announcements: TokenBucket) {
-        (self.announcer, self.announcements) = (announcer, announcements);
+    pub fn announce(&mut self, announcers: Box<[Announcer]>, announcements: TokenBucket) {
+        (self.announcers, self.announcements) = (announcers, announcements);
         self.reroute.keep_gateways();
     }
 }

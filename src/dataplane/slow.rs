@@ -381,7 +381,14 @@ pub(super) fn session<'w>(
 }
 
 /// Tells the sender what the routes say (RFC 1812 section 5.2.7.1).
-fn unroutable(core: &mut Core, world: &World, ip: &Ipv4<'_>, mbuf: &Mbuf, arrival: Arrival, why: DropReason) {
+pub(super) fn unroutable(
+    core: &mut Core,
+    world: &World,
+    ip: &Ipv4<'_>,
+    mbuf: &Mbuf,
+    arrival: Arrival,
+    why: DropReason,
+) {
     let error = match why {
         DropReason::NoRoute => IcmpError::NetworkUnreachable,
         DropReason::RouteUnreachable => IcmpError::HostUnreachable,

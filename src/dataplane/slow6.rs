@@ -179,7 +179,12 @@ pub fn act(
 ) {
     let (realm, interface) = match egress(world, &mbuf, record) {
         Ok(egress) => egress,
-        Err(why) => return core.out.drop(mbuf, why),
+        Err(why) => {
+            if let Ok(ip) = Ipv6::parse_quoted(&mbuf.data()[IP..]) {
+                unroutable(core, world, &ip, &mbuf, arrival, why);
+            }
+            return core.out.drop(mbuf, why);
+        }
     };
     let mtu = world.interfaces[usize::from(interface)].mtu;
     let fits = fits(&mut mbuf, mtu);

@@ -153,7 +153,7 @@ fn refuse4(core: &mut Core, world: &World, held: &Held) -> Result<(), Error> {
     let (source, destination) =
         ((ip.source(), tcp.source_port()), (ip.destination(), tcp.destination_port()));
     let key = Key4::new(held.realm, Protocol::Tcp, source, destination);
-    if world.flows.lookup::<Record4>(&key).is_none() && core.icmp_errors.allow(core.now) {
+    if world.flows.lookup::<Record4>(&key).is_none() && core.icmp_errors.allow(ip.source().into(), core.now) {
         let (error, from) = (IcmpError::PortUnreachable, ip.destination());
         let message = message::icmp_error(&core.pool, &held.path, from, error, &ip);
         send(core, world, held, message);
@@ -168,7 +168,7 @@ fn refuse6(core: &mut Core, world: &World, held: &Held) -> Result<(), Error> {
     let (source, destination) =
         ((ip.source(), tcp.source_port()), (ip.destination(), tcp.destination_port()));
     let key = Key6::new(held.realm, Protocol::Tcp, source, destination);
-    if world.flows.lookup::<Record6>(&key).is_none() && core.icmp_errors.allow(core.now) {
+    if world.flows.lookup::<Record6>(&key).is_none() && core.icmp_errors.allow(ip.source().into(), core.now) {
         let from = errors::speaks_as6(world, held.interface, ip.source());
         let error = Icmpv6Error::AdminProhibited;
         let message = message::icmpv6_error(&core.pool, &held.path, from, error, &ip);

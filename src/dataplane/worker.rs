@@ -4,7 +4,7 @@ use super::core::Core;
 use super::counters::WorkerCounters;
 use super::forward::{self, Lanes};
 use super::fragments::{self, Fragments};
-use super::limit::TokenBucket;
+use super::limit::{Answers, TokenBucket};
 use super::output::Output;
 use super::punt::{self, Punts};
 use super::resolve::{self, NeighborOwner};
@@ -142,7 +142,7 @@ pub struct WorkerParts {
     pub fragments: Option<Fragments>,
     pub neighbors: Option<NeighborOwner>,
     pub pool: Pool,
-    pub icmp_errors: TokenBucket,
+    pub icmp_errors: Answers,
     pub punts: Punts,
     pub idle: Idle,
 }

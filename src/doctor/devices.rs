@@ -1,7 +1,7 @@
 //! The way to the NICs, and the configured ports.
 
-use super::Finding;
 use super::machine::{Machine, add_kernel_arguments, needs_config};
+use super::{Finding, NicLimits};
 use crate::config::{Device, Distribute, Port};
 
 const PCI: &str = "sys/bus/pci/devices";
@@ -166,33 +166,70 @@ pub fn virtual_devices(machine: &Machine<'_>) -> Vec<Finding> {
     findings
 }
 
-/// Rings that outlast a pause of the worker.
+/// What the kernel's driver says that a NIC can have; unknown where none has it, or it does not say.
+fn limits(machine: &Machine<'_>, address: &str) -> NicLimits {
+    let device = format!("{PCI}/{address}");
+    // A virtio NIC's network device is that of a device below.
+    let below = machine.names(&device).into_iter().filter(|name| name.starts_with("virtio"));
+    let places = std::iter::once(device.clone()).chain(below.map(|name| format!("{device}/{name}")));
+    let mut names = places.flat_map(|place| machine.names(&format!("{place}/net")));
+    names.next().map_or_else(NicLimits::default, |name| (machine.nic_limits)(&name))
+}
+
+/// What is said of limits that nobody tells here.
+const LIMITS_UNKNOWN: &str = "the NIC's limits are not to be read here, as no kernel driver tells them: start cesd, \
+                              which keeps to them; cesctl show status says where the NIC gives less";
+
+fn at_most(rx: Option<u32>, tx: Option<u32>) -> String {
+    let word = |limit: Option<u32>| limit.map_or("?".into(), |limit| limit.to_string());
+    match (rx, tx) {
+        (None, None) => LIMITS_UNKNOWN.into(),
+        _ => format!("the NIC has at most {} and {}", word(rx), word(tx)),
+    }
+}
+
+/// Rings that outlast a pause of the worker, as long as the NIC can have them.
 pub fn descriptors(machine: &Machine<'_>) -> Vec<Finding> {
-    each_pci(machine, |port, _| {
+    const GOOD: u32 = 2048;
+    each_pci(machine, |port, address| {
         let Port { name, rx_descriptors: rx, tx_descriptors: tx, .. } = port;
-        let evidence = format!("port \"{name}\": {rx} receive, {tx} transmit");
-        if *rx.min(tx) >= DESCRIPTORS_MIN {
+        let NicLimits { rx_descriptors: rx_most, tx_descriptors: tx_most, .. } = limits(machine, address);
+        let evidence = format!("port \"{name}\": {rx} receive, {tx} transmit; {}", at_most(rx_most, tx_most));
+        let most = |limit: Option<u32>| limit.unwrap_or(u32::MAX);
+        let is_short = |have: u16, limit| have < DESCRIPTORS_MIN && u32::from(have) < most(limit);
+        let cost = if u32::from(*rx) > most(rx_most) || u32::from(*tx) > most(tx_most) {
+            "cesd will start with less"
+        } else if is_short(*rx, rx_most) || is_short(*tx, tx_most) {
+            "a pause of a tenth of a millisecond loses packets"
+        } else {
             return Finding::ok(evidence);
-        }
-        let mend = format!("[[port]] rx_descriptors = 2048 and tx_descriptors = 2048 of \"{name}\"");
-        Finding::warn(format!("{evidence}: a pause of a tenth of a millisecond loses packets"), mend)
+        };
+        let (rx, tx) = (GOOD.min(most(rx_most)), GOOD.min(most(tx_most)));
+        let mend = format!("[[port]] rx_descriptors = {rx} and tx_descriptors = {tx} of \"{name}\"");
+        Finding::warn(format!("{evidence}: {cost}"), mend)
     })
 }
 
-/// A receive queue for each worker, where the NIC spreads the flows.
+/// A receive queue for each worker, where the NIC spreads the flows and has as many.
 pub fn queues(machine: &Machine<'_>) -> Vec<Finding> {
-    each_pci(machine, |port, _| {
+    each_pci(machine, |port, address| {
         let Some(config) = machine.config else { return Finding::not_applicable(NO_PCI) };
-        let workers = config.workers.cores.len();
-        let evidence = format!("port \"{}\": {} for {workers} workers", port.name, port.queues);
+        let (name, workers) = (&port.name, config.workers.cores.len());
+        let NicLimits { rx_queues, tx_queues, .. } = limits(machine, address);
+        let limit = at_most(rx_queues, tx_queues);
+        let evidence = format!("port \"{name}\": {} for {workers} workers; {limit}", port.queues);
         match config.workers.distribute {
             Distribute::Software if workers > 1 => {
-                Finding::ok(format!("port \"{}\": one, spread by its worker", port.name))
+                Finding::ok(format!("port \"{name}\": one, spread by its worker"))
             }
+            _ if rx_queues.is_some_and(|most| u32::from(port.queues) > most) => Finding::warn(
+                format!("{evidence}: one worker reads them all"),
+                "[workers] distribute = \"software\", or a core for each of the NIC's queues",
+            ),
             _ if usize::from(port.queues) >= workers => Finding::ok(evidence),
             _ => Finding::warn(
                 evidence,
-                format!("[[port]] queues = {workers} of \"{}\", or without queues", port.name),
+                format!("[[port]] queues = {workers} of \"{name}\", or without queues"),
             ),
         }
     })

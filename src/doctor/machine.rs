@@ -8,7 +8,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::core_set::CoreSet;
-use super::{Finding, Needs};
+use super::{Finding, Needs, NicLimits};
 use crate::config::{Config, Device, Port};
 
 /// Bytes read of a file: one processor of `/proc/cpuinfo` is less than four thousand.
@@ -17,6 +17,8 @@ const TEXT_MAX: u64 = 64 << 10;
 /// What the checks look at.
 pub struct Machine<'a> {
     pub root: &'a Path,
+    /// Of a network device of the kernel's.
+    pub nic_limits: fn(&str) -> NicLimits,
     pub config: Option<&'a Config>,
     pub needs: Option<Needs>,
 }

@@ -3,7 +3,8 @@
 //! Guarantees: every finding has a line of evidence, and every one that is not in order the command, or the line of the
 //! configuration, that mends it. It works without privileges, and without a configuration checks what needs none. The
 //! order of [`checks`] is the order in which a machine is set up; the comments of `configs/bare-metal.toml` follow it.
-//! Never: changes anything, runs a command, or starts DPDK. It reads `/proc` and `/sys` only.
+//! Never: changes anything, runs a command, or starts DPDK. It reads `/proc` and `/sys`, and asks
+//! the kernel for the limits of the NICs that it has a driver for.
 //!
 //! | file | what it looks at |
 //! |---|---|
@@ -11,6 +12,7 @@
 //! | `cores` | isolation, hyper-threads, NUMA nodes, interrupts |
 //! | `processor` | instruction set, clocks, frequency, sleep states |
 //! | `devices` | IOMMU, VFIO, and the configured ports |
+//! | `nic` | what a NIC can have at most |
 //! | `settings` | what the configuration itself gives away |
 
 mod core_set;
@@ -18,6 +20,7 @@ mod cores;
 mod devices;
 mod machine;
 mod memory;
+mod nic;
 mod processor;
 mod settings;
 
@@ -26,6 +29,7 @@ use std::path::Path;
 
 use crate::config::Config;
 use machine::Machine;
+pub use nic::{NicLimits, ask_kernel};
 use serde::Serialize;
 
 /// Memory that an instance takes, in mebibytes.
@@ -139,10 +143,15 @@ const CHECKS: &[(&str, Check)] = &[
 #[derive(Clone, Debug)]
 pub struct Diagnosis(Vec<Finding>);
 
-/// Looks at the machine whose `/proc` and `/sys` are below `root`, for `config` and the memory that it needs.
-pub fn examine(root: &Path, config: Option<(&Config, Needs)>) -> Diagnosis {
-    let machine =
-        Machine { root, config: config.map(|(config, _)| config), needs: config.map(|(_, needs)| needs) };
+/// Looks at the machine whose `/proc` and `/sys` are below `root`, for `config` and the memory that it needs. `nic_limits` knows
+/// the limits of a network device of the kernel's: [`ask_kernel`] on a real machine.
+pub fn examine(
+    root: &Path,
+    nic_limits: fn(&str) -> NicLimits,
+    config: Option<(&Config, Needs)>,
+) -> Diagnosis {
+    let (config, needs) = config.unzip();
+    let machine = Machine { root, nic_limits, config, needs };
     let run = |(name, check): &(&'static str, Check)| {
         check(&machine).into_iter().map(|finding| Finding { check: name, ..finding }).collect::<Vec<_>>()
     };

@@ -73,7 +73,7 @@ impl PortOptions {
 }
 
 /// What was obtained; the data plane does the rest in software.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Capabilities {
     /// The name of the driver.
     pub driver: String,

@@ -96,6 +96,10 @@ pub struct PortStatus {
     pub mtu: u16,
     pub rx_queues: u16,
     pub tx_queues: u16,
+    /// Of each receive queue, as the device has them.
+    pub rx_descriptors: u16,
+    /// Of each transmit queue.
+    pub tx_descriptors: u16,
     pub rx_packets: u64,
     pub rx_bytes: u64,
     /// Packets that the device dropped because no worker fetched them in time.

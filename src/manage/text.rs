@@ -42,9 +42,10 @@ pub fn status(status: &Status) -> String {
 
 /// `show ports`.
 pub fn ports(ports: &[PortStatus]) -> String {
-    let mut devices = Table::new(&[LEFT, LEFT, LEFT, LEFT, RIGHT, RIGHT, RIGHT, LEFT, LEFT]);
+    let mut devices = Table::new(&[LEFT, LEFT, LEFT, LEFT, RIGHT, RIGHT, RIGHT, LEFT, LEFT, LEFT]);
     devices.row(
-        ["port", "link", "MAC", "driver", "speed", "MTU", "queues", "device", "offloads"].map(str::to_owned),
+        ["port", "link", "MAC", "driver", "speed", "MTU", "queues", "descriptors", "device", "offloads"]
+            .map(str::to_owned),
     );
     let mut traffic = Table::new(&[LEFT, RIGHT, RIGHT, RIGHT, RIGHT, RIGHT, RIGHT, RIGHT, RIGHT]);
     traffic.row(
@@ -60,6 +61,7 @@ pub fn ports(ports: &[PortStatus]) -> String {
             port.speed_mbps.map_or("-".into(), speed),
             port.mtu.to_string(),
             format!("{} rx {} tx", port.rx_queues, port.tx_queues),
+            format!("{} rx {} tx", port.rx_descriptors, port.tx_descriptors),
             port.device.clone(),
             if port.offloads.is_empty() { "-".into() } else { port.offloads.join(" ") },
         ]);

@@ -1,4 +1,4 @@
-//! Which addresses are ours: told to the link at start, and defended when somebody else uses one.
+//! Which addresses are ours: told to the link at start and when it returns, and defended when somebody else uses one.
 //!
 //! Every address goes through three steps, in the order of the table:
 //!
@@ -56,7 +56,7 @@ struct Own {
     defended: Option<u32>,
 }
 
-/// Every address of ours on every interface. See the module.
+/// The addresses of ours on some interfaces: those of a port. See the module.
 #[derive(Debug)]
 pub struct Announcer {
     /// Sorted by interface and address.
