@@ -18,7 +18,7 @@ BLOCKS_HOST=10.0.0.40 SESSIONS_HOST=10.0.0.42 RATE_HOST=10.0.0.44
 FORMULA_HOST=10.0.0.50 OLD_HOST=10.0.0.80 LATER_HOST=10.0.0.81 WHOLE_HOST=10.0.0.64
 MORE_HOSTS=(40 41 42 43 44 45 50 64 80 81)
 # Destination ports with a lifetime of their own, in seconds, and one without. Shorter than 2 minutes only for well-known ports: RFC 4787 REQ-5.
-LIFETIME=4 LIFETIME_PORT=19 LONG_PORT=9019 STUN_SHORT_PORT=17
+LIFETIME=2 LIFETIME_PORT=19 LONG_PORT=9019 STUN_SHORT_PORT=17
 FRAGMENTS_PORT=9020
 
 # What counts what is refused.
@@ -84,6 +84,9 @@ TOML
 
 full_nat() {
     cat <<TOML
+[limits]
+fragment_timeout = 2
+
 [nat44]
 inside = ["home", "office"]
 outside = "internet"

@@ -27,7 +27,10 @@ def serve():
         for key, _ in selector.select():
             packet, peer = key.fileobj.recvfrom(2048)
             payload = packet[(packet[0] & 15) * 4:]
-            key.fileobj.sendto(payload + socket.inet_aton(peer[0]), peer)
+            try:
+                key.fileobj.sendto(payload + socket.inet_aton(peer[0]), peer)
+            except OSError as error:  # a source that was not translated has no route
+                print(f"{peer[0]} is not answered: {error!r}", file=sys.stderr)
 
 
 def ask(local, host, *names):
