@@ -21,8 +21,8 @@ SECONDS = 12
 stun.RETRY_MAX = 2
 
 
-def predicted(one, other):
-    """Whether two peers connect without a relay, by RFC 4787 sections 4.1 and 5; symmetric.
+def predicted(calling, answering):
+    """Whether two peers connect without a relay, by RFC 4787 sections 4.1 and 5. The answering one speaks first.
 
     Each sends from a mapping towards the other's reflexive address, the mapping that the other made towards the STUN server.
 
@@ -30,17 +30,18 @@ def predicted(one, other):
     |------------|------------|
     | EI mapping | EI mapping | connects: both mappings are the reflexive ones, and each has sent to the other's before long
     | EI/EI or AD| dependent  | connects: other's checks come from a port that one never heard of, but from an address that it has sent to
-    | EI/APD     | dependent  | fails: other's checks come from a port that one has not sent to; what one sends meets the mapping towards the
-    |            |            | STUN server, and is either filtered there or answered from other's mapping towards one, which one filters
-    | dependent  | dependent  | connects if either filters nothing: the mapping towards the STUN server takes a stranger's check in,
-    |            |            | and the answer goes back the way that it came. Otherwise fails: that mapping has sent to nobody else
+    | EI/APD     | dependent  | fails: other's checks come from a port that one has not sent to, and one's checks reach the mapping towards
+    |            |            | the STUN server, which has sent to nobody else. But if that mapping takes strangers in, and one speaks
+    |            |            | first, then the session that its check opens there is the one that other answers by, and they connect
+    | dependent  | dependent  | connects if either filters nothing: the mapping towards the STUN server takes the other's check in, and
+    |            |            | the answer goes back the way that it came. Otherwise fails: that mapping has sent to nobody else
     """
-    for (mapping, filtering), (other_mapping, _) in ((one, other), (other, one)):
-        if mapping == INDEPENDENT and (other_mapping == INDEPENDENT or filtering != PORT):
+    for one, other in ((calling, answering), (answering, calling)):
+        if one[0] == INDEPENDENT and (other[0] == INDEPENDENT or one[1] != PORT):
             return True
-        if mapping != INDEPENDENT and other_mapping != INDEPENDENT and filtering == INDEPENDENT:
+        if one[0] != INDEPENDENT and other[0] != INDEPENDENT and one[1] == INDEPENDENT:
             return True
-    return False
+    return answering == (INDEPENDENT, PORT) and calling[1] == INDEPENDENT
 
 
 async def gathered(address, server, calls):
@@ -64,6 +65,7 @@ async def connected(connection, told, calls):
     await connection.add_remote_candidate(None)
     try:
         async with asyncio.timeout(SECONDS):
+            await asyncio.sleep(0.3 if calls else 0)
             await connection.connect()
             await connection.send(b"over the top" if calls else b"well heard")
             return await connection.recv() == (b"well heard" if calls else b"over the top")
@@ -94,10 +96,10 @@ async def exchanged(streams, said):
 def compared(results):
     """Prints what differs from the prediction; how many do."""
     wrong = 0
-    for (one, other), is_connected in results.items():
-        if is_connected != predicted(one, other):
+    for (calling, answering), is_connected in results.items():
+        if is_connected != predicted(calling, answering):
             wrong += 1
-            names = " and ".join(f"{SHORT[mapping]}/{SHORT[filtering]}" for mapping, filtering in (one, other))
+            names = " and ".join(f"{SHORT[mapping]}/{SHORT[filtering]}" for mapping, filtering in (calling, answering))
             print(f"{names} {'connect' if is_connected else 'do not connect'}", file=sys.stderr)
     good = sum(results.values())
     print(f"{good} of {len(results)} pairs connect, {len(results) - good} do not, {wrong} against the prediction")
