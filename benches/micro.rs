@@ -9,7 +9,7 @@ use ces::flow::slab::CHUNK;
 use ces::flow::{
     Action, FlowHome, FlowTable, Half, HashKey, Key4, Lookup, Protocol, Realm, Record4, Reporter, Rewrite4,
 };
-use ces::nat::{Filtering, Nat44, NatHome, NatOptions, Pool, Timeouts};
+use ces::nat::{Dependence, Nat44, NatHome, NatOptions, Pool, PoolOptions, PortSelection, Sharing, Timeouts};
 use ces::packet::build::{self, Ip, Path, Transport};
 use ces::packet::{self, Delta, EtherType, Ipv4, Ipv4Mut, Link, MacAddr, Tcp, TcpFlags, TcpMut};
 use ces::packet::{checksum, ipv4, tcp};
@@ -116,18 +116,22 @@ impl Bed {
         let options = NatOptions {
             inside: vec![INSIDE],
             outside: OUTSIDE,
-            filtering: Filtering::EndpointIndependent,
             hairpin: true,
             inbound_sessions_per_mapping: 64,
-            blocks_per_subscriber: 4,
+            sessions_per_subscriber: u32::MAX,
+            new_sessions_per_second: 0,
             timeouts: Timeouts::default(),
             mappings: 4096,
             subscribers: 4096,
         };
         let last = Ipv4Addr::from(u32::from(PUBLIC) + 15);
-        let pool = Pool::new(&[(PUBLIC, last)], 1024..=65535, 512, || random.random());
+        let pool = PoolOptions {
+            sharing: Sharing::Blocks { first: 512, block: 512, per_subscriber: 4 },
+            ..PoolOptions::new("bench", vec![(PUBLIC, last)], vec![INSIDE])
+        };
+        let pool = Pool::new(pool, || random.random());
         let table = Arc::new(FlowTable::new(4096, 0, 1, HashKey::new(|| random.random())));
-        let nat = Arc::new(Nat44::new(options, pool, HashKey::new(|| random.random()), 1));
+        let nat = Arc::new(Nat44::new(options, vec![pool], HashKey::new(|| random.random()), 1));
         let reporter = Reporter::new(table.quiescence().clone(), 0);
         reporter.online();
         let firsts = (0..BATCH as u32).map(|n| keys(n * 64)[0]).collect();

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use ces::config::{
-    self, Config, Device, Distribute, Filtering, HugePages, Idle, NextHop, RouteTarget, Side, SourceCheck,
+    self, Config, Dependence, Device, Distribute, HugePages, Idle, NextHop, RouteTarget, Side, SourceCheck,
     Stop, TcpMss, Vlan,
 };
 use proptest::prelude::*;
@@ -330,22 +330,30 @@ fn names_become_indices() {
 #[test]
 fn translation_is_sized_by_pool_and_sessions() {
     let nat = accepted(SMALL).nat44.expect("nat44");
+    let b = nat.pools[0].behaviour;
     assert_eq!((nat.inside.as_slice(), nat.outside), (&[1][..], 2));
-    assert_eq!(nat.pool.iter().map(|range| range.count()).collect::<Vec<_>>(), [16, 1, 4]);
-    assert!(nat.pool[2].contains(Ipv4Addr::new(198, 51, 100, 33)));
-    assert!(!nat.pool[2].contains(Ipv4Addr::new(198, 51, 100, 34)));
-    assert_eq!((nat.addresses(), nat.blocks_per_address()), (21, 1008));
+    assert_eq!(nat.pools[0].addresses.iter().map(|range| range.count()).collect::<Vec<_>>(), [16, 1, 4]);
+    assert!(nat.pools[0].addresses[2].contains(Ipv4Addr::new(198, 51, 100, 33)));
+    assert!(!nat.pools[0].addresses[2].contains(Ipv4Addr::new(198, 51, 100, 34)));
+    assert_eq!((nat.addresses(), nat.pools[0].behaviour.blocks_per_address()), (21, 1008));
     assert_eq!(nat.subscribers, 21 * 1008, "a block each");
-    assert_eq!((nat.ports.first, nat.ports.last), (1024, 65_535));
-    assert_eq!((nat.block_size, nat.blocks_per_subscriber, nat.mappings), (64, 8, 65_536));
-    assert_eq!((nat.filtering, nat.hairpin), (Filtering::EndpointIndependent, true));
+    assert_eq!((nat.pools[0].behaviour.ports.first, nat.pools[0].behaviour.ports.last), (1024, 65_535));
+    assert_eq!((b.block_size, b.blocks_per_subscriber, nat.mappings), (64, 8, 65_536));
+    assert_eq!(
+        (b.mapping, b.filtering, nat.hairpin),
+        (Dependence::EndpointIndependent, Dependence::EndpointIndependent, true)
+    );
     assert_eq!((nat.inbound_sessions_per_mapping, nat.random_seed), (64, None));
     let times = nat.timeouts;
     assert_eq!((times.udp, times.tcp_established, times.tcp_transitory, times.icmp), (300, 7440, 240, 60));
 
     let few = accepted(&format!("{SMALL}ports = \"1024-1087\"\n[flow]\nsessions = 2048\n"));
     let nat = few.nat44.expect("nat44");
-    assert_eq!((nat.blocks_per_subscriber, nat.subscribers), (1, 21), "one block an address");
+    assert_eq!(
+        (nat.pools[0].behaviour.blocks_per_subscriber, nat.subscribers),
+        (1, 21),
+        "one block an address"
+    );
     let few = accepted(&format!("{SMALL}[flow]\nsessions = 2048\n"));
     assert_eq!(few.nat44.expect("nat44").subscribers, 2048, "a session each");
 }

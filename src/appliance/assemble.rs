@@ -1,6 +1,6 @@
 //! The parts of every worker: pool, ports, tables, rings.
 
-use super::{Error, links, plan, routes};
+use super::{Error, links, plan, routes, translation};
 use crate::config::{self, Config, Distribute, Stop};
 use crate::dataplane::output::{Output, TxSide};
 use crate::dataplane::police::Policer;
@@ -13,7 +13,7 @@ use crate::dataplane::{Board, Control, Idle, RxSide, WorkerCounters, WorkerParts
 use crate::dpdk::{Eal, Pool, PoolOptions, Port, PortOptions, RxQueue, TxQueue};
 use crate::firewall::{self, Firewall};
 use crate::flow::{Adjacencies, FlowHome, FlowTable, HashKey, Realm};
-use crate::nat::{Nat44, NatHome, NatOptions, Timeouts, nat44};
+use crate::nat::NatHome;
 use crate::neigh::{Announcer, Neighbors, Timers};
 use crate::packet::MacAddr;
 use crate::ring;
@@ -259,37 +259,11 @@ fn world(config: &Config, ports: &[Port], workers: usize, random: &mut StdRng) -
         policer: policer_key
             .zip(police)
             .map(|(hash, (rate, subscribers))| Policer::new(rate, subscribers, hash)),
-        nat: config.nat44.as_ref().map(|n| Arc::new(nat(n, workers, nat_key, random))),
+        nat: config.nat44.as_ref().map(|n| Arc::new(translation::nat44(n, workers, nat_key, random))),
         interfaces,
         links: by_port.iter().map(|interfaces| Links::new(interfaces)).collect(),
         flows,
     })
-}
-
-fn nat(n: &config::Nat44, workers: usize, hash: HashKey, random: &mut StdRng) -> Nat44 {
-    let ranges: Vec<_> = n.pool.iter().map(|r| (r.first, r.last)).collect();
-    let pool = crate::nat::Pool::new(&ranges, n.ports.first..=n.ports.last, n.block_size, || random.random());
-    let t = &n.timeouts;
-    let options = NatOptions {
-        inside: n.inside.iter().map(|&r| Realm(r)).collect(),
-        outside: Realm(n.outside),
-        filtering: match n.filtering {
-            config::Filtering::EndpointIndependent => nat44::Filtering::EndpointIndependent,
-            config::Filtering::AddressAndPortDependent => nat44::Filtering::AddressAndPortDependent,
-        },
-        hairpin: n.hairpin,
-        inbound_sessions_per_mapping: n.inbound_sessions_per_mapping,
-        blocks_per_subscriber: n.blocks_per_subscriber,
-        timeouts: Timeouts {
-            udp: t.udp * 1000,
-            tcp_established: t.tcp_established * 1000,
-            tcp_transitory: t.tcp_transitory * 1000,
-            icmp: t.icmp * 1000,
-        },
-        mappings: n.mappings as usize,
-        subscribers: n.subscribers as usize,
-    };
-    Nat44::new(options, pool, hash, workers)
 }
 
 /// The rate of a subscriber, and how many there are at a time.

@@ -49,7 +49,7 @@ fn public_on<'a>(nat: &'a Nat44, interface: &'a Interface) -> impl Iterator<Item
         let within = move |range: &crate::config::PoolRange| {
             range.first.to_bits().max(lowest)..=range.last.to_bits().min(highest)
         };
-        nat.pool.iter().flat_map(within).map(Ipv4Addr::from_bits)
+        nat.pools.iter().flat_map(|p| &p.addresses).flat_map(within).map(Ipv4Addr::from_bits)
     })
 }
 

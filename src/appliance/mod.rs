@@ -24,6 +24,7 @@ pub mod links;
 pub mod plan;
 pub mod routes;
 pub mod source;
+pub mod translation;
 pub mod watch;
 
 use crate::config::{Config, Stop};

@@ -278,7 +278,7 @@ impl RouteControl {
         }
         if let (IpAddr::V4(address), Some(nat)) = (gateway, self.world.nat.as_deref())
             && nat.options().outside.0 == realm
-            && nat.pool().contains(address)
+            && nat.contains(address)
         {
             return Err(Refusal::new(format!("{gateway} is in the NAT pool"), next_router));
         }

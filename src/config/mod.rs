@@ -8,7 +8,7 @@
 //!
 //! Reading is separated from judging: a section hands out typed values with their places, and what
 //! was never asked for is an unknown key. One file a group of sections: `system`, `ports`, `network`
-//! (with `interface` and `bogons`), `routes`, `nat44`, `ipv6` (and `sides`, what both share), `exception`. The commented examples are in `configs/`.
+//! (with `interface` and `bogons`), `routes`, `nat44` (with `nat_pools` and `nat_model`), `ipv6` (and `sides`, what both share), `exception`. The commented examples are in `configs/`.
 
 mod bogons;
 mod error;
@@ -18,6 +18,8 @@ mod ipv6;
 mod model;
 mod model_functions;
 mod nat44;
+mod nat_model;
+mod nat_pools;
 mod network;
 mod ports;
 mod routes;
@@ -34,6 +36,7 @@ use toml::de::DeTable;
 
 pub use error::{ConfigErrors, Refusal};
 pub use model::*;
+pub use nat_model::*;
 
 use error::Report;
 use section::Section;

@@ -5,9 +5,10 @@
 //! Never: changed after it is made, and no default is left to its readers except where a field says `None`.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 
+use super::nat_model::Nat44;
 use ipnet::IpNet;
 
 pub use super::model_functions::{Exception, Ipv6, Limits, SourceCheck, TcpMss, Timeouts6, Vlan};
@@ -304,117 +305,6 @@ pub struct Flow {
     pub sessions: u32,
     /// Neighbours, static ones included: 16 to 32,768. Default 1,024.
     pub neighbors: u16,
-}
-
-/// `[nat44]`: translation of IPv4 addresses and ports (RFC 3022, with the behaviour of RFC 4787, 5382 and 5508).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Nat44 {
-    /// [`Realm::id`]s whose hosts are translated: one or more, each once, each of [`Side::Inside`]. Required.
-    pub inside: Vec<u16>,
-    /// [`Realm::id`] that they are translated into, of [`Side::Outside`]. Required.
-    pub outside: u16,
-    /// Public addresses: 1 to 65,536 in all, in disjoint ranges, none an address of the edge, of a gateway, of a static
-    /// neighbour or in an inside realm's connected prefix. Required.
-    pub pool: Vec<PoolRange>,
-    /// Public ports and ICMP identifiers, in whole blocks. Default 1024–65535.
-    pub ports: PortRange,
-    /// Ports of a block, the unit that subscribers lease: a power of two, 64 to 4,096. Default 64.
-    pub block_size: u16,
-    /// Blocks that a subscriber may have at once: 1 to 1,024, and no more than one public address has. Default 8, or
-    /// what one address has.
-    pub blocks_per_subscriber: u16,
-    /// Inside hosts with a mapping at once: 1 to the smaller of sessions and blocks. Default: that number.
-    pub subscribers: u32,
-    /// Mappings: 1,024 to 67,108,864. Default [`Flow::sessions`].
-    pub mappings: u32,
-    /// Default [`Filtering::EndpointIndependent`].
-    pub filtering: Filtering,
-    /// Whether inside hosts reach each other's public addresses (RFC 4787 section 6, REQ-9). Default true.
-    pub hairpin: bool,
-    /// Sessions that outside hosts may open through one mapping: 1 to 65,535. Default 64.
-    pub inbound_sessions_per_mapping: u16,
-    /// Life times without traffic.
-    pub timeouts: Timeouts,
-    /// Makes ports and hashes predictable, for tests and benches only: 0 to 2^63 - 1. Default `None`: unpredictable
-    /// (RFC 6056).
-    pub random_seed: Option<u64>,
-}
-
-impl Nat44 {
-    /// Public addresses in the pool: 1 to 65,536.
-    pub fn addresses(&self) -> u32 {
-        self.pool.iter().map(|range| range.count() as u32).sum()
-    }
-
-    /// Port blocks of one public address: 1 to 1,023.
-    pub fn blocks_per_address(&self) -> u32 {
-        self.ports.count() / u32::from(self.block_size)
-    }
-}
-
-/// Public IPv4 addresses from `first` to `last`, both included.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PoolRange {
-    /// Lowest address.
-    pub first: Ipv4Addr,
-    /// Highest address, not below `first`.
-    pub last: Ipv4Addr,
-}
-
-impl PoolRange {
-    /// How many addresses: 1 or more.
-    pub fn count(&self) -> u64 {
-        u64::from(u32::from(self.last)) - u64::from(u32::from(self.first)) + 1
-    }
-
-    /// Whether `address` lies in the range.
-    pub fn contains(&self, address: Ipv4Addr) -> bool {
-        (self.first..=self.last).contains(&address)
-    }
-}
-
-impl fmt::Display for PoolRange {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.first == self.last { self.first.fmt(f) } else { write!(f, "{}-{}", self.first, self.last) }
-    }
-}
-
-/// Ports from `first` to `last`, both included; `first` and `last + 1` are multiples of the block size.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PortRange {
-    /// Lowest port: 1 or more.
-    pub first: u16,
-    /// Highest port, not below `first`.
-    pub last: u16,
-}
-
-impl PortRange {
-    /// How many ports: 1 or more.
-    pub fn count(&self) -> u32 {
-        u32::from(self.last) - u32::from(self.first) + 1
-    }
-}
-
-/// `nat44.filtering` (RFC 4787 section 5, REQ-8).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Filtering {
-    /// `"endpoint-independent"`: a mapping lets every outside host in.
-    EndpointIndependent,
-    /// `"address-and-port-dependent"`: only those that the inside host has sent to.
-    AddressAndPortDependent,
-}
-
-/// `[nat44.timeouts]`: seconds without traffic after which a session ends, each 1 to 86,400.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timeouts {
-    /// UDP. Default 300; under 120 is warned about (RFC 4787 section 4.3, REQ-5).
-    pub udp: u32,
-    /// Established TCP connections. Default 7,440; less is warned about (RFC 5382 section 5, REQ-5).
-    pub tcp_established: u32,
-    /// TCP connections that open or close. Default 240; less is warned about (RFC 5382 section 5, REQ-5).
-    pub tcp_transitory: u32,
-    /// ICMP queries. Default 60; less is warned about (RFC 5508 section 3.2, REQ-2).
-    pub icmp: u32,
 }
 
 /// `[manage]`: the operator's socket and the log.

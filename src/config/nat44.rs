@@ -8,13 +8,14 @@ use std::net::{IpAddr, Ipv4Addr};
 use ipnet::IpNet;
 
 use super::error::Report;
-use super::model::{Filtering, Flow, Nat44, Neighbor, PoolRange, PortRange, Route, Side, Timeouts};
+use super::model::{Flow, Neighbor, Route, Side};
+use super::nat_model::{Nat44, NatPool, PoolRange, Timeouts};
+use super::nat_pools;
 use super::network::Network;
 use super::section::{Located, Section, or};
 use super::system::{SESSIONS_MAX, SESSIONS_MIN};
 use super::{sides, values};
 
-const POOL_RANGES_MAX: usize = 4096;
 const POOL_ADDRESSES_MAX: u64 = 65_536;
 
 /// What the pool is compared with.
@@ -38,18 +39,26 @@ pub(super) fn read(
     let inside = sides::inside(report, &mut section, around.network, hint);
     let hint = "write outside = \"…\": the realm that hosts are translated into";
     let outside = sides::outside(report, &mut section, around.network, hint);
-    let pool = section.strings("pool", 1..=POOL_RANGES_MAX, values::pool_range);
-    section.missing("pool", "write pool = [\"198.51.100.0/28\"]: the public addresses");
-    let blocks = read_blocks(report, &mut section);
+    let behaviour = nat_pools::behaviour(report, &mut section, &nat_pools::DEFAULT);
+    let realms = inside.clone().unwrap_or_default();
+    let inherited = behaviour.unwrap_or(nat_pools::DEFAULT);
+    let pools = if section.contains("pools") {
+        if section.contains("pool") {
+            let hint = "write its addresses into one of [[nat44.pools]]";
+            report.refuse(section.place(), "there are both pool and pools", hint);
+        }
+        section.strings("pool", 1..=usize::MAX, values::reference);
+        nat_pools::several(report, &mut section, around.network, &realms, &inherited)
+    } else {
+        nat_pools::single(&mut section, &realms, inherited)
+    };
     let subscribers = section.integer("subscribers", 1..=SESSIONS_MAX);
     let mappings = section.integer("mappings", SESSIONS_MIN..=SESSIONS_MAX);
-    let filtering = [
-        ("endpoint-independent", Filtering::EndpointIndependent),
-        ("address-and-port-dependent", Filtering::AddressAndPortDependent),
-    ];
-    let filtering = or(section.choice("filtering", &filtering), Filtering::EndpointIndependent);
     let hairpin = or(section.boolean("hairpin"), true);
     let inbound_sessions_per_mapping = or(section.integer("inbound_sessions_per_mapping", 1..=u16::MAX), 64);
+    let sessions_per_subscriber = section.integer("sessions_per_subscriber", 1..=SESSIONS_MAX);
+    let new_sessions_per_second = section.integer("new_sessions_per_second", 1..=1_000_000u32);
+    let port_cool_down = section.integer("port_cool_down", 0..=86_400u32);
     let timeouts = read_timeouts(report, section.table("timeouts", "nat44.timeouts"));
     let random_seed = section.integer("random_seed", 0..=i64::MAX as u64);
     section.finish();
@@ -60,21 +69,24 @@ pub(super) fn read(
     if let Some(mappings) = mappings.filter(|mappings| mappings.value > around.flow.sessions) {
         report.warn(mappings.place, "more mappings than flow.sessions");
     }
-    let pool = pool?;
-    check_pool(report, &pool, outside, around);
-    let blocks = blocks?;
+    if let Some(short) = port_cool_down.filter(|seconds| seconds.value < 120) {
+        report.warn(short.place, format_args!("{} s is less than the 120 s of RFC 6888 REQ-8", short.value));
+    }
+    let pools = pools?;
+    let ranges: Vec<Located<PoolRange>> = pools.iter().flat_map(|read| read.ranges.iter().copied()).collect();
+    check_pool(report, &ranges, outside, around);
+    behaviour?;
     let mut nat = Nat44 {
         inside: inside?,
         outside: outside?,
-        pool: pool.into_iter().map(|range| range.value).collect(),
-        ports: blocks.ports,
-        block_size: blocks.size,
-        blocks_per_subscriber: blocks.per_subscriber,
+        pools: pools.into_iter().map(|read| read.pool).collect(),
         subscribers: 0,
         mappings: or(mappings, around.flow.sessions),
-        filtering,
         hairpin,
         inbound_sessions_per_mapping,
+        sessions_per_subscriber: or(sessions_per_subscriber, around.flow.sessions),
+        new_sessions_per_second: new_sessions_per_second.map(|rate| rate.value),
+        port_cool_down: or(port_cool_down, 120),
         timeouts,
         random_seed: random_seed.map(|seed| seed.value),
     };
@@ -82,49 +94,9 @@ pub(super) fn read(
     Some(nat)
 }
 
-/// How public ports are cut into blocks.
-struct Blocks {
-    ports: PortRange,
-    size: u16,
-    per_subscriber: u16,
-}
-
-fn read_blocks(report: &Report<'_>, section: &mut Section<'_>) -> Option<Blocks> {
-    let ports = section.parse("ports", values::port_range);
-    let size = section.integer("block_size", 64..=4096u16);
-    let per_subscriber = section.integer("blocks_per_subscriber", 1..=1024u16);
-    if let Some(odd) = size.filter(|size| !size.value.is_power_of_two()) {
-        let above = odd.value.next_power_of_two();
-        let hint = format!("write {} or {above}", above / 2);
-        report.refuse(odd.place, format!("{} is not a power of two", odd.value), hint);
-        return None;
-    }
-    let block = u32::from(or(size, 64));
-    let range = or(ports, PortRange { first: 1024, last: u16::MAX });
-    let (first, end) = (u32::from(range.first), u32::from(range.last) + 1);
-    if first % block != 0 || end % block != 0 {
-        let (first, end) = (first.next_multiple_of(block), end / block * block);
-        let hint = match first < end {
-            true => format!("write ports = \"{first}-{}\", or a smaller block_size", end - 1),
-            false => "write a wider range, or a smaller block_size".into(),
-        };
-        let place = ports.map(|ports| ports.place).or(size.map(|size| size.place))?;
-        let message = format!("ports {}-{} are not whole blocks of {block}", range.first, range.last);
-        report.refuse(place, message, hint);
-        return None;
-    }
-    let per_address = range.count() / block;
-    if let Some(many) = per_subscriber.filter(|many| u32::from(many.value) > per_address) {
-        let message = format!("one public address has only {per_address} block(s)");
-        report.refuse(many.place, message, format!("write {per_address} or less, or more ports"));
-    }
-    let per_subscriber = or(per_subscriber, per_address.min(8) as u16);
-    Some(Blocks { ports: range, size: block as u16, per_subscriber })
-}
-
 /// How many subscribers there can be; each needs a block and a session.
 fn subscribers_of(report: &Report<'_>, given: Option<Located<u32>>, nat: &Nat44, flow: &Flow) -> u32 {
-    let blocks = nat.addresses().saturating_mul(nat.blocks_per_address());
+    let blocks = nat.pools.iter().map(NatPool::room).fold(0, u32::saturating_add);
     let most = blocks.min(flow.sessions);
     if let Some(given) = given.filter(|given| given.value > most) {
         let message = format!(

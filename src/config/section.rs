@@ -114,14 +114,29 @@ impl<'a> Section<'a> {
 
     /// The sections `[[key]]`, at most `most` of them; `None` when they are none and that was said.
     pub fn tables(&mut self, key: &'static str, most: usize) -> Option<Vec<Section<'a>>> {
+        self.tables_at(key, key, most)
+    }
+
+    /// The sections `[[path]]`, whose last part is `key`; as [`Self::tables`].
+    pub fn tables_at(
+        &mut self,
+        key: &'static str,
+        path: &'static str,
+        most: usize,
+    ) -> Option<Vec<Section<'a>>> {
         let Some((entry, place)) = self.entry(key) else { return Some(Vec::new()) };
         let DeValue::Array(array) = entry.get_ref() else {
-            self.ill_typed(place, "a list of tables", entry.get_ref(), format!("write [[{key}]] above each"));
+            self.ill_typed(
+                place,
+                "a list of tables",
+                entry.get_ref(),
+                format!("write [[{path}]] above each"),
+            );
             return None;
         };
         let mut sections = Vec::new();
         for element in array.iter() {
-            let place = Place { section: key, key: "", offset: element.span().start };
+            let place = Place { section: path, key: "", offset: element.span().start };
             match element.get_ref() {
                 _ if sections.len() == most => {
                     self.report.refuse(place, format!("more than {most}"), "remove the rest");
@@ -129,13 +144,13 @@ impl<'a> Section<'a> {
                 }
                 DeValue::Table(table) => sections.push(Section {
                     report: self.report,
-                    path: key,
+                    path,
                     offset: place.offset,
                     table: Some(table),
                     is_written: true,
                     asked: Vec::new(),
                 }),
-                other => self.ill_typed(place, "a table", other, format!("write [[{key}]] above each")),
+                other => self.ill_typed(place, "a table", other, format!("write [[{path}]] above each")),
             }
         }
         Some(sections)

@@ -10,7 +10,8 @@ use ipnet::{IpNet, Ipv4Net};
 use tracing_subscriber::EnvFilter;
 
 use super::error::{Wrong, closest, one_of, quoted};
-use super::model::{Device, PoolRange, PortRange};
+use super::model::Device;
+use super::nat_model::{PoolRange, PortRange};
 
 /// Names of instances, ports, realms and interfaces.
 pub(super) fn name(text: &str) -> Result<String, Wrong> {

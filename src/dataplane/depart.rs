@@ -53,7 +53,7 @@ pub fn act(
     }
     record.common().count(length as u32, core.now);
     record.common().saw_tcp(tcp_flags);
-    if protocol == Protocol::Tcp && TcpFlags(tcp_flags).contains(TcpFlags::SYN) {
+    if protocol == Protocol::Tcp as u8 && TcpFlags(tcp_flags).contains(TcpFlags::SYN) {
         // A hairpin's way is bounded in two steps: by the interface that it comes in by, then by the one that it leaves by.
         let ingress = (!arrival.hairpin).then_some(arrival.interface);
         clamp(world, &mut mbuf, l4, ingress.into_iter().chain(egress));

@@ -62,10 +62,7 @@ fn host_unreachable4(core: &mut Core, world: &World, mbuf: &Mbuf, realm: Realm) 
     let Some(forward) = world.flows.twin(back) else { return };
     let sender = forward.key();
     // The second leg of a hairpin: its source is an address of ours.
-    if world
-        .nat
-        .as_deref()
-        .is_some_and(|nat| nat.is_outside(sender.realm()) && nat.pool().contains(sender.source()))
+    if world.nat.as_deref().is_some_and(|nat| nat.is_outside(sender.realm()) && nat.contains(sender.source()))
     {
         return;
     }

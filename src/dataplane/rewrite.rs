@@ -26,22 +26,26 @@ pub fn common4(h: &mut [u8; HEADERS], w: &Rewrite4, tcp: bool) {
     }
 }
 
-/// Any IPv4 packet that has a session: `frame` from Ethernet on, the IPv4 header at `ip`, the transport header at `l4`.
-/// False, and nothing written, when the frame is too short for what must be rewritten.
-pub fn general(
-    frame: &mut [u8],
-    ip: usize,
-    l4: usize,
-    w: &Rewrite4,
-    kind: Action,
-    protocol: Protocol,
-) -> bool {
-    let (ports, checksum) = match protocol {
-        Protocol::Tcp => (l4, l4 + 16),
-        Protocol::Udp => (l4, l4 + 6),
-        Protocol::Icmp | Protocol::Icmpv6 => (l4 + 4, l4 + 2),
-    };
-    if frame.len() < checksum + 2 || frame.len() < ports + 4 || l4 < ip + 20 {
+/// Where the transport of an IANA number has what a translation changes, from its header on: its ports, which are so many
+/// bytes, and its checksum.
+const fn fields(protocol: u8) -> Option<(usize, usize, usize)> {
+    match protocol {
+        6 => Some((0, 4, 16)),
+        17 => Some((0, 4, 6)),
+        // The identifier alone: what follows it is the sequence number.
+        1 => Some((4, 2, 2)),
+        // DCCP and UDP-Lite, of which the addresses alone are translated, have them in their checksums.
+        33 | 136 => Some((0, 0, 6)),
+        _ => None,
+    }
+}
+
+/// Any IPv4 packet that has a session: `frame` from Ethernet on, the IPv4 header at `ip`, the transport header at `l4`, its
+/// protocol by IANA number. False, and nothing written, when the frame is too short for what must be rewritten.
+pub fn general(frame: &mut [u8], ip: usize, l4: usize, w: &Rewrite4, kind: Action, protocol: u8) -> bool {
+    let fields = fields(protocol);
+    let end = fields.map_or(l4, |(ports, width, checksum)| l4 + (checksum + 2).max(ports + width));
+    if frame.len() < end || l4 < ip + 20 {
         return false;
     }
     let delta = |frame: &mut [u8], place: usize, change: &dyn Fn(u16) -> u16| {
@@ -51,17 +55,12 @@ pub fn general(
     delta(frame, ip + 10, &|sum| Delta(w.ip_delta).apply(sum));
     frame[ip + 8] -= u8::from(kind != Action::HAIRPIN);
     frame[ip + 12..ip + 20].copy_from_slice(&w.addresses.to_le_bytes());
-    let new_ports = w.ports.to_le_bytes();
-    if protocol == Protocol::Icmp {
-        // The identifier alone: what follows it is the sequence number.
-        frame[ports..ports + 2].copy_from_slice(&new_ports[..2]);
+    let Some((ports, width, checksum)) = fields else { return true };
+    frame[l4 + ports..][..width].copy_from_slice(&w.ports.to_le_bytes()[..width]);
+    if protocol == Protocol::Udp as u8 {
+        delta(frame, l4 + checksum, &|sum| Delta(w.l4_delta).apply_udp(sum));
     } else {
-        frame[ports..ports + 4].copy_from_slice(&new_ports);
-    }
-    if protocol == Protocol::Udp {
-        delta(frame, checksum, &|sum| Delta(w.l4_delta).apply_udp(sum));
-    } else {
-        delta(frame, checksum, &|sum| Delta(w.l4_delta).apply(sum));
+        delta(frame, l4 + checksum, &|sum| Delta(w.l4_delta).apply(sum));
     }
     true
 }

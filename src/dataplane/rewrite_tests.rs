@@ -110,7 +110,7 @@ proptest! {
         let before = shape.frame(old[0], old[1], shape.ttl);
         let wanted = shape.frame(new[0], new[1], shape.ttl - u8::from(hop));
         let mut slow = before.clone();
-        prop_assert!(general(&mut slow, 14, 34, &rewrite, kind, shape.protocol));
+        prop_assert!(general(&mut slow, 14, 34, &rewrite, kind, shape.protocol as u8));
         prop_assert_eq!(&slow, &wanted);
         let mut fast = before;
         // A hairpin's first leg, which takes no TTL, is never the fast way's.
@@ -130,7 +130,7 @@ proptest! {
         let kind = if hop { Action::FORWARD } else { Action::HAIRPIN };
         let mut frame = shape.frame(old[0], old[1], shape.ttl);
         let l4 = 34 + shape.ip_options.len();
-        prop_assert!(general(&mut frame, 14, l4, &rewrite, kind, shape.protocol));
+        prop_assert!(general(&mut frame, 14, l4, &rewrite, kind, shape.protocol as u8));
         prop_assert_eq!(frame, shape.frame(new[0], new[1], shape.ttl - u8::from(hop)));
     }
 
@@ -142,7 +142,7 @@ proptest! {
         let rewrite = compile(&shape.key(old), &shape.key(new), true);
         let frame = Shape { ip_options: vec![], ..shape }.frame(old[0], old[1], 64);
         let mut cut = frame[..keep].to_vec();
-        prop_assert!(!general(&mut cut, 14, 34, &rewrite, Action::FORWARD, Protocol::Tcp));
+        prop_assert!(!general(&mut cut, 14, 34, &rewrite, Action::FORWARD, Protocol::Tcp as u8));
         prop_assert_eq!(&cut, &frame[..keep]);
     }
 }

@@ -14,6 +14,7 @@ use super::sources;
 use super::vlan::{self, Vlan};
 use super::world::{NEIGHBOR_OWNER, World};
 use crate::dpdk::{Checksum, Mbuf};
+use crate::flow::key::ports;
 use crate::flow::record::Record;
 use crate::flow::{Key4, Protocol, Realm, Record4, Record6};
 use crate::nat::{Nat44, icmp_error};
@@ -69,12 +70,12 @@ pub enum Verdict<'w> {
     },
 }
 
-/// Where the headers lie in the frame, and which transport it is.
+/// Where the headers lie in the frame, and which transport it is, by its IANA number.
 #[derive(Clone, Copy)]
 pub struct Place {
     pub ip: usize,
     pub l4: usize,
-    pub protocol: Protocol,
+    pub protocol: u8,
 }
 
 impl<'w> From<Result<Verdict<'w>, DropReason>> for Verdict<'w> {
@@ -212,7 +213,7 @@ fn ipv4<'w>(
         return found.map(|(_, record)| Verdict::Report { record }).ok_or(DropReason::IcmpErrorNoSession);
     }
     let flow = transport(&ip, arrival.realm)?;
-    let place = Place { ip: IP, l4: IP + ip.header_length(), protocol: flow.protocol };
+    let place = Place { ip: IP, l4: IP + ip.header_length(), protocol: flow.key.protocol() };
     session(core, world, &flow, place, &ip, mbuf, arrival)
 }
 
@@ -236,7 +237,6 @@ pub(super) fn police(
 /// What the transport header says of the flow. (An ICMP error has been told apart before.)
 pub(super) struct Flow {
     pub(super) key: Key4,
-    protocol: Protocol,
     pub(super) tcp_flags: u8,
     /// Whether this packet may create a session.
     opens: bool,
@@ -245,13 +245,12 @@ pub(super) struct Flow {
 pub(super) fn transport(ip: &Ipv4<'_>, realm: Realm) -> Result<Flow, DropReason> {
     let payload = ip.payload();
     let whole = usize::from(ip.total_length()) - ip.header_length();
-    let protocol = Protocol::from_number(ip.protocol().0).ok_or(DropReason::ProtocolUnsupported)?;
-    let end = |port: u16, port2: u16, tcp_flags, opens| Flow {
-        key: Key4::new(realm, protocol, (ip.source(), port), (ip.destination(), port2)),
-        protocol,
-        tcp_flags,
-        opens,
+    let number = ip.protocol().0;
+    let end = |port: u16, port2: u16, tcp_flags, opens| {
+        let (ends, ports) = ((ip.source(), ip.destination()), ports(port, port2));
+        Flow { key: Key4::of_any_protocol(realm, number, ends, ports), tcp_flags, opens }
     };
+    let Some(protocol) = Protocol::from_number(number) else { return Ok(end(0, 0, 0, true)) };
     match protocol {
         Protocol::Tcp => {
             let tcp = Tcp::parse(payload)?;
@@ -282,6 +281,23 @@ pub(super) fn transport(ip: &Ipv4<'_>, realm: Realm) -> Result<Flow, DropReason>
     }
 }
 
+/// Whether this says that a subscriber has no share left, or may have none: it is told so (RFC 5508 REQ-8).
+fn is_refusal(why: DropReason) -> bool {
+    use DropReason::*;
+    matches!(
+        why,
+        NatNoPort
+            | NatNoPool
+            | NatPoolDraining
+            | NatSessionLimit
+            | NatSessionRate
+            | NatMappingsFull
+            | NatSubscribersFull
+            | SessionsFull
+            | IndexFull
+    )
+}
+
 /// The packet's session: found, made here at home, or its home's business.
 fn session<'w>(
     core: &mut Core,
@@ -300,7 +316,7 @@ fn session<'w>(
     sources::check(world, arrival, ip.source().into())?;
     let outbound = nat.is_inside(flow.key.realm());
     let destination = flow.key.destination();
-    let to_pool = nat.pool().contains(destination);
+    let to_pool = nat.contains(destination);
     if outbound {
         // No session, and no port spent, for what leads nowhere.
         if !to_pool && let Err(why) = world.next_hop(nat.options().outside, destination, 0) {
@@ -324,7 +340,14 @@ fn session<'w>(
         home.outbound(&mut core.flows, &flow.key, flow.tcp_flags, core.now)
     } else {
         home.inbound(&mut core.flows, &flow.key, flow.tcp_flags, core.now)
-    }?;
+    };
+    if let Err(why) = made
+        && outbound
+        && is_refusal(why)
+    {
+        errors::answer4(core, world, mbuf, ip, arrival, IcmpError::AdministrativelyProhibited);
+    }
+    let made = made?;
     core.out.counters.sessions_created.add(1);
     match world.flows.get::<Record4>(made) {
         Some(record) if record.matches(&flow.key) => found(record),

@@ -79,7 +79,7 @@ pub fn check(world: &World, arrival: Arrival, source: IpAddr) -> Result<(), Drop
 
 /// A public address of the NAT comes in by a hairpin only.
 fn is_translated(world: &World, realm: Realm, source: Ipv4Addr) -> bool {
-    world.nat.as_deref().is_some_and(|nat| nat.is_outside(realm) && nat.pool().contains(source))
+    world.nat.as_deref().is_some_and(|nat| nat.is_outside(realm) && nat.contains(source))
 }
 
 fn is_link_local(source: IpAddr) -> bool {

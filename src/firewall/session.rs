@@ -265,7 +265,7 @@ fn is_ipsec(key: &Key6) -> bool {
 }
 
 impl Judge<Record6> for Home {
-    fn is_over(&self, initiator: &Record6, other: &Record6, now: u32) -> bool {
+    fn is_over(&mut self, initiator: &Record6, other: &Record6, now: u32) -> bool {
         self.firewall.options.timeouts.is_over(initiator, other, now)
     }
 

@@ -52,6 +52,11 @@ const fn tail(ports: [u8; 4], realm: Realm, protocol: u8, version: u8) -> u64 {
         | (version as u64) << 56
 }
 
+/// Two ports as a packet has them, read little-endian.
+pub const fn ports(source: u16, destination: u16) -> u32 {
+    u32::from_le_bytes(join_ports(source, destination))
+}
+
 const fn join_ports(source: u16, destination: u16) -> [u8; 4] {
     let (s, d) = (source.to_be_bytes(), destination.to_be_bytes());
     [s[0], s[1], d[0], d[1]]
@@ -119,6 +124,18 @@ impl Key4 {
         Self::from_wire(addresses, join_ports(source.1, destination.1), realm, protocol as u8)
     }
 
+    /// For any protocol, by its IANA number: source and destination, and `ports` as a packet has them, read little-endian (0
+    /// for a protocol without).
+    pub fn of_any_protocol(realm: Realm, protocol: u8, ends: (Ipv4Addr, Ipv4Addr), ports: u32) -> Self {
+        let (s, d) = (u32::from_le_bytes(ends.0.octets()), u32::from_le_bytes(ends.1.octets()));
+        Self::from_words(u64::from(s) | u64::from(d) << 32, ports, realm, protocol)
+    }
+
+    /// A key that no packet has, of a half that none shall find: as this one otherwise.
+    pub const fn shadow(&self) -> Self {
+        Self { addresses: self.addresses, tail: self.tail & !(0xff << 56) }
+    }
+
     /// The key of the answers, if nothing translated the flow, in `realm`.
     pub const fn reversed(&self, realm: Realm) -> Self {
         let tail = swap_ports(self.tail) & !(0xffff << 32) | (realm.0 as u64) << 32;
@@ -171,8 +188,12 @@ impl Key6 {
         source: (Ipv6Addr, u16),
         destination: (Ipv6Addr, u16),
     ) -> Self {
-        let ports = u32::from_le_bytes(join_ports(source.1, destination.1));
-        Self::of_any_protocol(realm, protocol as u8, (source.0, destination.0), ports)
+        Self::of_any_protocol(
+            realm,
+            protocol as u8,
+            (source.0, destination.0),
+            ports(source.1, destination.1),
+        )
     }
 
     /// For any upper-layer protocol, by its IANA number: source and destination, and `ports` as a packet has them, read

@@ -14,7 +14,7 @@ use super::sync::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 /// What is done with a packet of this half.
 ///
-/// Layout of its bits: kind 4 | initiator 1 (bit 6) | outbound 1 (bit 7).
+/// Layout of its bits: kind 4 | answered 1 (bit 5) | initiator 1 (bit 6) | outbound 1 (bit 7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Action(pub u8);
 
@@ -26,6 +26,8 @@ impl Action {
     /// Rewrite, then once more through the look-up as if it came from the outside: its destination is a NAT address of
     /// this edge (RFC 4787 REQ-9: hairpinning with the external source address). No TTL is taken on this leg.
     pub const HAIRPIN: Self = Self(2);
+    /// Of an initiator's half that comes from outside: packets from inside have answered it, and home has noticed.
+    pub const ANSWERED: u8 = 1 << 5;
     /// The half whose packet created the session. Exactly one of the two has it.
     pub const INITIATOR: u8 = 1 << 6;
     /// From the inside to the outside. Exactly one of the two has it.
@@ -38,6 +40,9 @@ impl Action {
     }
     pub const fn with(self, flags: u8) -> Self {
         Self(self.0 | flags)
+    }
+    pub const fn is_answered(self) -> bool {
+        self.0 & Self::ANSWERED != 0
     }
     pub const fn is_initiator(self) -> bool {
         self.0 & Self::INITIATOR != 0
@@ -131,6 +136,12 @@ impl Common {
         self.tcp_flags.store(0, Ordering::Relaxed);
         self.generation.store(generation, Ordering::Relaxed);
         self.action.store(action.0, Ordering::Relaxed);
+    }
+
+    /// Home: see [`Action::ANSWERED`].
+    pub fn set_answered(&self) {
+        let action = self.action.load(Ordering::Relaxed);
+        self.action.store(action | Action::ANSWERED, Ordering::Relaxed);
     }
 
     /// Home, when the session has left the index: it no longer counts as one, but whoever holds the record may act on it.

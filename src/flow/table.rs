@@ -189,7 +189,8 @@ impl FlowTable {
 /// What decides about a session during the sweep, and hears of its removal: the NAT for IPv4, the firewall for IPv6.
 pub trait Judge<R> {
     /// Whether the session has been idle for too long. `initiator` and `other` are its halves, `now` wrapping milliseconds.
-    fn is_over(&self, initiator: &R, other: &R, now: u32) -> bool;
+    /// Home may take notice of how the session stands.
+    fn is_over(&mut self, initiator: &R, other: &R, now: u32) -> bool;
     /// It has left the index: release what it held.
     fn removed(&mut self, initiator: &R, other: &R);
 }

@@ -31,7 +31,7 @@ fn half(key: Key4) -> Half<Key4, Rewrite4> {
 struct OlderThan(u32);
 
 impl Judge<Record4> for OlderThan {
-    fn is_over(&self, a: &Record4, b: &Record4, now: u32) -> bool {
+    fn is_over(&mut self, a: &Record4, b: &Record4, now: u32) -> bool {
         now.wrapping_sub(a.common().last_seen()).min(now.wrapping_sub(b.common().last_seen())) > self.0
     }
     fn removed(&mut self, _: &Record4, _: &Record4) {}

@@ -11,6 +11,7 @@
 //! transport that were wrong stay wrong. What it never does: create, refresh or end a session (RFC 5508 REQ-6, RFC 5382
 //! REQ-10), read a clock, allocate.
 
+use crate::flow::key::ports;
 use crate::flow::{Action, Key4, Protocol, Realm, Rewrite4};
 use crate::packet::icmp::{Icmp, IcmpMut, IcmpType, QuotedTransport};
 use crate::packet::{self, Delta, DropReason, Error, Ipv4, Ipv4Mut};
@@ -40,17 +41,18 @@ pub fn key(packet: &Ipv4<'_>, realm: Realm) -> Result<Option<Key4>, DropReason> 
     if !is_whole || quoted.fragment_offset() > 0 || quoted.source() != packet.destination() {
         return Err(DropReason::IcmpErrorInvalid);
     }
-    let (protocol, ports) = match Protocol::from_number(quoted.protocol().0) {
-        Some(p @ (Protocol::Tcp | Protocol::Udp)) => {
-            (p, (transport.source_port(), transport.destination_port()))
+    let ends = match Protocol::from_number(quoted.protocol().0) {
+        Some(Protocol::Tcp | Protocol::Udp) => (transport.source_port(), transport.destination_port()),
+        Some(Protocol::Icmp) if IcmpType(transport.0[0]).is_echo() => {
+            (transport.echo_identifier(), transport.echo_identifier())
         }
-        Some(p @ Protocol::Icmp) if IcmpType(transport.0[0]).is_echo() => {
-            (p, (transport.echo_identifier(), transport.echo_identifier()))
-        }
-        _ => return Err(DropReason::IcmpErrorNoSession),
+        Some(Protocol::Icmp) => return Err(DropReason::IcmpErrorNoSession),
+        // Of a subscriber that holds a whole address.
+        _ => (0, 0),
     };
-    let (source, destination) = ((quoted.source(), ports.0), (quoted.destination(), ports.1));
-    Ok(Some(Key4::new(realm, protocol, source, destination).reversed(realm)))
+    let addresses = (quoted.source(), quoted.destination());
+    let key = Key4::of_any_protocol(realm, quoted.protocol().0, addresses, ports(ends.0, ends.1));
+    Ok(Some(key.reversed(realm)))
 }
 
 /// Makes of an ICMP error, `packet` from its IPv4 header on, what the other side may read: along a half with this rewrite
@@ -110,7 +112,9 @@ fn translate_transport(
         packet::Protocol::TCP => (0, &new[..], 16, addresses),
         packet::Protocol::UDP => (0, &new[..], 6, addresses),
         packet::Protocol::ICMP => (4, &new[..2], 2, Delta::ZERO),
-        _ => return Err(Error::L4HeaderInvalid),
+        // DCCP and UDP-Lite: see [`compile`](super::nat44::compile).
+        packet::Protocol(33 | 136) => (0, &new[..0], 6, addresses),
+        _ => return Ok(()),
     };
     let old = transport.get_mut(at..at + new.len()).ok_or(Error::L4HeaderInvalid)?;
     let change = Delta::between(old, new).combine(pseudo_header);

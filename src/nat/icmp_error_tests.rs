@@ -3,7 +3,7 @@
 use super::*;
 use crate::flow::record::Record;
 use crate::flow::{FlowHome, FlowTable, HashKey, Record4};
-use crate::nat::{Filtering, Nat44, NatHome, NatOptions, Pool, Timeouts};
+use crate::nat::{Nat44, NatHome, NatOptions, Pool, PoolOptions, Timeouts};
 use crate::packet::build::{self, Ip, Path, Transport};
 use crate::packet::icmp::Echo;
 use crate::packet::{MacAddr, TcpFlags, icmp, ipv4, tcp, udp};
@@ -36,18 +36,19 @@ fn bed() -> Bed {
     let options = NatOptions {
         inside: vec![Realm(1), Realm(2)],
         outside: OUTSIDE,
-        filtering: Filtering::EndpointIndependent,
         hairpin: true,
         inbound_sessions_per_mapping: 3,
-        blocks_per_subscriber: 2,
+        sessions_per_subscriber: 100,
+        new_sessions_per_second: 0,
         timeouts: Timeouts::default(),
         mappings: 64,
         subscribers: 16,
     };
     let public = |d| Ipv4Addr::new(203, 0, 113, d);
-    let pool = Pool::new(&[(public(16), public(17))], 1024..=2047, 64, &mut random);
+    let ranges = vec![(public(16), public(17))];
+    let pool = Pool::new(PoolOptions::new("only", ranges, vec![Realm(1), Realm(2)]), &mut random);
     let table = Arc::new(FlowTable::new(256, 0, 1, HashKey::new(&mut random)));
-    let nat = Arc::new(Nat44::new(options, pool, HashKey::new(random), 1));
+    let nat = Arc::new(Nat44::new(options, vec![pool], HashKey::new(random), 1));
     Bed { flows: FlowHome::new(table.clone()), nat: NatHome::new(nat, 0, [3; 32]), table }
 }
 

@@ -1,159 +1,157 @@
-//! The mappings and subscribers of one home: private to its worker, preallocated.
+//! The mappings of one home: private to its worker, preallocated.
+//!
+//! A mapping gives an inside endpoint, and as much of whom it talks to as the pool's behaviour asks for, its public endpoint.
+//! It holds neither address: its subscriber has both. It lives as long as it has sessions, and takes new ones from outside as
+//! long as one of them is kept by packets from inside (RFC 4787 REQ-6).
 
 use super::id_map::IdMap;
-use super::pool::{Endpoint, NONE, Pool};
+use super::nat44::Nat44;
+use super::options::{Dependence, PortSelection};
+use super::pool::{Endpoint, NONE, Pool, PoolState};
+use super::ports::{Wish, space};
+use super::store::Store;
+use super::subscriber::Subscribers;
 use crate::flow::hash::Hashed;
-use crate::flow::memory::Region;
-use crate::flow::{HashKey, Key4, Protocol, Realm};
+use crate::flow::{HashKey, Key4, Realm};
 use crate::packet::DropReason;
 use std::net::Ipv4Addr;
 
-/// An inside endpoint: what a mapping is for.
+const UDP: u8 = 17;
+
+/// An inside endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Inside {
     pub realm: Realm,
     pub address: Ipv4Addr,
+    /// 0 for protocols without.
     pub port: u16,
 }
 
-/// One inside endpoint's public endpoint: 28 bytes, and 12 more in the two maps.
+/// Of whom an inside endpoint talks to, what its mapping depends on; zeros for what it doesn't.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Remote {
+    address: u32,
+    port: u16,
+}
+
+impl Remote {
+    /// Of the destination of packets of this key. An identifier is nobody's port.
+    fn of(dependence: Dependence, key: &Key4) -> Self {
+        let address = u32::from(key.destination());
+        match dependence {
+            Dependence::Endpoint => Self::default(),
+            Dependence::AddressAndPort if matches!(key.protocol(), 6 | UDP) => {
+                Self { address, port: key.destination_port() }
+            }
+            Dependence::Address | Dependence::AddressAndPort => Self { address, port: 0 },
+        }
+    }
+}
+
+/// One mapping: 28 bytes, and 12 more in the two maps.
 #[derive(Clone, Copy, Default)]
 pub struct Mapping {
-    inside: u32,
-    public: u32,
-    inside_port: u16,
-    public_port: u16,
-    realm: u16,
-    protocol: u8,
-    /// The next free mapping while this one is free; else the subscriber.
+    /// The next free mapping while this one is free.
     subscriber: u32,
     /// Sessions through it; it lives as long as there are any.
     sessions: u32,
-    /// Those of them that were opened from outside.
+    /// Those of them that packets from inside have opened or answered.
+    keepers: u32,
+    remote_address: u32,
+    remote_port: u16,
+    inside_port: u16,
+    public_port: u16,
+    /// Sessions that were opened from outside.
     from_outside: u16,
+    protocol: u8,
 }
 
 impl Mapping {
-    pub fn inside(&self) -> Inside {
-        Inside { realm: Realm(self.realm), address: Ipv4Addr::from(self.inside), port: self.inside_port }
+    pub fn subscriber(&self) -> u32 {
+        self.subscriber
     }
-    pub fn public(&self) -> Endpoint {
-        Endpoint { address: Ipv4Addr::from(self.public), port: self.public_port }
-    }
+
     pub fn sessions_from_outside(&self) -> u16 {
         self.from_outside
     }
-}
 
-/// An inside address with at least one mapping.
-#[derive(Clone, Copy, Default)]
-struct Subscriber {
-    address: u32,
-    realm: u16,
-    blocks: u16,
-    /// The first of its blocks, or [`NONE`]; the next free subscriber while this one is free.
-    first_block: u32,
-    mappings: u32,
-}
-
-/// Elements with a free list through one of their fields.
-struct Store<T> {
-    elements: Region<T>,
-    /// The first free one that was used before, or [`NONE`].
-    free: u32,
-    /// Elements from here on were never used.
-    fresh: u32,
-}
-
-impl<T: Copy + Default> Store<T> {
-    fn new(capacity: usize) -> Self {
-        Self { elements: Region::new(capacity, |_| T::default()), free: NONE, fresh: 0 }
+    /// Whether packets from inside keep it alive.
+    pub fn is_kept(&self) -> bool {
+        self.keepers > 0
     }
 
-    /// Takes a free element; `link` reads its link.
-    fn take(&mut self, link: impl Fn(&T) -> u32) -> Option<u32> {
-        if self.free != NONE {
-            let n = self.free;
-            self.free = link(&self.elements[n as usize]);
-            return Some(n);
-        }
-        let n = self.fresh;
-        (n < self.elements.len() as u32).then(|| self.fresh += 1)?;
-        Some(n)
+    /// Whether it was made for packets to that address alone.
+    pub fn is_for(&self, remote: Ipv4Addr) -> bool {
+        self.remote_address == u32::from(remote)
     }
 
-    /// Gives an element back; `set_link` writes its link.
-    fn give(&mut self, n: u32, set_link: impl Fn(&mut T, u32)) {
-        set_link(&mut self.elements[n as usize], self.free);
-        self.free = n;
+    fn remote(&self) -> Remote {
+        Remote { address: self.remote_address, port: self.remote_port }
     }
-}
 
-impl<T> std::ops::Index<u32> for Store<T> {
-    type Output = T;
-    fn index(&self, n: u32) -> &T {
-        &self.elements[n as usize]
+    fn public(&self, nat: &Nat44, subscribers: &Subscribers) -> Endpoint {
+        let s = &subscribers[self.subscriber];
+        let address = nat.pools()[usize::from(s.pool)].address_of(s.first_block);
+        Endpoint { address, port: self.public_port }
     }
-}
 
-impl<T> std::ops::IndexMut<u32> for Store<T> {
-    fn index_mut(&mut self, n: u32) -> &mut T {
-        &mut self.elements[n as usize]
+    fn inside_hash(&self, key: &HashKey) -> u32 {
+        inside_hash(key, self.subscriber, self.inside_port, self.remote(), self.protocol)
+    }
+
+    fn public_hash(&self, key: &HashKey, nat: &Nat44, subscribers: &Subscribers) -> u32 {
+        let e = self.public(nat, subscribers);
+        endpoint_hash(key, Realm(0), e.address, e.port, self.protocol)
     }
 }
 
 /// The hash of one endpoint: its key as a flow to nowhere.
-fn hash_endpoint(key: &HashKey, realm: Realm, address: Ipv4Addr, port: u16, protocol: u8) -> u32 {
+pub(super) fn endpoint_hash(key: &HashKey, realm: Realm, address: Ipv4Addr, port: u16, protocol: u8) -> u32 {
     let ([a, b, c, d], p) = (address.octets(), port.to_be_bytes());
     let endpoint = Key4::from_wire([a, b, c, d, 0, 0, 0, 0], [p[0], p[1], 0, 0], realm, protocol);
     endpoint.hash(key).buckets as u32
 }
 
-fn hash_inside(key: &HashKey, i: Inside, protocol: u8) -> u32 {
-    hash_endpoint(key, i.realm, i.address, i.port, protocol)
+/// Of what a mapping is found by from inside.
+fn inside_hash(key: &HashKey, subscriber: u32, port: u16, remote: Remote, protocol: u8) -> u32 {
+    let addresses = u64::from(subscriber) | u64::from(remote.address) << 32;
+    let ports = u32::from(port) | u32::from(remote.port) << 16;
+    Key4::from_words(addresses, ports, Realm(0), protocol).hash(key).buckets as u32
 }
 
-fn hash_public(key: &HashKey, e: Endpoint, protocol: u8) -> u32 {
-    hash_endpoint(key, Realm(0), e.address, e.port, protocol)
+/// Blocks that their subscribers have left, the one that has rested for longest first.
+#[derive(Clone, Copy)]
+struct Resting {
+    first: u32,
+    last: u32,
 }
 
-fn hash_subscriber(key: &HashKey, s: &Subscriber) -> u32 {
-    hash_endpoint(key, Realm(s.realm), Ipv4Addr::from(s.address), 0, 0)
-}
-
-/// The mappings and subscribers of one home.
+/// See the module.
 pub struct Mappings {
     hash: HashKey,
     worker: usize,
-    blocks_per_subscriber: u16,
     mappings: Store<Mapping>,
     by_inside: IdMap,
     by_public: IdMap,
-    subscribers: Store<Subscriber>,
-    by_address: IdMap,
+    pub subscribers: Subscribers,
+    /// By pool.
+    resting: Box<[Resting]>,
 }
 
-/// How many addresses a new subscriber is tried on before it is refused.
-const ADDRESSES_TRIED: u32 = 64;
+/// Blocks that one step wakes at most.
+const WAKE_BUDGET: usize = 64;
 
 impl Mappings {
-    /// Room for `mappings` and `subscribers`, of the home on `worker`.
-    pub fn new(
-        mappings: usize,
-        subscribers: usize,
-        blocks_per_subscriber: u16,
-        worker: usize,
-        hash: HashKey,
-    ) -> Self {
+    /// Room for `mappings` and `subscribers` of `pools` pools, of the home on `worker`.
+    pub fn new(mappings: usize, subscribers: usize, pools: usize, worker: usize, hash: HashKey) -> Self {
         Self {
-            hash,
             worker,
-            blocks_per_subscriber,
             mappings: Store::new(mappings),
             by_inside: IdMap::new(mappings),
             by_public: IdMap::new(mappings),
-            subscribers: Store::new(subscribers),
-            by_address: IdMap::new(subscribers),
+            subscribers: Subscribers::new(subscribers, hash.clone()),
+            resting: vec![Resting { first: NONE, last: NONE }; pools].into(),
+            hash,
         }
     }
 
@@ -167,195 +165,300 @@ impl Mappings {
         self.len() == 0
     }
 
-    /// Live subscribers.
-    pub fn subscribers(&self) -> usize {
-        self.by_address.len()
-    }
-
     pub fn get(&self, n: u32) -> &Mapping {
         &self.mappings[n]
     }
 
-    /// The mapping of an inside endpoint.
-    pub fn find_inside(&self, i: Inside, protocol: Protocol) -> Option<u32> {
-        self.by_inside.find(hash_inside(&self.hash, i, protocol as u8), |n| {
-            let m = &self.mappings[n];
-            m.inside() == i && m.protocol == protocol as u8
+    /// The pool of a mapping.
+    pub fn pool<'n>(&self, nat: &'n Nat44, n: u32) -> &'n Pool {
+        &nat.pools()[usize::from(self.subscribers[self.mappings[n].subscriber].pool)]
+    }
+
+    /// The inside endpoint of a mapping.
+    pub fn inside(&self, n: u32) -> Inside {
+        let (m, s) = (&self.mappings[n], &self.subscribers[self.mappings[n].subscriber]);
+        Inside { realm: s.realm(), address: s.address(), port: m.inside_port }
+    }
+
+    /// The public endpoint of a mapping.
+    pub fn public(&self, nat: &Nat44, n: u32) -> Endpoint {
+        self.mappings[n].public(nat, &self.subscribers)
+    }
+
+    /// The mapping for packets of this key, which come from inside.
+    pub fn find_inside(&self, nat: &Nat44, key: &Key4) -> Option<u32> {
+        self.subscribers.selves(key.realm(), key.source()).find_map(|s| {
+            let pool = &nat.pools()[usize::from(self.subscribers[s].pool)];
+            if pool.state() == PoolState::Removed {
+                return None;
+            }
+            let (port, protocol) = (key.source_port(), key.protocol());
+            let remote = Remote::of(pool.options().mapping, key);
+            self.by_inside.find(inside_hash(&self.hash, s, port, remote, protocol), |n| {
+                let m = &self.mappings[n];
+                m.subscriber == s && m.inside_port == port && m.protocol == protocol && m.remote() == remote
+            })
         })
     }
 
     /// The mapping of a public endpoint.
-    pub fn find_public(&self, e: Endpoint, protocol: Protocol) -> Option<u32> {
-        self.by_public.find(hash_public(&self.hash, e, protocol as u8), |n| {
+    pub fn find_public(&self, nat: &Nat44, e: Endpoint, protocol: u8) -> Option<u32> {
+        let pool = nat.pool_of(e.address)?;
+        let block = pool.block_of(e)?;
+        if pool.blocks().owner(block) != Some(self.worker) {
+            return None;
+        }
+        let s = pool.blocks().subscriber(block);
+        self.by_public.find(endpoint_hash(&self.hash, Realm(0), e.address, e.port, protocol), |n| {
             let m = &self.mappings[n];
-            m.public() == e && m.protocol == protocol as u8
+            m.subscriber == s && m.public_port == e.port && m.protocol == protocol
         })
     }
 
-    /// Makes a mapping without sessions for an endpoint that has none. The caller enters a session at once, or removes it.
+    /// Makes a mapping without sessions for packets of this key, which has none. The caller enters a session at once, or
+    /// removes it.
     ///
     /// # Errors
-    /// Why not: the tables or the subscriber's ports are full. Nothing is left behind.
+    /// Why not. Nothing is left behind.
     pub fn create(
         &mut self,
-        pool: &Pool,
-        inside: Inside,
-        protocol: Protocol,
+        nat: &Nat44,
+        key: &Key4,
+        now: u32,
         mut random: impl FnMut() -> u32,
     ) -> Result<u32, DropReason> {
         let n = self.mappings.take(|m| m.subscriber).ok_or(DropReason::NatMappingsFull)?;
-        let made = self.subscriber(inside.realm, inside.address).and_then(|s| {
-            match self.take_port(pool, s, protocol, &mut random) {
-                Ok(e) => Ok((s, e)),
-                Err(why) => {
-                    self.drop_unused(pool, s);
-                    Err(why)
-                }
+        let made = self.subscriber(nat, key, now, &mut random).and_then(|s| {
+            let port = self.take_port(nat, s, key, now, &mut random).ok_or(DropReason::NatNoPort);
+            if port.is_err() {
+                self.drop_unused(nat, s, now);
             }
+            Ok((s, port?))
         });
-        let (s, e) = match made {
+        let (s, public_port) = match made {
             Ok(made) => made,
             Err(why) => {
                 self.mappings.give(n, |m, next| m.subscriber = next);
                 return Err(why);
             }
         };
+        let pool = &nat.pools()[usize::from(self.subscribers[s].pool)];
+        let remote = Remote::of(pool.options().mapping, key);
         self.subscribers[s].mappings += 1;
         self.mappings[n] = Mapping {
-            inside: inside.address.into(),
-            public: e.address.into(),
-            inside_port: inside.port,
-            public_port: e.port,
-            realm: inside.realm.0,
-            protocol: protocol as u8,
             subscriber: s,
-            sessions: 0,
-            from_outside: 0,
+            remote_address: remote.address,
+            remote_port: remote.port,
+            inside_port: key.source_port(),
+            public_port,
+            protocol: key.protocol(),
+            ..Mapping::default()
         };
         // Both maps have as much room as there are mappings.
-        let (h, g) =
-            (hash_inside(&self.hash, inside, protocol as u8), hash_public(&self.hash, e, protocol as u8));
-        let entered = self.by_inside.insert(h, n) && self.by_public.insert(g, n);
+        let m = &self.mappings[n];
+        let (inside, public) = (m.inside_hash(&self.hash), m.public_hash(&self.hash, nat, &self.subscribers));
+        let entered = self.by_inside.insert(inside, n) && self.by_public.insert(public, n);
         debug_assert!(entered);
         Ok(n)
     }
 
-    /// The subscriber of an inside address, made if there is none.
-    fn subscriber(&mut self, realm: Realm, address: Ipv4Addr) -> Result<u32, DropReason> {
-        let fresh =
-            Subscriber { address: address.into(), realm: realm.0, blocks: 0, first_block: NONE, mappings: 0 };
-        let hash = hash_subscriber(&self.hash, &fresh);
-        let known = self.by_address.find(hash, |n| {
-            let s = &self.subscribers[n];
-            s.address == fresh.address && s.realm == fresh.realm
-        });
-        if let Some(s) = known {
-            return Ok(s);
+    /// The subscriber whom packets of this key are from, made with its first block if there is none that may have new mappings.
+    fn subscriber(
+        &mut self,
+        nat: &Nat44,
+        key: &Key4,
+        now: u32,
+        random: &mut impl FnMut() -> u32,
+    ) -> Result<u32, DropReason> {
+        let who = (key.realm(), key.source());
+        let known = self.subscribers.find(who.0, who.1);
+        let pool_of = |s: u32| usize::from(self.subscribers[s].pool);
+        if let Some(s) = known.filter(|s| nat.pools()[pool_of(*s)].state() == PoolState::Active) {
+            return if can_carry(&nat.pools()[pool_of(s)], key) {
+                Ok(s)
+            } else {
+                Err(DropReason::ProtocolUnsupported)
+            };
         }
-        let s = self.subscribers.take(|s| s.first_block).ok_or(DropReason::NatSubscribersFull)?;
-        self.subscribers[s] = fresh;
-        self.by_address.insert(hash, s);
-        Ok(s)
+        let mut why = if known.is_some() { DropReason::NatPoolDraining } else { DropReason::NatNoPool };
+        let (rate, workers) = (nat.options().new_sessions_per_second, self.worker);
+        for (number, pool) in nat.pools().iter().enumerate().filter(|(_, p)| p.serves(who.0, who.1)) {
+            if pool.state() != PoolState::Active {
+                why = DropReason::NatPoolDraining;
+                continue;
+            }
+            if !can_carry(pool, key) {
+                why = DropReason::ProtocolUnsupported;
+                continue;
+            }
+            let s = self.subscribers.add(who, number, known, (rate, now))?;
+            if let Some(block) = pool.lease_first(who, workers, s, random(), now) {
+                self.subscribers[s].first_block = block;
+                self.subscribers[s].blocks = 1;
+                return Ok(s);
+            }
+            self.subscribers.remove(s);
+            why = DropReason::NatNoPort;
+        }
+        Err(why)
     }
 
     /// A free port of the subscriber's: in its blocks, else in a new block of its address, if it may have one more.
     fn take_port(
         &mut self,
-        pool: &Pool,
+        nat: &Nat44,
         s: u32,
-        protocol: Protocol,
+        key: &Key4,
+        now: u32,
         random: &mut impl FnMut() -> u32,
-    ) -> Result<Endpoint, DropReason> {
+    ) -> Option<u16> {
         let subscriber = self.subscribers[s];
-        let mut block = subscriber.first_block;
-        while block != NONE {
-            if let Some(e) = pool.take_port(block, protocol, random()) {
-                return Ok(e);
-            }
-            block = pool.next(block);
-        }
-        if subscriber.blocks == self.blocks_per_subscriber {
-            return Err(DropReason::NatNoPort);
-        }
-        let block = if subscriber.first_block == NONE {
-            // Its first block chooses the address that it stays on.
-            let start = random();
-            (0..pool.addresses().min(ADDRESSES_TRIED))
-                .find_map(|i| pool.lease(start.wrapping_add(i), self.worker, s, NONE))
-        } else {
-            let address = pool.address_index(subscriber.first_block);
-            pool.lease(address, self.worker, s, subscriber.first_block)
+        let pool = &nat.pools()[usize::from(subscriber.pool)];
+        let (blocks, protocol, port) = (pool.blocks(), key.protocol(), key.source_port());
+        let mut in_own = |wish| {
+            let own = std::iter::successors(Some(subscriber.first_block), |b| {
+                Some(blocks.next(*b)).filter(|b| *b != NONE)
+            });
+            own.into_iter().find_map(|b| blocks.take(b, protocol, wish, random(), now))
         };
-        let block = block.ok_or(DropReason::NatNoPort)?;
-        self.subscribers[s].first_block = block;
+        let wish = match pool.options().selection {
+            _ if pool.is_whole() => Wish::Exactly(port),
+            PortSelection::Preserve => Wish::Exactly(port),
+            PortSelection::PreserveParity if protocol == UDP => Wish::LikeParity(port),
+            PortSelection::PreserveParity | PortSelection::Random => Wish::Any,
+        };
+        let found = in_own(wish).or_else(|| match wish {
+            Wish::Exactly(_) => in_own(Wish::Any),
+            Wish::Any | Wish::LikeParity(_) => None,
+        });
+        if found.is_some() {
+            return found;
+        }
+        let may_grow = subscriber.blocks < pool.blocks_per_subscriber() && space(protocol).is_some();
+        let more = if may_grow { pool.lease_more(subscriber.first_block, self.worker, s, now) } else { None };
+        let Some(more) = more else {
+            return if matches!(wish, Wish::LikeParity(_)) { in_own(Wish::Any) } else { None };
+        };
+        self.subscribers[s].first_block = more;
         self.subscribers[s].blocks += 1;
-        pool.take_port(block, protocol, random()).ok_or(DropReason::NatNoPort)
+        blocks
+            .take(more, protocol, wish, random(), now)
+            .or_else(|| blocks.take(more, protocol, Wish::Any, random(), now))
     }
 
     /// One more session through a mapping.
     pub fn enter(&mut self, n: u32, from_outside: bool) {
         let m = &mut self.mappings[n];
+        let s = &mut self.subscribers[m.subscriber];
         m.sessions += 1;
-        m.from_outside += u16::from(from_outside);
+        s.sessions += 1;
+        if from_outside {
+            m.from_outside += 1;
+            s.from_outside += 1;
+        } else {
+            m.keepers += 1;
+        }
     }
 
-    /// One session less; without any the mapping goes, and its port is free again.
-    pub fn leave(&mut self, pool: &Pool, n: u32, from_outside: bool) {
+    /// A session from outside was answered: from now on packets from inside keep it.
+    pub fn answered(&mut self, n: u32) {
+        self.mappings[n].keepers += 1;
+    }
+
+    /// One session less; without any the mapping goes, and its port rests.
+    pub fn leave(&mut self, nat: &Nat44, n: u32, from_outside: bool, kept: bool, now: u32) {
         let m = &mut self.mappings[n];
+        let s = &mut self.subscribers[m.subscriber];
         m.sessions -= 1;
+        s.sessions -= 1;
         m.from_outside -= u16::from(from_outside);
-        self.remove_unused(pool, n);
+        s.from_outside -= u32::from(from_outside);
+        m.keepers -= u32::from(kept);
+        self.remove_unused(nat, n, now);
     }
 
     /// Removes a mapping that has no session.
-    pub fn remove_unused(&mut self, pool: &Pool, n: u32) {
+    pub fn remove_unused(&mut self, nat: &Nat44, n: u32, now: u32) {
         let m = self.mappings[n];
         if m.sessions > 0 {
             return;
         }
-        let (key, mappings) = (&self.hash, &self.mappings);
-        let inside = |m: &Mapping| hash_inside(key, m.inside(), m.protocol);
-        let public = |m: &Mapping| hash_public(key, m.public(), m.protocol);
-        self.by_inside.remove(inside(&m), n, |o| inside(&mappings[o]));
+        let (key, mappings, subscribers) = (&self.hash, &self.mappings, &self.subscribers);
+        let public = |m: &Mapping| m.public_hash(key, nat, subscribers);
+        self.by_inside.remove(m.inside_hash(key), n, |o| mappings[o].inside_hash(key));
         self.by_public.remove(public(&m), n, |o| public(&mappings[o]));
 
-        let protocol = Protocol::from_number(m.protocol).expect("written by create");
-        let (block, empty) = pool.free_port(m.public(), protocol);
-        if empty {
-            self.give_back(pool, m.subscriber, block);
+        let e = self.public(nat, n);
+        let pool = self.pool(nat, n);
+        if let Some(block) = pool.block_of(e)
+            && pool.blocks().free(block, e.port, m.protocol, now)
+            && self.subscribers[m.subscriber].mappings > 1
+        {
+            self.give_back(nat, m.subscriber, block, now);
         }
         self.mappings.give(n, |m, next| m.subscriber = next);
         self.subscribers[m.subscriber].mappings -= 1;
-        self.drop_unused(pool, m.subscriber);
+        self.drop_unused(nat, m.subscriber, now);
     }
 
-    /// Takes an empty block out of its subscriber's list and gives it back to the pool.
-    fn give_back(&mut self, pool: &Pool, s: u32, block: u32) {
+    /// Takes an empty block out of its subscriber's list; it goes back to its pool when it has rested.
+    fn give_back(&mut self, nat: &Nat44, s: u32, block: u32, now: u32) {
         let subscriber = &mut self.subscribers[s];
+        let number = usize::from(subscriber.pool);
+        let pool = &nat.pools()[number];
+        let blocks = pool.blocks();
         subscriber.blocks -= 1;
         if subscriber.first_block == block {
-            subscriber.first_block = pool.next(block);
+            subscriber.first_block = blocks.next(block);
         } else {
             let mut at = subscriber.first_block;
-            while pool.next(at) != block {
-                at = pool.next(at);
+            while blocks.next(at) != block {
+                at = blocks.next(at);
             }
-            pool.set_next(at, pool.next(block));
+            blocks.set_next(at, blocks.next(block));
         }
-        pool.give_back(block);
+        blocks.vacate(block);
+        if !pool.must_rest() {
+            return pool.give_back(block);
+        }
+        blocks.rest(block, now);
+        blocks.set_next(block, NONE);
+        let resting = &mut self.resting[number];
+        match resting.first {
+            NONE => resting.first = block,
+            _ => blocks.set_next(resting.last, block),
+        }
+        resting.last = block;
+    }
+
+    /// Gives blocks back that have rested.
+    pub fn wake(&mut self, nat: &Nat44, now: u32) {
+        for (resting, pool) in self.resting.iter_mut().zip(nat.pools()) {
+            for _ in 0..WAKE_BUDGET {
+                let block = resting.first;
+                if block == NONE || !pool.blocks().has_rested(block, now) {
+                    break;
+                }
+                resting.first = pool.blocks().next(block);
+                pool.blocks().refresh(block, now);
+                pool.give_back(block);
+            }
+        }
     }
 
     /// Forgets a subscriber that has no mapping.
-    fn drop_unused(&mut self, pool: &Pool, s: u32) {
+    fn drop_unused(&mut self, nat: &Nat44, s: u32, now: u32) {
         if self.subscribers[s].mappings > 0 {
             return;
         }
         while self.subscribers[s].first_block != NONE {
-            self.give_back(pool, s, self.subscribers[s].first_block);
+            self.give_back(nat, s, self.subscribers[s].first_block, now);
         }
-        let (key, subscribers) = (&self.hash, &self.subscribers);
-        self.by_address
-            .remove(hash_subscriber(key, &subscribers[s]), s, |o| hash_subscriber(key, &subscribers[o]));
-        self.subscribers.give(s, |s, next| s.first_block = next);
+        self.subscribers.remove(s);
     }
+}
+
+/// Whether a pool can translate packets of this key: those of protocols without ports need a whole address.
+fn can_carry(pool: &Pool, key: &Key4) -> bool {
+    pool.is_whole() || space(key.protocol()).is_some()
 }

@@ -1,29 +1,43 @@
 //! Network address and port translation, sans-IO: logic takes keys and `now`, and compiles sessions into [`crate::flow`].
 //!
 //! What it guarantees:
-//! - Endpoint-independent mapping (RFC 4787 REQ-1): one inside endpoint has one public endpoint, whomever it talks to.
+//! - Mapping and filtering of the three classes of RFC 4787, each chosen by itself for each pool.
 //! - No two live mappings share a public address, port and protocol.
-//! - A subscriber uses one public address (REQ-2, paired pooling) and at most so many port blocks.
+//! - A subscriber uses one public address (REQ-2, paired pooling), at most so many port blocks, and no more sessions than it
+//!   may; what it takes is never a neighbour's.
+//! - A port rests before it is used again, and a block before somebody else has it (RFC 6888 REQ-8).
 //! - A miss never waits for another thread; nothing grows after start.
 //!
 //! What it never does: touch a packet (but for ICMP errors, as bytes that it is given), read a clock, allocate after start.
 //!
 //! | file | what it is |
 //! |---|---|
-//! | [`pool`] | the public addresses, cut into port blocks that homes lease; shared by all workers |
-//! | [`id_map`] | a bounded map from hashes to numbers, private to a worker |
-//! | [`mapping`] | the mappings and subscribers of one home |
+//! | [`options`] | what the operator decides |
+//! | [`pool`] | public addresses, and how subscribers share them |
+//! | [`ports`] | the port blocks of a pool: in use, resting, free; shared by all workers |
+//! | [`deterministic`] | who has which block by formula (RFC 7422) |
+//! | [`id_map`], [`store`] | a bounded map from hashes to numbers, and numbered elements; private to a worker |
+//! | [`subscriber`] | the subscribers of one home |
+//! | [`mapping`] | the mappings of one home |
+//! | [`permits`] | to whom a mapping has sent, where the filter asks |
 //! | [`nat44`] | what happens on a miss, from either side; when a session is over |
 //! | [`icmp_error`] | errors about the packets of sessions, from either side |
 //! | [`session`] | the life times of sessions: TCP state from both halves' flags |
 
+pub mod deterministic;
 pub mod icmp_error;
 pub mod id_map;
 pub mod mapping;
 pub mod nat44;
+pub mod options;
+pub mod permits;
 pub mod pool;
+pub mod ports;
 pub mod session;
+pub mod store;
+pub mod subscriber;
 
-pub use nat44::{Filtering, Nat44, NatHome, NatOptions};
-pub use pool::Pool;
+pub use nat44::{Nat44, NatHome};
+pub use options::{Dependence, NatOptions, PoolOptions, PortSelection, Sharing};
+pub use pool::{Pool, PoolState};
 pub use session::Timeouts;

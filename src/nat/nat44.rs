@@ -5,10 +5,12 @@
 //! each home: the first translates the source and sends the packet round again as if it came from outside, the second
 //! translates the destination. So no home ever needs another's mappings, and filters apply as from outside.
 
-use super::mapping::{Inside, Mappings};
-use super::pool::{Endpoint, Pool};
-use super::session::Timeouts;
+use super::mapping::Mappings;
+use super::options::{Dependence, NatOptions};
+use super::permits::Permits;
+use super::pool::{Endpoint, Pool, PoolState};
 use crate::flow::hash::Hashed;
+use crate::flow::key;
 use crate::flow::record::{Record, Rewrite4};
 use crate::flow::table::Judge;
 use crate::flow::{Action, FlowHome, Full, Half, HashKey, Key4, Protocol, Realm, Record4, Ref};
@@ -22,55 +24,66 @@ use std::sync::Arc;
 const SYN: u8 = 2;
 const NOT_OPENING: u8 = 1 | 4 | 16;
 
-/// Who may open a session from outside through an existing mapping (RFC 4787 section 5).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Filtering {
-    /// Anybody (REQ-8, where transparency matters most).
-    EndpointIndependent,
-    /// Only whom the inside endpoint has sent to: those have a session already, so nobody opens one.
-    AddressAndPortDependent,
+/// An inclusive range of public addresses, and the number of its pool.
+struct Span {
+    first: u32,
+    last: u32,
+    pool: u16,
 }
 
-/// What the operator decides.
-#[derive(Clone, Debug)]
-pub struct NatOptions {
-    /// Realms whose subscribers are translated.
-    pub inside: Vec<Realm>,
-    /// The realm of the public addresses.
-    pub outside: Realm,
-    pub filtering: Filtering,
-    /// Whether subscribers reach one another by their public addresses.
-    pub hairpin: bool,
-    /// Sessions opened from outside that one mapping may have at a time.
-    pub inbound_sessions_per_mapping: u16,
-    /// Port blocks that one subscriber may have.
-    pub blocks_per_subscriber: u16,
-    pub timeouts: Timeouts,
-    /// Mappings and subscribers of all homes together.
-    pub mappings: usize,
-    pub subscribers: usize,
-}
-
-/// The side that all workers share, read-only but for the pool.
+/// The side that all workers share, read-only but for the pools.
 pub struct Nat44 {
     options: NatOptions,
-    pool: Pool,
+    pools: Vec<Pool>,
+    /// The ranges of all pools, ascending.
+    spans: Vec<Span>,
     hash: HashKey,
     workers: usize,
 }
 
 impl Nat44 {
-    pub fn new(options: NatOptions, pool: Pool, hash: HashKey, workers: usize) -> Self {
+    /// `pools` are asked in their order who serves a new subscriber.
+    pub fn new(options: NatOptions, pools: Vec<Pool>, hash: HashKey, workers: usize) -> Self {
         assert!((1..=64).contains(&workers));
-        Self { options, pool, hash, workers }
+        let of = |(number, pool): (usize, &Pool)| {
+            let span = move |r: &(Ipv4Addr, Ipv4Addr)| Span {
+                first: r.0.into(),
+                last: r.1.into(),
+                pool: number as u16,
+            };
+            pool.options().ranges.iter().map(span).collect::<Vec<_>>()
+        };
+        let mut spans: Vec<Span> = pools.iter().enumerate().flat_map(of).collect();
+        spans.sort_unstable_by_key(|s| s.first);
+        Self { options, pools, spans, hash, workers }
     }
 
-    pub fn pool(&self) -> &Pool {
-        &self.pool
+    pub fn pools(&self) -> &[Pool] {
+        &self.pools
     }
 
     pub fn options(&self) -> &NatOptions {
         &self.options
+    }
+
+    /// The pool that an address belongs to, whatever its state.
+    #[inline]
+    pub fn pool_of(&self, address: Ipv4Addr) -> Option<&Pool> {
+        let a = u32::from(address);
+        let at = self.spans.partition_point(|s| s.last < a);
+        let span = self.spans.get(at).filter(|s| s.first <= a)?;
+        Some(&self.pools[usize::from(span.pool)])
+    }
+
+    /// Whether this is a public address of any pool.
+    #[inline]
+    pub fn contains(&self, address: Ipv4Addr) -> bool {
+        self.pool_of(address).is_some()
+    }
+
+    /// Whether the edge says that this address is its own to the link that it lies in.
+    pub fn answers_for(&self, address: Ipv4Addr) -> bool {
+        self.pool_of(address).is_some_and(|pool| pool.state() != PoolState::Removed)
     }
 
     /// Whether subscribers of this realm are translated.
@@ -99,7 +112,15 @@ impl Nat44 {
     /// The home of whatever is behind a public endpoint; `None` where nobody has that port.
     #[inline]
     pub fn home_of_public(&self, address: Ipv4Addr, port: u16) -> Option<usize> {
-        self.pool.owner(Endpoint { address, port })
+        self.pool_of(address)?.owner(Endpoint { address, port })
+    }
+
+    /// Whether some pool filters by address what goes to mappings that don't say for whom they are.
+    fn needs_permits(&self) -> bool {
+        let needs = |p: &Pool| {
+            p.options().filtering == Dependence::Address && p.options().mapping == Dependence::Endpoint
+        };
+        self.pools.iter().any(needs)
     }
 }
 
@@ -107,7 +128,10 @@ impl Nat44 {
 pub struct NatHome {
     nat: Arc<Nat44>,
     mappings: Mappings,
+    permits: Permits,
     random: StdRng,
+    /// Of the present call, for what it leads to.
+    now: u32,
 }
 
 /// A home's share of a number that all homes divide by hash, with room for chance.
@@ -122,11 +146,13 @@ impl NatHome {
         let mappings = Mappings::new(
             share(o.mappings, w),
             share(o.subscribers, w),
-            o.blocks_per_subscriber,
+            nat.pools.len(),
             worker,
             nat.hash.clone(),
         );
-        Self { mappings, random: StdRng::from_seed(seed), nat }
+        let permits = if nat.needs_permits() { share(o.mappings, w) } else { 0 };
+        let permits = Permits::new(permits, nat.hash.clone());
+        Self { mappings, permits, random: StdRng::from_seed(seed), nat, now: 0 }
     }
 
     /// The shared side.
@@ -136,11 +162,11 @@ impl NatHome {
 
     /// (mappings, subscribers) that live here.
     pub fn population(&self) -> (usize, usize) {
-        (self.mappings.len(), self.mappings.subscribers())
+        (self.mappings.len(), self.mappings.subscribers.len())
     }
 
     /// A packet of a subscriber whose home this is has no session: makes one. `tcp_flags` are the segment's, 0 for other
-    /// protocols; ICMP is an echo request, its identifier for both ports.
+    /// protocols; ICMP is an echo request, its identifier for both ports; a protocol without ports has zeros.
     ///
     /// # Errors
     /// Why the packet is dropped.
@@ -151,23 +177,41 @@ impl NatHome {
         tcp_flags: u8,
         now: u32,
     ) -> Result<Ref, DropReason> {
-        let protocol = opens(key, tcp_flags)?;
-        let hairpin = self.nat.pool.contains(key.destination());
+        self.now = now;
+        opens(key, tcp_flags)?;
+        let hairpin = self.nat.contains(key.destination());
         if hairpin && !self.nat.options.hairpin {
             return Err(DropReason::HairpinOff);
         }
-        let inside = Inside { realm: key.realm(), address: key.source(), port: key.source_port() };
-        let mapping = match self.mappings.find_inside(inside, protocol) {
+        let nat = &*self.nat;
+        let mapping = match self.mappings.find_inside(nat, key) {
             Some(m) => m,
             None => {
                 let random = &mut self.random;
-                self.mappings.create(&self.nat.pool, inside, protocol, || random.random())?
+                self.mappings.create(nat, key, now, || random.random())?
             }
         };
-        let public = self.mappings.get(mapping).public();
-        let (out, back) = self.halves(inside, public, key, hairpin);
+        if let Err(why) = self.may_open(mapping) {
+            self.mappings.remove_unused(&self.nat, mapping, now);
+            return Err(why);
+        }
+        let (out, back) = self.halves(mapping, key, hairpin);
         let made = flows.create::<Record4>(&out, &back, now);
-        self.settle(mapping, made, false)
+        self.settle(mapping, made, &back.key, false)
+    }
+
+    /// Whether a mapping's subscriber may open one more session (RFC 6888 REQ-4 and REQ-5).
+    fn may_open(&mut self, mapping: u32) -> Result<(), DropReason> {
+        let o = &self.nat.options;
+        let subscriber = self.mappings.get(mapping).subscriber();
+        let s = &mut self.mappings.subscribers[subscriber];
+        if s.sessions >= o.sessions_per_subscriber {
+            return Err(DropReason::NatSessionLimit);
+        }
+        if !s.may_open(o.new_sessions_per_second, self.now) {
+            return Err(DropReason::NatSessionRate);
+        }
+        Ok(())
     }
 
     /// A packet from outside to a port that this home leases has no session: makes one if mapping and filter allow.
@@ -181,25 +225,56 @@ impl NatHome {
         tcp_flags: u8,
         now: u32,
     ) -> Result<Ref, DropReason> {
-        let protocol = opens(key, tcp_flags)?;
+        self.now = now;
+        opens(key, tcp_flags)?;
         let public = Endpoint { address: key.destination(), port: key.destination_port() };
-        let mapping = self.mappings.find_public(public, protocol).ok_or(DropReason::NatNoMapping)?;
-        // An echo request to a mapped identifier is not an answer, and nobody inside listens on identifiers.
-        let open = self.nat.options.filtering == Filtering::EndpointIndependent;
-        if !open || protocol == Protocol::Icmp {
+        let mapping = self.mappings.find_public(&self.nat, public, key.protocol());
+        let mapping = mapping.filter(|m| self.mappings.get(*m).is_kept()).ok_or(DropReason::NatNoMapping)?;
+        self.may_enter(mapping, key)?;
+        let inside = self.mappings.inside(mapping);
+        let (ends, ports) = ((inside.address, key.source()), key::ports(inside.port, key.source_port()));
+        let answer = Key4::of_any_protocol(inside.realm, key.protocol(), ends, ports);
+        let hairpin = self.nat.contains(key.source());
+        let (mut out, back) = self.halves(mapping, &answer, hairpin);
+        // Both ends talk already, by another mapping: the answers go on that way.
+        if flows.table().lookup::<Record4>(&answer).is_some() {
+            out.key = answer.shadow();
+        }
+        let made = flows.create::<Record4>(&back, &out, now);
+        self.settle(mapping, made, &back.key, true)
+    }
+
+    /// Whether the filter lets a packet of this key, which has no session, in by a mapping (RFC 4787 section 5).
+    fn may_enter(&self, mapping: u32, key: &Key4) -> Result<(), DropReason> {
+        let (m, pool) = (self.mappings.get(mapping), self.mappings.pool(&self.nat, mapping));
+        if pool.state() == PoolState::Removed {
+            return Err(DropReason::NatNoMapping);
+        }
+        let behaviour = pool.options();
+        let passes = match behaviour.filtering {
+            Dependence::Endpoint => true,
+            Dependence::Address if behaviour.mapping == Dependence::Endpoint => {
+                self.permits.allows(mapping, key.source())
+            }
+            Dependence::Address => m.is_for(key.source()),
+            // Whom the inside has sent to has a session.
+            Dependence::AddressAndPort => false,
+        };
+        // An echo request to a mapped identifier is not an answer, and nobody inside listens on identifiers: but who holds a
+        // whole address is asked.
+        if !passes || (key.protocol() == Protocol::Icmp as u8 && !pool.is_whole()) {
             return Err(DropReason::NatFiltered);
         }
-        let m = self.mappings.get(mapping);
-        if m.sessions_from_outside() >= self.nat.options.inbound_sessions_per_mapping {
+        let o = &self.nat.options;
+        let s = &self.mappings.subscribers[m.subscriber()];
+        // What strangers open leaves the subscriber the other half of what it may have.
+        if m.sessions_from_outside() >= o.inbound_sessions_per_mapping
+            || s.from_outside >= (o.sessions_per_subscriber / 2).max(1)
+            || s.sessions >= o.sessions_per_subscriber
+        {
             return Err(DropReason::NatInboundQuota);
         }
-        let inside = m.inside();
-        let remote = (key.source(), key.source_port());
-        let answer = Key4::new(inside.realm, protocol, (inside.address, inside.port), remote);
-        let hairpin = self.nat.pool.contains(key.source());
-        let (out, back) = self.halves(inside, public, &answer, hairpin);
-        let made = flows.create::<Record4>(&back, &out, now);
-        self.settle(mapping, made, true)
+        Ok(())
     }
 
     /// Books the session that was made, or undoes a mapping made for one that was not.
@@ -207,15 +282,19 @@ impl NatHome {
         &mut self,
         mapping: u32,
         made: Result<Ref, Full>,
+        back: &Key4,
         from_outside: bool,
     ) -> Result<Ref, DropReason> {
         match made {
             Ok(r) => {
                 self.mappings.enter(mapping, from_outside);
+                if !from_outside {
+                    self.permit(mapping, back.source(), true);
+                }
                 Ok(r)
             }
             Err(full) => {
-                self.mappings.remove_unused(&self.nat.pool, mapping);
+                self.mappings.remove_unused(&self.nat, mapping, self.now);
                 Err(match full {
                     Full::Records => DropReason::SessionsFull,
                     Full::Index => DropReason::IndexFull,
@@ -224,24 +303,37 @@ impl NatHome {
         }
     }
 
-    /// Compiles both halves of the session of `inside` with whom `out_key` names, outbound half first.
+    /// A session between a mapping and a remote address is one more, or one less, that packets from inside keep.
+    fn permit(&mut self, mapping: u32, remote: Ipv4Addr, comes: bool) {
+        let behaviour = self.mappings.pool(&self.nat, mapping).options();
+        if behaviour.filtering == Dependence::Address && behaviour.mapping == Dependence::Endpoint {
+            if comes {
+                self.permits.enter(mapping, remote);
+            } else {
+                self.permits.leave(mapping, remote);
+            }
+        }
+    }
+
+    /// Compiles both halves of a mapping's session whose outbound packets have that key, outbound half first.
     fn halves(
         &self,
-        inside: Inside,
-        public: Endpoint,
+        mapping: u32,
         out_key: &Key4,
         hairpin: bool,
     ) -> (Half<Key4, Rewrite4>, Half<Key4, Rewrite4>) {
-        let protocol = Protocol::from_number(out_key.protocol()).expect("checked by `opens`");
-        let remote = out_key.destination();
+        let (inside, public) = (self.mappings.inside(mapping), self.mappings.public(&self.nat, mapping));
+        let (outside, protocol, remote) =
+            (self.nat.options.outside, out_key.protocol(), out_key.destination());
         // An echo has one identifier for both directions; it is translated as the source port is.
-        let echo = protocol == Protocol::Icmp;
-        let remote_port = |translated: u16| if echo { translated } else { out_key.destination_port() };
-        let (inside_end, public_end) = ((inside.address, inside.port), (public.address, public.port));
-        let outside = self.nat.options.outside;
-        let translated = Key4::new(outside, protocol, public_end, (remote, remote_port(public.port)));
+        let echo = protocol == Protocol::Icmp as u8;
+        let ports = |own: u16| key::ports(own, if echo { own } else { out_key.destination_port() });
+        let ends = |own| (own, remote);
+        let translated = Key4::of_any_protocol(outside, protocol, ends(public.address), ports(public.port));
         let back_key = translated.reversed(outside);
-        let untranslated = Key4::new(inside.realm, protocol, (remote, remote_port(inside.port)), inside_end);
+        let untranslated =
+            Key4::of_any_protocol(inside.realm, protocol, ends(inside.address), ports(inside.port))
+                .reversed(inside.realm);
         let kind = if hairpin { Action::HAIRPIN } else { Action::FORWARD };
         let out = Half {
             key: *out_key,
@@ -255,37 +347,62 @@ impl NatHome {
 
     /// A step of the sweep: see [`FlowHome::sweep`].
     pub fn sweep(&mut self, flows: &mut FlowHome, budget: usize, now: u32) -> usize {
+        self.now = now;
+        self.mappings.wake(&self.nat, now);
         flows.sweep(budget, now, self)
     }
+
+    /// The mapping of a session, given the half of its answers.
+    fn mapping_of(&self, back: &Key4) -> Option<u32> {
+        let public = Endpoint { address: back.destination(), port: back.destination_port() };
+        let mapping = self.mappings.find_public(&self.nat, public, back.protocol());
+        debug_assert!(mapping.is_some(), "a session without a mapping: {back:?}");
+        mapping
+    }
+}
+
+/// The outbound half of a session, and that of its answers.
+fn sides<'r>(initiator: &'r Record4, other: &'r Record4) -> (&'r Record4, &'r Record4) {
+    if initiator.common().action().is_outbound() { (initiator, other) } else { (other, initiator) }
 }
 
 impl Judge<Record4> for NatHome {
-    fn is_over(&self, initiator: &Record4, other: &Record4, now: u32) -> bool {
-        self.nat.options.timeouts.is_over(initiator, other, now)
+    fn is_over(&mut self, initiator: &Record4, other: &Record4, now: u32) -> bool {
+        let (out, back) = sides(initiator, other);
+        let action = initiator.common().action();
+        if !action.is_outbound() && !action.is_answered() && out.common().packets() > 0 {
+            initiator.common().set_answered();
+            if let Some(mapping) = self.mapping_of(&back.key()) {
+                self.mappings.answered(mapping);
+                self.permit(mapping, back.key().source(), true);
+            }
+        }
+        let pool = self.nat.pool_of(back.key().destination());
+        pool.is_some_and(|p| p.state() == PoolState::Removed)
+            || self.nat.options.timeouts.is_over(initiator, other, now)
     }
 
     fn removed(&mut self, initiator: &Record4, other: &Record4) {
-        let from_outside = !initiator.common().action().is_outbound();
-        let key = if from_outside { other.key() } else { initiator.key() };
-        let inside = Inside { realm: key.realm(), address: key.source(), port: key.source_port() };
-        let mapping = Protocol::from_number(key.protocol())
-            .and_then(|protocol| self.mappings.find_inside(inside, protocol));
-        debug_assert!(mapping.is_some(), "a session without a mapping: {key:?}");
-        if let Some(m) = mapping {
-            self.mappings.leave(&self.nat.pool, m, from_outside);
+        let (_, back) = sides(initiator, other);
+        let action = initiator.common().action();
+        let from_outside = !action.is_outbound();
+        let kept = !from_outside || action.is_answered();
+        if let Some(mapping) = self.mapping_of(&back.key()) {
+            if kept {
+                self.permit(mapping, back.key().source(), false);
+            }
+            self.mappings.leave(&self.nat, mapping, from_outside, kept, self.now);
         }
     }
 }
 
-/// The protocol, if a packet of this key and these flags may open a session.
-fn opens(key: &Key4, tcp_flags: u8) -> Result<Protocol, DropReason> {
-    match Protocol::from_number(key.protocol()) {
-        Some(Protocol::Tcp) if tcp_flags & SYN == 0 || tcp_flags & NOT_OPENING != 0 => {
-            Err(DropReason::TcpNotSyn)
-        }
-        Some(p @ (Protocol::Tcp | Protocol::Udp | Protocol::Icmp)) => Ok(p),
-        _ => Err(DropReason::ProtocolUnsupported),
+/// Whether a packet of this key and these flags may open a session.
+fn opens(key: &Key4, tcp_flags: u8) -> Result<(), DropReason> {
+    let is_tcp = key.protocol() == Protocol::Tcp as u8;
+    if is_tcp && (tcp_flags & SYN == 0 || tcp_flags & NOT_OPENING != 0) {
+        return Err(DropReason::TcpNotSyn);
     }
+    Ok(())
 }
 
 /// The rewrite that turns packets of `from` into packets of `to`; `takes_ttl` says that this counts as a hop.
@@ -294,11 +411,14 @@ pub fn compile(from: &Key4, to: &Key4, takes_ttl: bool) -> Rewrite4 {
     let (old_ports, new_ports) = ((from.tail as u32).to_le_bytes(), (to.tail as u32).to_le_bytes());
     let addresses = Delta::between(&old, &new);
     let ip = if takes_ttl { addresses.combine(Delta::between(&[1, 0], &[0, 0])) } else { addresses };
-    let l4 = if from.protocol() == Protocol::Icmp as u8 {
+    let l4 = match from.protocol() {
         // The checksum of ICMP covers the identifier, once, and no pseudo-header (RFC 792).
-        Delta::between(&old_ports[..2], &new_ports[..2])
-    } else {
-        addresses.combine(Delta::between(&old_ports, &new_ports))
+        1 => Delta::between(&old_ports[..2], &new_ports[..2]),
+        6 | 17 => addresses.combine(Delta::between(&old_ports, &new_ports)),
+        // DCCP (RFC 4340 section 9.1) and UDP-Lite (RFC 3828 section 3.1) have the pseudo-header in theirs. Those of others
+        // cover their own bytes alone.
+        33 | 136 => addresses,
+        _ => Delta::ZERO,
     };
     Rewrite4 { addresses: to.addresses, ports: to.tail as u32, ip_delta: ip.0, l4_delta: l4.0 }
 }

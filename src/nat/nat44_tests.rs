@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::flow::{FlowTable, Reporter};
+use crate::nat::session::Timeouts;
+use crate::nat::{PoolOptions, Sharing};
 use proptest::prelude::*;
 use std::collections::{HashMap, HashSet};
 
@@ -32,24 +34,37 @@ fn options() -> NatOptions {
     NatOptions {
         inside: vec![Realm(1), Realm(2)],
         outside: OUTSIDE,
-        filtering: Filtering::EndpointIndependent,
         hairpin: true,
         inbound_sessions_per_mapping: 3,
-        blocks_per_subscriber: 2,
+        sessions_per_subscriber: 1000,
+        new_sessions_per_second: 0,
         timeouts: Timeouts::default(),
         mappings: 4000,
         subscribers: 1000,
     }
 }
 
+fn pool(name: &str, first: u8, last: u8) -> PoolOptions {
+    PoolOptions {
+        sharing: Sharing::Blocks { first: 64, block: 64, per_subscriber: 2 },
+        ports: 1024..=2047,
+        ..PoolOptions::new(name, vec![(public(first), public(last))], vec![Realm(1), Realm(2)])
+    }
+}
+
 fn bed(workers: usize, options: NatOptions) -> Bed {
+    bed_of(workers, options, vec![pool("only", 16, 17)])
+}
+
+fn bed_of(workers: usize, options: NatOptions, pools: Vec<PoolOptions>) -> Bed {
     let mut n = 7u64;
-    let pool = Pool::new(&[(public(16), public(17))], 1024..=2047, 64, || {
+    let mut random = || {
         n = n.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
         n >> 33
-    });
+    };
+    let pools = pools.into_iter().map(|options| Pool::new(options, &mut random)).collect();
     let table = Arc::new(FlowTable::new(4000, 0, workers, keys(1)));
-    let nat = Arc::new(Nat44::new(options, pool, keys(2), workers));
+    let nat = Arc::new(Nat44::new(options, pools, keys(2), workers));
     let homes = (0..workers)
         .map(|w| (FlowHome::new(table.clone()), NatHome::new(nat.clone(), w, [w as u8; 32])))
         .collect();
@@ -147,7 +162,8 @@ fn filters_and_quota_from_outside() {
     let nobody = Key4::new(OUTSIDE, Protocol::Udp, (Ipv4Addr::new(192, 0, 2, 1), 7), (public(16), 3000));
     assert_eq!(b.send(&nobody, 0), Err(DropReason::NatNoMapping));
 
-    let mut b = bed(1, NatOptions { filtering: Filtering::AddressAndPortDependent, ..options() });
+    let strict = PoolOptions { filtering: Dependence::AddressAndPort, ..pool("strict", 16, 17) };
+    let mut b = bed_of(1, options(), vec![strict]);
     let t = b.send(&udp(1, 2, 4000, 1, 53), 0).unwrap();
     let stranger =
         Key4::new(OUTSIDE, Protocol::Udp, (Ipv4Addr::new(192, 0, 2, 1), 7), (t.source(), t.source_port()));
@@ -164,7 +180,7 @@ fn hairpin_shows_the_external_source_and_can_be_off() {
         let heard = b.send(&call, 0).unwrap();
         assert_eq!((heard.destination(), heard.destination_port()), (Ipv4Addr::new(10, 0, 0, 2), 4000));
         assert_eq!(heard.realm(), Realm(1));
-        assert!(b.nat.pool().contains(heard.source()), "RFC 4787 REQ-9 a");
+        assert!(b.nat.contains(heard.source()), "RFC 4787 REQ-9 a");
         let back = b.send(&heard.reversed(Realm(1)), 0).unwrap();
         assert_eq!(back, call.reversed(Realm(2)));
 
@@ -262,7 +278,7 @@ proptest! {
     #[test]
     fn promises_hold(workers in 1usize..4, ops in prop::collection::vec(op(), 1..600)) {
         let mut b = bed(workers, options());
-        let whole: usize = b.nat.pool().blocks();
+        let whole: usize = b.nat.pools()[0].blocks().len();
         let mut seen: Vec<(Key4, Key4)> = vec![];
         for o in ops {
             match o {
@@ -270,7 +286,7 @@ proptest! {
                     let k = with_protocol(udp(realm, host, port, remote, if protocol == Protocol::Icmp { port } else { 53 }), protocol);
                     match b.send(&k, SYN) {
                         Ok(t) => {
-                            prop_assert!(b.nat.pool().contains(t.source()));
+                            prop_assert!(b.nat.contains(t.source()));
                             prop_assert_eq!(t.destination(), k.destination());
                             prop_assert_eq!(b.send(&t.reversed(OUTSIDE), SYN | ACK).unwrap(), k.reversed(Realm(realm)));
                             seen.push((k, t));
@@ -313,9 +329,11 @@ proptest! {
         b.sweep_all();
         prop_assert_eq!(b.population(), (0, 0));
         prop_assert_eq!(b.table.sessions::<Record4>().count(), 0);
-        let free: HashSet<u32> = (0..b.nat.pool().addresses())
-            .flat_map(|a| std::iter::from_fn(|| b.nat.pool().lease(a, 0, 0, super::super::pool::NONE)).collect::<Vec<_>>())
-            .collect();
+        b.now = b.now.wrapping_add(120_000);
+        b.sweep_all();
+        let pool = &b.nat.pools()[0];
+        let one_more = || pool.lease_first((Realm(1), public(1)), 0, 0, 0, b.now);
+        let free: HashSet<u32> = std::iter::from_fn(one_more).collect();
         prop_assert_eq!(free.len(), whole, "every block came back once");
     }
 }

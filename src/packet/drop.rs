@@ -108,6 +108,14 @@ drop_reasons! {
     NatInboundQuota = "nat_inbound_quota",
     /// A TCP segment without a session that does not start one.
     TcpNotSyn = "tcp_not_syn",
+    /// A subscriber has as many sessions as it may.
+    NatSessionLimit = "nat_session_limit",
+    /// A subscriber opens more sessions a second than it may.
+    NatSessionRate = "nat_session_rate",
+    /// No pool serves this subscriber.
+    NatNoPool = "nat_no_pool",
+    /// The pools that serve this subscriber take no new mappings.
+    NatPoolDraining = "nat_pool_draining",
     /// No public port is left for this subscriber.
     NatNoPort = "nat_no_port",
     /// The table of mappings is full.

@@ -1,0 +1,163 @@
+//! The subscribers of one home: who has which blocks of which pool, and what each may take.
+//!
+//! A subscriber stays on one public address (RFC 4787 REQ-2, paired pooling). When its pool is drained, a successor on another
+//! pool takes its place for new mappings, and the former one lives on until its last mapping ends.
+
+use super::id_map::IdMap;
+use super::mapping::endpoint_hash;
+use super::pool::NONE;
+use super::store::Store;
+use crate::flow::{HashKey, Realm};
+use crate::packet::DropReason;
+use std::net::Ipv4Addr;
+
+/// Thousandths of a session: a rate of one a second adds one a millisecond.
+const TOKEN: u32 = 1000;
+
+/// An inside address with at least one mapping.
+#[derive(Clone, Copy, Default)]
+pub struct Subscriber {
+    address: u32,
+    realm: u16,
+    /// Its pool's number.
+    pub pool: u16,
+    pub blocks: u16,
+    /// The first of its blocks, or [`NONE`]; the next free subscriber while this one is free.
+    pub first_block: u32,
+    pub mappings: u32,
+    pub sessions: u32,
+    /// Of those, the ones that were opened from outside.
+    pub from_outside: u32,
+    /// The same subscriber on a pool that is being drained, or [`NONE`].
+    pub former: u32,
+    /// Thousandths of sessions that it may open now, and when that was counted.
+    tokens: u32,
+    counted: u32,
+}
+
+impl Subscriber {
+    pub fn address(&self) -> Ipv4Addr {
+        Ipv4Addr::from(self.address)
+    }
+
+    pub fn realm(&self) -> Realm {
+        Realm(self.realm)
+    }
+
+    /// Takes one of `rate` sessions a second; false when there is none left.
+    pub fn may_open(&mut self, rate: u32, now: u32) -> bool {
+        if rate == 0 {
+            return true;
+        }
+        let elapsed = u64::from(now.wrapping_sub(self.counted));
+        let most = u64::from(rate) * u64::from(TOKEN);
+        let tokens = (u64::from(self.tokens) + elapsed * u64::from(rate)).min(most) as u32;
+        (self.tokens, self.counted) = (tokens.saturating_sub(TOKEN), now);
+        tokens >= TOKEN
+    }
+}
+
+/// See the module.
+pub struct Subscribers {
+    hash: HashKey,
+    store: Store<Subscriber>,
+    by_address: IdMap,
+}
+
+fn hash(key: &HashKey, s: &Subscriber) -> u32 {
+    endpoint_hash(key, s.realm(), s.address(), 0, 0)
+}
+
+impl Subscribers {
+    pub fn new(capacity: usize, hash: HashKey) -> Self {
+        Self { hash, store: Store::new(capacity), by_address: IdMap::new(capacity) }
+    }
+
+    /// Live subscribers, each once.
+    pub fn len(&self) -> usize {
+        self.by_address.len()
+    }
+
+    /// The number of an inside address, on the pool that serves it now.
+    pub fn find(&self, realm: Realm, address: Ipv4Addr) -> Option<u32> {
+        let wanted = endpoint_hash(&self.hash, realm, address, 0, 0);
+        self.by_address.find(wanted, |n| {
+            let s = &self.store[n];
+            s.address == u32::from(address) && s.realm == realm.0
+        })
+    }
+
+    /// That number and its former selves, the present one first.
+    pub fn selves(&self, realm: Realm, address: Ipv4Addr) -> impl Iterator<Item = u32> {
+        let first = self.find(realm, address);
+        std::iter::successors(first, |n| Some(self.store[*n].former).filter(|f| *f != NONE))
+    }
+
+    /// A new subscriber without blocks on that pool, in the place of `former` if there is one. `rate` is what it may open at
+    /// once.
+    ///
+    /// # Errors
+    /// The table is full.
+    pub fn add(
+        &mut self,
+        (realm, address): (Realm, Ipv4Addr),
+        pool: usize,
+        former: Option<u32>,
+        (rate, now): (u32, u32),
+    ) -> Result<u32, DropReason> {
+        let n = self.store.take(|s| s.first_block).ok_or(DropReason::NatSubscribersFull)?;
+        self.store[n] = Subscriber {
+            address: address.into(),
+            realm: realm.0,
+            pool: pool as u16,
+            first_block: NONE,
+            former: former.unwrap_or(NONE),
+            tokens: rate.saturating_mul(TOKEN),
+            counted: now,
+            ..Subscriber::default()
+        };
+        if let Some(former) = former {
+            self.leave_map(former);
+        }
+        let entered = self.by_address.insert(hash(&self.hash, &self.store[n]), n);
+        debug_assert!(entered, "the map has room for every subscriber");
+        Ok(n)
+    }
+
+    fn leave_map(&mut self, n: u32) {
+        let (key, store) = (&self.hash, &self.store);
+        self.by_address.remove(hash(key, &store[n]), n, |o| hash(key, &store[o]));
+    }
+
+    /// Forgets a subscriber that has neither mapping nor block.
+    pub fn remove(&mut self, n: u32) {
+        let s = self.store[n];
+        let present = self.find(s.realm(), s.address());
+        if present == Some(n) {
+            self.leave_map(n);
+            if s.former != NONE {
+                // Its former self takes its place again.
+                self.by_address.insert(hash(&self.hash, &self.store[s.former]), s.former);
+            }
+        } else if let Some(mut at) = present {
+            while self.store[at].former != n {
+                at = self.store[at].former;
+            }
+            self.store[at].former = s.former;
+        }
+        self.store.give(n, |s, next| s.first_block = next);
+    }
+}
+
+impl std::ops::Index<u32> for Subscribers {
+    type Output = Subscriber;
+    fn index(&self, n: u32) -> &Subscriber {
+        &self.store[n]
+    }
+}
+
+impl std::ops::IndexMut<u32> for Subscribers {
+    fn index_mut(&mut self, n: u32) -> &mut Subscriber {
+        &mut self.store[n]
+    }
+}
