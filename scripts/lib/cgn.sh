@@ -22,7 +22,7 @@ LIFETIME=2 LIFETIME_PORT=19 LONG_PORT=9019 STUN_SHORT_PORT=17
 FRAGMENTS_PORT=9020
 
 # What counts what is refused.
-DROP_BLOCKS=nat_blocks_quota DROP_SESSIONS=nat_sessions_quota DROP_RATE=nat_session_rate
+DROP_BLOCKS=nat_no_port DROP_SESSIONS=nat_session_limit DROP_RATE=nat_session_rate
 DROP_FRAGMENT_MISSING=ipv4_fragment_timeout DROP_FRAGMENT_OVERLAP=ipv4_fragment_overlap
 DROP_PROTOCOL=protocol_unsupported
 
@@ -90,6 +90,8 @@ fragment_timeout = 2
 [nat44]
 inside = ["home", "office"]
 outside = "internet"
+sessions_per_subscriber = 200
+new_sessions_per_second = 120
 
 [nat44.timeouts]
 udp_ports = { "$LIFETIME_PORT" = $LIFETIME, "$STUN_SHORT_PORT" = $LIFETIME }
@@ -104,8 +106,6 @@ TOML
     pool old "$OLD_PUBLIC" "$OLD_HOST/31"
     pool new "$NEW_PUBLIC" "$OLD_HOST/31"
     pool whole "$WHOLE_PUBLIC" "$WHOLE_HOST/32" 'whole_address = true'
-    pool sessions 203.0.113.39 "$SESSIONS_HOST/31" 'sessions_per_subscriber = 40'
-    pool rate 203.0.113.40 "$RATE_HOST/31" 'new_sessions_per_second = 40'
     pool everybody 203.0.113.48-203.0.113.63 ''
 }
 

@@ -16,9 +16,10 @@ from aioice import Candidate, Connection, stun
 INDEPENDENT, ADDRESS, PORT = "endpoint-independent", "address-dependent", "address-and-port-dependent"
 CLASSES = list(itertools.product((INDEPENDENT, ADDRESS, PORT), repeat=2))
 SHORT = {INDEPENDENT: "EI", ADDRESS: "AD", PORT: "APD"}
-SECONDS = 12
-# A check is sent at 0, 0.5 and 1.5 s and given up at 3.5 s.
+# A check is sent at 0, 0.5 and 1.5 s and given up at 3.5 s. An agent whose checks have all failed still waits for those of its peer
+# (RFC 8863): candidates may come until then.
 stun.RETRY_MAX = 2
+PATIENCE, SECONDS = 4, 6
 
 
 def predicted(calling, answering):
@@ -62,11 +63,13 @@ async def connected(connection, told, calls):
     connection.remote_username, connection.remote_password, candidates = told
     for candidate in candidates:
         await connection.add_remote_candidate(Candidate.from_sdp(candidate))
+    await asyncio.sleep(0.3 if calls else 0)
+    connecting = asyncio.create_task(connection.connect())
+    await asyncio.wait({connecting}, timeout=PATIENCE)
     await connection.add_remote_candidate(None)
     try:
-        async with asyncio.timeout(SECONDS):
-            await asyncio.sleep(0.3 if calls else 0)
-            await connection.connect()
+        async with asyncio.timeout(SECONDS - PATIENCE):
+            await connecting
             await connection.send(b"over the top" if calls else b"well heard")
             return await connection.recv() == (b"well heard" if calls else b"over the top")
     except (ConnectionError, TimeoutError):

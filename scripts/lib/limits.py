@@ -1,6 +1,7 @@
-"""New mappings until the edge refuses: `limits.py LOCAL-HOST NEIGHBOUR HOST PORT COUNT`, against the UDP echo server at HOST:PORT.
+"""New mappings until the edge refuses: `limits.py LOCAL-HOST NEIGHBOUR HOST PORT COUNT [RATE]`, against the UDP echo server at
+HOST:PORT.
 
-LOCAL-HOST asks from COUNT ports at once, then NEIGHBOUR from twenty. Of the first some must be answered and the others refused by ICMP
+LOCAL-HOST asks from COUNT ports, at once or RATE a second, then NEIGHBOUR from twenty. Of the first some must be answered and the others refused by ICMP
 "communication administratively prohibited" (type 3, code 13: RFC 5508 REQ-8); of the neighbour all must be answered (RFC 6888 REQ-4). Exit 0; 3 when nobody is refused, 1 when it goes wrong otherwise. Prints how many were answered and refused, as JSON."""
 
 import errno
@@ -26,7 +27,7 @@ def refusal(asking):
     return None
 
 
-def asked(host, server, count):
+def asked(host, server, count, rate=0):
     """How many of `count` new ports are answered, how many refused, and what else is heard."""
     selector = selectors.DefaultSelector()
     for _ in range(count):
@@ -37,6 +38,8 @@ def asked(host, server, count):
         asking.setblocking(False)
         asking.send(b"who am I\n")
         selector.register(asking, selectors.EVENT_READ)
+        if rate:
+            time.sleep(1 / rate)
     answers, refused, others = set(), 0, []
     end = time.monotonic() + SECONDS
     while selector.get_map() and (left := end - time.monotonic()) > 0:
@@ -51,9 +54,9 @@ def asked(host, server, count):
     return len(answers), refused, others
 
 
-def main(host, neighbour, server, port, count):
+def main(host, neighbour, server, port, count, rate=0):
     server, count = (server, int(port)), int(count)
-    answered, refused, others = asked(host, server, count)
+    answered, refused, others = asked(host, server, count, int(rate))
     spared = asked(neighbour, server, NEIGHBOUR_PORTS)[0]
     print(json.dumps({"answered": answered, "refused": refused, "silent": count - answered - refused - len(others), "neighbour": spared}))
     if others or spared != NEIGHBOUR_PORTS or answered == 0:

@@ -23,9 +23,9 @@ scenario_cgn() {
     control "a first fragment that never comes" 1 cgn_fragment_drops "$DROP_FRAGMENT_MISSING"
     step "an overlapping fragment" cgn_fragment_drops "$DROP_FRAGMENT_OVERLAP" overlap
     control "an overlapping fragment" 1 cgn_fragment_drops "$DROP_FRAGMENT_OVERLAP"
-    step "a subscriber's blocks are used up" cgn_limit "$DROP_BLOCKS" "$BLOCKS_HOST" 10.0.0.41
-    step "a subscriber's sessions are used up" cgn_limit "$DROP_SESSIONS" "$SESSIONS_HOST" 10.0.0.43
-    step "a subscriber's rate is used up" cgn_limit "$DROP_RATE" "$RATE_HOST" 10.0.0.45
+    step "a subscriber's blocks are used up" cgn_limit "$DROP_BLOCKS" "$BLOCKS_HOST" 10.0.0.41 100
+    step "a subscriber's sessions are used up" cgn_limit "$DROP_SESSIONS" "$SESSIONS_HOST" 10.0.0.43 300 100
+    step "a subscriber's rate is used up" cgn_limit "$DROP_RATE" "$RATE_HOST" 10.0.0.45 200
     step "a formula finds port and subscriber" cgn_formula
     step "GRE, ESP, SCTP by a whole address" cgn_protocols "$WHOLE_HOST"
     control "GRE, ESP, SCTP by a whole address" 3 cgn_protocols "$HOST"
@@ -41,9 +41,9 @@ scenario_cgn() {
     heading "cgn: the same cesd with none of it"
     cgn_up plain
     control "ICE between all classes" 1 cgn_ice
-    control "a subscriber's blocks are used up" 3 cgn_limit "$DROP_BLOCKS" "$BLOCKS_HOST" 10.0.0.41
-    control "a subscriber's sessions are used up" 3 cgn_limit "$DROP_SESSIONS" "$SESSIONS_HOST" 10.0.0.43
-    control "a subscriber's rate is used up" 3 cgn_limit "$DROP_RATE" "$RATE_HOST" 10.0.0.45
+    control "a subscriber's blocks are used up" 3 cgn_limit "$DROP_BLOCKS" "$BLOCKS_HOST" 10.0.0.41 100
+    control "a subscriber's sessions are used up" 3 cgn_limit "$DROP_SESSIONS" "$SESSIONS_HOST" 10.0.0.43 300 100
+    control "a subscriber's rate is used up" 3 cgn_limit "$DROP_RATE" "$RATE_HOST" 10.0.0.45 200
     control "a formula finds port and subscriber" 1 cgn_formula
     control "an unsolicited SYN waits 6 s" 3 cgn_unsolicited
     edge_down
@@ -71,11 +71,10 @@ coturn_name() {
     esac
 }
 
-# stun_says CLASS : what `stun` prints of it. By the flow chart of RFC 3489 section 10.1 it asks for the filter first: a NAT that lets
-# everybody in has an independent mapping to it, and of a dependent mapping it doesn't ask the filter. coturn names those.
+# stun_says CLASS : what `stun` prints of it, which doesn't ask for the filter of a dependent mapping. coturn names that.
 stun_says() {
     case $(class_mapping "$1"),$(class_filtering "$1") in
-    *,endpoint-independent) echo "Independent Mapping, Independent Filter" ;;
+    endpoint-independent,endpoint-independent) echo "Independent Mapping, Independent Filter" ;;
     endpoint-independent,address-dependent) echo "Independent Mapping, Address Dependent Filter" ;;
     endpoint-independent,*) echo "Independent Mapping, Port Dependent Filter" ;;
     *) echo "Dependent Mapping" ;;
@@ -194,11 +193,11 @@ dropped_more() { (($(dropped "$1") > $2)); }
 
 # ---- limits ----
 
-# cgn_limit REASON HOST NEIGHBOUR : HOST takes all that it may have; its neighbour has its own.
+# cgn_limit REASON HOST NEIGHBOUR COUNT [RATE] : HOST takes all that it may have; its neighbour has its own.
 cgn_limit() {
     local before after refused status=0
     before=$(dropped "$1")
-    in_ns home /usr/bin/python3 -B "$LIB/limits.py" "$2" "$3" "$SERVER" "$ECHO_PORT" 100 | tee "$WORK/limit" || status=${PIPESTATUS[0]}
+    in_ns home /usr/bin/python3 -B "$LIB/limits.py" "$2" "$3" "$SERVER" "$ECHO_PORT" "${@:4}" | tee "$WORK/limit" || status=${PIPESTATUS[0]}
     ((status == 0)) || exit "$status"
     after=$(dropped "$1")
     refused=$(jq '.refused + .silent' "$WORK/limit")
