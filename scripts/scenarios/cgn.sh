@@ -27,8 +27,8 @@ scenario_cgn() {
     step "a subscriber's sessions are used up" cgn_limit "$DROP_SESSIONS" "$SESSIONS_HOST" 10.0.0.43 300 100
     step "a subscriber's rate is used up" cgn_limit "$DROP_RATE" "$RATE_HOST" 10.0.0.45 200
     step "a formula finds port and subscriber" cgn_formula
-    step "GRE, ESP, SCTP by a whole address" cgn_protocols "$WHOLE_HOST"
-    control "GRE, ESP, SCTP by a whole address" 3 cgn_protocols "$HOST"
+    step "GRE ESP SCTP by a whole address" cgn_protocols "$WHOLE_HOST"
+    control "GRE ESP SCTP by a whole address" 3 cgn_protocols "$HOST"
     step "GRE without one is dropped by name" cgn_protocols_dropped "$HOST"
     control "GRE without one is dropped by name" 1 cgn_protocols_dropped "$WHOLE_HOST"
     step "an unsolicited SYN waits 6 s" cgn_unsolicited
