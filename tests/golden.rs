@@ -26,6 +26,7 @@ mod scenario;
 #[path = "support/summary.rs"]
 mod summary;
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use scenario::{Chosen, Frames, HOME, LATER, OUTSIDE, PORTS, Scenario, TWIN, edge, host};
@@ -157,4 +158,30 @@ fn full_tables_refuse() {
     refuses(&refusals::full(), ONE, refusals::FULL);
     refuses(&refusals::sessions(), ONE, refusals::SESSIONS);
     refuses(&refusals::mappings(), ONE, refusals::MAPPINGS);
+}
+
+/// Sixteen subscribers send five times what they may, to the worker that receives: whichever is their home, each gets its rate.
+#[test]
+fn a_subscriber_has_its_rate_whoever_forwards_for_it() {
+    const HOSTS: u8 = 16;
+    const EACH: usize = 100;
+    let limit = "[limits]\nsubscriber_packets_per_second = 200\n";
+    for workers in [ONE, TWO_RSS, TWO_SOFTWARE] {
+        let mut inputs = Frames::default();
+        for n in 0..HOSTS {
+            let from = (Ipv4Addr::new(10, 0, 0, 20 + n), 4000);
+            let packet = packets::Packet::new(from, (nat44::SERVER, 53), nat44::UDP, &[n; 30]);
+            inputs.0[HOME].extend(vec![packet.frame(host(HOME, 20 + n), edge(HOME)); EACH]);
+        }
+        let (outputs, summary) = scenario::run(&config(workers, POOL, limit), &inputs);
+        summary.balance();
+        // Who it was is what it carries: behind Ethernet, IPv4 and UDP.
+        let of = |n: u8| outputs.0[OUTSIDE].iter().filter(|f| f.get(42) == Some(&n)).count();
+        for n in 0..HOSTS {
+            // A burst of 20, and what is due in the time that the run takes.
+            assert!((20..80).contains(&of(n)), "{workers}: {} of subscriber {n}, {summary:#?}", of(n));
+        }
+        let sent: usize = (0..HOSTS).map(of).sum();
+        assert_eq!(summary.drops["subscriber_rate"] as usize, usize::from(HOSTS) * EACH - sent);
+    }
 }

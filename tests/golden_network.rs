@@ -20,6 +20,8 @@ mod cesd;
 mod links;
 #[path = "golden/network.rs"]
 mod network;
+#[path = "golden/quiet.rs"]
+mod quiet;
 #[path = "support/summary.rs"]
 mod summary;
 
@@ -152,4 +154,52 @@ fn a_subscriber_has_a_rate_of_its_own() {
     assert!((20..100).contains(&of("2001:db8:1::2")), "{summary:#?}");
     assert_eq!(summary.drops["subscriber_rate"] as usize, 200 - of("2001:db8:1::2"));
     summary.balance();
+}
+
+/// Frames to all, and sources that are all: no answer, and no error.
+#[test]
+fn nobody_and_everybody_get_no_answer() {
+    let cases = quiet::unanswered();
+    let (outputs, summary) = run(&format!("[workers]\ncores = [0]\n{CONFIG}"), &cases);
+    assert!(outputs.iter().all(Vec::is_empty), "{}", explain(&cases, &outputs));
+    let of = |why: DropReason| cases.iter().filter(|c| c.drop == Some(why)).count() as u64;
+    for why in [DropReason::Ipv4DestinationInvalid, DropReason::Ipv4SourceInvalid] {
+        assert_eq!(summary.drops[why.name()], of(why), "{summary:#?}");
+    }
+    summary.balance();
+}
+
+/// A C-tag of priority only is none, so that the S-tag before it stands alone: no C-tag of that identifier.
+#[test]
+fn a_priority_tag_behind_an_s_tag_makes_no_c_tag_of_it() {
+    let cases = quiet::half_tagged();
+    let (outputs, summary) = run(&format!("[workers]\ncores = [0]\n{CONFIG}"), &cases);
+    assert!(outputs.iter().all(Vec::is_empty), "{}", explain(&cases, &outputs));
+    assert_eq!(summary.drops["vlan_unknown"], cases.len() as u64, "{summary:#?}");
+}
+
+/// Whatever others ask, what the edge answers is limited, each kind by itself (RFC 1812 section 4.3.2.8).
+#[test]
+fn what_is_asked_of_the_edge_has_a_limit() {
+    const MANY: usize = 200;
+    let limits =
+        "[limits]\nicmp_errors_per_second = 300\necho_per_second = 200\nneighbor_messages_per_second = 100\n";
+    let add = |frame| Case { name: "a question", port: links::IN, frame, out: vec![], drop: None };
+    let cases: Vec<Case> = quiet::flood(MANY).into_iter().map(add).collect();
+    let (outputs, summary) = run(&format!("[workers]\ncores = [0]\n{CONFIG}{limits}"), &cases);
+    summary.balance();
+    // By the type of what goes out: untagged, Ethernet's type at 12, the message's behind an IP header.
+    let answers = |is: fn(&[u8]) -> bool| outputs[links::IN].iter().filter(|f| is(f)).count();
+    let pongs = answers(|f| f[12..14] == [8, 0] && f[34] == 0 || f[12..14] == [0x86, 0xdd] && f[54] == 129);
+    let neighbors = answers(|f| f[12..14] == [8, 6] || f[12..14] == [0x86, 0xdd] && f[54] == 136);
+    let errors = answers(|f| f[12..14] == [8, 0] && f[34] == 11 || f[12..14] == [0x86, 0xdd] && f[54] == 3);
+    assert_eq!(pongs + neighbors + errors, outputs[links::IN].len());
+    // A tenth of a second's at once, and what is due in the time that the run takes: for each of the six questions 200 came.
+    assert!((20..100).contains(&pongs), "{pongs} {summary:#?}");
+    // One link alone has half of it.
+    assert!((5..30).contains(&neighbors), "{neighbors} {summary:#?}");
+    assert!((30..150).contains(&errors), "{errors} {summary:#?}");
+    assert_eq!(summary.drops["punt_rate"] as usize, 4 * MANY - pongs - neighbors);
+    assert_eq!(summary.drops["ttl_exceeded"] as usize, errors);
+    assert_eq!(summary.drops["ttl_exceeded_quiet"] as usize, 2 * MANY - errors);
 }

@@ -9,13 +9,13 @@ mod cesd;
 #[path = "support/running.rs"]
 mod running;
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use bed::Bed;
 use ces::packet::build::{self, Ip, Transport};
-use ces::packet::{MacAddr, Protocol, ipv4, udp};
+use ces::packet::{MacAddr, Protocol, ipv4, ipv6, udp};
 use nix::sys::signal::Signal;
 use running::{Running, show};
 use serde_json::{Value, json};
@@ -172,6 +172,54 @@ fn sessions_follow_the_routes_and_nothing_is_lost() {
         running.signal(Signal::SIGTERM);
         assert_eq!(running.end(Duration::from_secs(2)).code(), Some(0));
     }
+}
+
+/// IPv6, of which nothing is translated, follows the routes as well, and is dropped by the name of the one that drops it.
+#[test]
+fn sessions_of_ipv6_follow_the_routes() {
+    let bed = Bed::new();
+    let frame = |host: u16| {
+        let from = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, host);
+        let to = Ipv6Addr::new(0x2001, 0xdb8, 0xa000, 0, 0, 0, 0, 7);
+        let ports = udp::Header { source_port: 4000, destination_port: 53 };
+        let path = build::Path::untagged(MacAddr([2, 0, 0, 0, 0, host as u8]), MacAddr([2, 0, 0, 0, 0, 1]));
+        let ip = Ip::V6(ipv6::Header::new(from, to, Protocol::UDP));
+        let mut frame = vec![0; 100];
+        build::frame(&mut frame, &path, &ip, &Transport::Udp(ports, &[7; 38])).expect("100 bytes");
+        frame
+    };
+    let frames: Vec<Vec<u8>> = (2..2 + u16::from(HOSTS)).map(frame).collect();
+    capture::write(&bed.directory.join("hosts.pcap"), &frames);
+    let more = "[[route]]\nrealm = \"internet\"\nprefix = \"::/0\"\nvia = \"2001:db8:2::fe\"\n\
+                [[neighbor]]\ninterface = \"a\"\naddress = \"2001:db8:2::fe\"\nmac = \"02:00:00:00:01:fe\"\n\
+                [[neighbor]]\ninterface = \"b\"\naddress = \"2001:db8:3::fe\"\nmac = \"02:00:00:00:02:fe\"\n\
+                [ipv6]\ninside = [\"home\"]\noutside = \"internet\"\nsessions = 1024\n";
+    let mut text = config("cores = [0]") + more;
+    for (v4, v6) in [("10.0.0.1/24", "1::1"), ("203.0.113.1/24", "2::1"), ("192.0.2.1/24", "3::1")] {
+        text = text.replace(&format!("\"{v4}\""), &format!("\"{v4}\", \"2001:db8:{v6}/64\""));
+    }
+    bed.configure(&text);
+    let running = Running::start(&bed);
+    until_leaving(&bed, [true, false]);
+    let prefix = "2001:db8:a000::/48 --realm internet";
+    route(&bed, &format!("add {prefix} via 2001:db8:3::fe")).expect("added");
+    until_leaving(&bed, [false, true]);
+    assert_eq!(drops(&bed), [], "no change has cost a packet");
+    for (kind, reason) in [
+        ("blackhole", "route_blackhole"),
+        ("unreachable", "route_unreachable"),
+        ("prohibit", "route_prohibited"),
+    ] {
+        route(&bed, &format!("add {prefix} --{kind} --replace")).expect("added");
+        until_leaving(&bed, [false, false]);
+        let drops = drops(&bed);
+        assert!(drops.iter().any(|(name, _)| name == reason), "{kind}: {drops:?}");
+        assert!(drops.iter().all(|(name, _)| name.starts_with("route_")), "{kind}: {drops:?}");
+    }
+    route(&bed, &format!("del {prefix}")).expect("deleted");
+    until_leaving(&bed, [true, false]);
+    running.signal(Signal::SIGTERM);
+    assert_eq!(running.end(Duration::from_secs(2)).code(), Some(0));
 }
 
 #[test]

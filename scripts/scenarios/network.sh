@@ -83,10 +83,17 @@ scenario_network() {
     control "IPv6 path MTU from outside" 3 network_pmtu_outside "$HOST6" "$GATEWAY6"
     edge_down
 
-    # On veth, which is there before cesd is: a tap comes too late to hear the beginning.
-    heading "network: the first words of cesd, ports on veth"
+    # On veth, which is there before cesd is: a tap comes too late to hear the beginning. And af_packet takes a tag off, and puts
+    # it on, by itself, as a NIC does.
+    heading "network: the first words of cesd, and tags by the device, ports on veth"
     local DEVICE=af_packet
+    network_up ipv6 vlan
+    step "VLAN 100, tags by the device" network_tagged_by_device 100 10.0.100
+    step "VLAN 200.100, the outer by the device" network_tagged_by_device 200,100 10.0.101
+    edge_down
     network_up ipv6
+    control "VLAN 100, tags by the device" 3 network_tagged 100 10.0.100
+    control "VLAN 200.100, the outer by the device" 3 network_tagged 200,100 10.0.101
     # They are said more than once.
     sleep 10
     control "addresses are announced at the start" 3 network_announced
@@ -134,6 +141,12 @@ network_unsolicited() {
 network_tagged() {
     frames home tagged "$1" "$2.2" "$2.1" "$GATEWAY" "$ECHO_PORT" | tee "$WORK/tagged"
     note "$(<"$WORK/tagged")"
+}
+
+network_tagged_by_device() {
+    ctl show ports | jq -e '.[] | select(.name == "in") | .offloads | index("rx_vlan_strip") and index("tx_vlan_insert")' ||
+        fail "the device leaves tags alone: $(ctl show ports | jq -c 'map(.offloads)')"
+    network_tagged "$@"
 }
 
 # network_drops REASON NAMESPACE SOURCE DESTINATION KIND : 20 such frames, sent to the edge from there, are dropped for REASON.
@@ -353,9 +366,11 @@ network_route_moves() {
     [[ $1 != add ]] || cesctl_route add 198.18.10.0/24 --realm internet via "$GATEWAY2"
     sleep 2
     moved=$(transit_packets)
+    [[ $1 != add ]] || [[ $(kernel_gateway 198.18.10.0/24) == "$GATEWAY2" ]] || fail "the edge's kernel has not got the route"
     [[ $1 != add ]] || cesctl_route del 198.18.10.0/24 --realm internet
     sleep 0.5
     back=$(transit_packets)
+    [[ -z $(kernel_gateway 198.18.10.0/24) ]] || fail "the edge's kernel keeps the route"
     wait "$download"
     cmp "$WORK/fetched" "$WORK/www/50M"
     rm "$WORK/fetched"
@@ -363,6 +378,9 @@ network_route_moves() {
     (($(transit_packets) - back < 5)) || fail "still by the other router after its route is gone"
     note "$((moved - before)) packets by the other router, then none; 50 MB equal"
 }
+
+# kernel_gateway PREFIX : by which the kernel in `local` reaches it, in the outside's table as in the main one.
+kernel_gateway() { at local -j route show table main | jq -r --arg to "$1" '.[] | select(.dst == $to) | .gateway'; }
 
 network_spread() {
     in_ns transit nft flush set ip seen ports

@@ -104,7 +104,7 @@ pub fn assemble(config: &Config, eal: &Eal) -> Result<Parts, Error> {
             neighbors,
             pool: pool.clone(),
             icmp_errors: bucket(config.limits.icmp_errors_per_second / workers as u32),
-            punts: Punts::new(rates(config), random.random(), to_kernel, down.take()),
+            punts: Punts::new(rates(config), world.interfaces.len(), random.random(), to_kernel, down.take()),
             idle: match config.workers.idle {
                 config::Idle::Poll => Idle::Poll,
                 config::Idle::Sleep => Idle::Sleep,

@@ -178,6 +178,8 @@ impl Source for Shown {
                 (caps.rx_l4_checksum, "rx_l4_checksum"),
                 (caps.tx_ipv4_checksum, "tx_ipv4_checksum"),
                 (caps.tx_multi_segments, "tx_multi_segments"),
+                (caps.rx_vlan_strip, "rx_vlan_strip"),
+                (caps.tx_vlan_insert, "tx_vlan_insert"),
             ];
             PortStatus {
                 name: config.name.clone(),

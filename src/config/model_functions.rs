@@ -108,7 +108,8 @@ pub struct Limits {
     pub echo_per_second: u32,
     /// ARP requests and neighbour solicitations sent a second: 1 to 1,000,000. Default 1,000.
     pub arp_per_second: u32,
-    /// ARP and neighbour discovery messages heard a second: 1 to 1,000,000. Default 20,000.
+    /// ARP and neighbour discovery messages heard a second, at most half of them on one interface: 1 to 1,000,000. Default
+    /// 20,000.
     pub neighbor_messages_per_second: u32,
     /// Packets to the kernel a second, by class: 0 (none at all) to 1,000,000. Default 20,000.
     pub exception_per_second: u32,

@@ -9,7 +9,7 @@ use super::vlan::{self, Links};
 use super::world::World;
 use crate::dpdk::{BURST, Burst, Checksum, Mbuf};
 use crate::flow::table::Family;
-use crate::flow::{FlowTable, Hop, Lookup, Protocol, Record4, Record6};
+use crate::flow::{FlowTable, Hop, Key4, Lookup, Protocol, Record4, Record6};
 use crate::packet::DropReason;
 use crate::ring::Task;
 
@@ -330,25 +330,30 @@ fn untag(core: &mut Core, packets: &mut Burst, links: &Links) {
 }
 
 /// `distribute = "software"`: the receiving worker hands common packets to their homes, in bursts, and keeps its own and
-/// all odd ones.
+/// all odd ones. Of what it hands over it counts who has sent it: nobody asks behind it.
 fn spread<const TAGGED: bool>(core: &mut Core, world: &World, packets: &mut Burst, links: &Links) {
     let mut own = Burst::new();
     for mbuf in packets.drain(..) {
         let ingress = ingress_of::<TAGGED>(links, &mbuf);
-        let home = home(world, &mbuf, ingress).unwrap_or(core.id);
-        if home == core.id {
-            own.push(mbuf);
-        } else {
-            let task = Task::Receive { interface: ingress.interface, realm: ingress.realm, hairpin: false };
-            core.out.hand(home, mbuf, task, 0);
+        match home(world, &mbuf, ingress) {
+            Some((home, key)) if home != core.id => {
+                let arrival = Arrival::on(ingress);
+                if let Err(why) = slow::police(core, world, arrival, || Record4::subscriber(&key)) {
+                    core.out.drop(mbuf, why);
+                    continue;
+                }
+                let Arrival { interface, realm, hairpin, hops } = arrival;
+                core.out.hand(home, mbuf, Task::Receive { interface, realm, hairpin }, hops);
+            }
+            _ => own.push(mbuf),
         }
     }
     *packets = own;
 }
 
-/// The home of a common packet.
-fn home(world: &World, mbuf: &Mbuf, ingress: &Ingress) -> Option<usize> {
+/// The home of a common packet, and its key.
+fn home(world: &World, mbuf: &Mbuf, ingress: &Ingress) -> Option<(usize, Key4)> {
     let nat = world.nat.as_deref()?;
-    let common = classify::common4(mbuf.data(), mbuf.len(), ingress, true)?;
-    slow::home_of(nat, &common.key)
+    let Common { key, .. } = classify::common4(mbuf.data(), mbuf.len(), ingress, true)?;
+    Some((slow::home_of(nat, &key)?, key))
 }

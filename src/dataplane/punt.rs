@@ -1,8 +1,8 @@
 //! Up to the edge's own addresses, and down from them: what a worker lets through a second, by class and by source, and the
 //! rings to and from the thread that owns the kernel's interfaces (the exception path).
 //!
-//! Guarantees: a flood of one class, or from one source, takes nothing from another class or, but by chance, another source; a
-//! full ring never makes a worker wait. A drop costs a worker a few dozen cycles, whatever comes.
+//! Guarantees: a flood of one class, or from one source, takes nothing from another class or, but by chance, another source; one
+//! of neighbour messages leaves half of what is listened to for the other links; a full ring never makes a worker wait. A drop costs a worker a few dozen cycles, whatever comes.
 
 use super::core::Core;
 use super::limit::TokenBucket;
@@ -51,6 +51,8 @@ pub struct Rates {
 pub struct Punts {
     echo: TokenBucket,
     neighbors: TokenBucket,
+    /// Of each interface: half of that.
+    links: Box<[TokenBucket]>,
     classes: [TokenBucket; CLASSES],
     sources: Box<[TokenBucket]>,
     /// Which source shares a bucket with which is nobody's to know.
@@ -60,9 +62,11 @@ pub struct Punts {
 }
 
 impl Punts {
-    /// `to_kernel` where there is an exception path, `from_kernel` on the one worker that sends for the kernel.
+    /// For so many `interfaces`. `to_kernel` where there is an exception path, `from_kernel` on the one worker that sends for the
+    /// kernel.
     pub fn new(
         rates: Rates,
+        interfaces: usize,
         secret: u64,
         to_kernel: Option<FrameSender>,
         from_kernel: Option<FrameReceiver>,
@@ -72,6 +76,7 @@ impl Punts {
         Self {
             echo: TokenBucket::of_rate(rates.echo),
             neighbors: TokenBucket::of_rate(rates.neighbors),
+            links: vec![TokenBucket::of_rate(rates.neighbors.div_ceil(2)); interfaces].into(),
             classes: std::array::from_fn(|_| class.clone()),
             sources: vec![source; SOURCES].into(),
             secret: secret | 1,
@@ -85,9 +90,11 @@ impl Punts {
         self.echo.allow(now).then_some(()).ok_or(DropReason::PuntRate)
     }
 
-    /// Whether one more neighbour message may be listened to.
-    pub fn neighbors(&mut self, now: u32) -> Result<(), DropReason> {
-        self.neighbors.allow(now).then_some(()).ok_or(DropReason::PuntRate)
+    /// Whether one more neighbour message may be listened to on that interface. The link first: while the subscribers' is
+    /// flooded the gateways' answers are heard.
+    pub fn neighbors(&mut self, interface: u16, now: u32) -> Result<(), DropReason> {
+        let allowed = self.links[usize::from(interface)].allow(now) && self.neighbors.allow(now);
+        allowed.then_some(()).ok_or(DropReason::PuntRate)
     }
 
     /// Whether one more packet of that class may go up from that source.
@@ -167,7 +174,7 @@ mod tests {
     use std::net::{Ipv4Addr, Ipv6Addr};
 
     fn punts(class: u32, source: u32) -> Punts {
-        Punts::new(Rates { echo: 1, neighbors: 1, class, source }, 0x1234_5678_9abc_def1, None, None)
+        Punts::new(Rates { echo: 1, neighbors: 1000, class, source }, 2, 0x1234_5678_9abc_def1, None, None)
     }
 
     #[test]
@@ -188,6 +195,20 @@ mod tests {
         let admitted = (0..100_000).filter(|&i| p.admit(Class::TcpSyn, source(i), i / 500)).count();
         assert!((100..=400).contains(&admitted), "{admitted} in 200 ms at 1,000 a second");
         assert!(p.admit(Class::Tcp, source(1), 200));
+    }
+
+    #[test]
+    fn a_flooded_link_leaves_half_to_the_others() {
+        let mut p = punts(1, 1);
+        let heard = |p: &mut Punts, link| (0..1000).filter(|&i| p.neighbors(link, i).is_ok()).count();
+        let mut p2 = punts(1, 1);
+        // A second in which both are flooded, one question a millisecond and link, the first link's first.
+        let both = (0..1000).map(|i| [0, 1].map(|link| p.neighbors(link, i).is_ok()));
+        let both = both.fold([0, 0], |sum, heard| [0, 1].map(|link| sum[link] + usize::from(heard[link])));
+        assert!(both.iter().all(|heard| (450..=600).contains(heard)), "{both:?}");
+        let alone = heard(&mut p2, 0);
+        assert!((450..=600).contains(&alone), "{alone}");
+        assert!(p2.neighbors(1, 1000).is_ok());
     }
 
     #[test]

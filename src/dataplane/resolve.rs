@@ -124,7 +124,7 @@ fn destination(mbuf: &Mbuf) -> Option<IpAddr> {
 
 /// Neighbour owner: an ARP message has come in.
 pub fn heard_arp(core: &mut Core, world: &World, link: &Link<'_>, interface: u16) -> Result<(), DropReason> {
-    core.punts.neighbors(core.now)?;
+    core.punts.neighbors(interface, core.now)?;
     let arp = Arp::parse(link.payload)?;
     let own = &world.interfaces[usize::from(interface)];
     let for_us = world.answers_for(interface, arp.target_ip);

@@ -180,10 +180,15 @@ fn ipv4<'w>(
         return Err(DropReason::Ipv4ChecksumBad);
     }
     let (source, destination) = (ip.source(), ip.destination());
-    if !is_host(source) || world.is_own(arrival.realm, source) {
+    // Of a broadcast address nobody speaks (RFC 1812 section 5.3.7), and an answer would go to all (RFC 1122 section 3.2.2).
+    if !is_host(source) || world.is_own(arrival.realm, source) || world.is_broadcast(arrival.realm, source) {
         return Err(DropReason::Ipv4SourceInvalid);
     }
     if world.is_own(arrival.realm, destination) {
+        // RFC 1122 section 3.3.6: what everybody on the link has got is for nobody's own address.
+        if frame_to.is_multicast() {
+            return Err(DropReason::Ipv4DestinationInvalid);
+        }
         sources::check(world, arrival, source.into())?;
         return local::ipv4(core, world, &ip, mbuf, arrival).map(|()| Verdict::Done);
     }

@@ -40,7 +40,7 @@ pub fn judge<'w>(
         if core.id != NEIGHBOR_OWNER {
             return Ok(Verdict::Hand(NEIGHBOR_OWNER));
         }
-        core.punts.neighbors(core.now)?;
+        core.punts.neighbors(arrival.interface, core.now)?;
         nd::heard(core, world, &link, &ip, arrival.interface)?;
         local::neighbor_spoke(core, world, mbuf, arrival);
         return Ok(Verdict::Done);
@@ -171,8 +171,9 @@ pub fn act(
     tcp_flags: u8,
     arrival: Arrival,
 ) {
-    let Some((realm, interface)) = egress(world, &mbuf, record) else {
-        return core.out.drop(mbuf, DropReason::NoRoute);
+    let (realm, interface) = match egress(world, &mbuf, record) {
+        Ok(egress) => egress,
+        Err(why) => return core.out.drop(mbuf, why),
     };
     let mtu = world.interfaces[usize::from(interface)].mtu;
     let fits = fits(&mut mbuf, mtu);
@@ -194,8 +195,9 @@ pub fn act(
 
 /// An ICMPv6 error about a packet of this half's session travels along it.
 pub fn report(core: &mut Core, world: &World, mut mbuf: Mbuf, record: &Record6) {
-    let Some((realm, interface)) = egress(world, &mbuf, record) else {
-        return core.out.drop(mbuf, DropReason::NoRoute);
+    let (realm, interface) = match egress(world, &mbuf, record) {
+        Ok(egress) => egress,
+        Err(why) => return core.out.drop(mbuf, why),
     };
     // About an error there is no error.
     if !fits(&mut mbuf, world.interfaces[usize::from(interface)].mtu) {
@@ -215,15 +217,15 @@ fn fits(mbuf: &mut Mbuf, mtu: u16) -> bool {
     mbuf.len() <= most
 }
 
-/// The realm and the interface that packets of this half leave into.
-fn egress(world: &World, mbuf: &Mbuf, record: &Record6) -> Option<(Realm, u16)> {
-    let realm = world.flows.twin(record)?.key().realm();
-    let by_path = world.adjacencies.interface(record.common().path());
-    let interface = by_path.or_else(|| {
-        let hash = super::reroute::flow_hash(&mbuf.data()[IP..]);
-        world.next_hop(realm, record.key().destination(), hash).ok().map(|(interface, _)| interface)
-    })?;
-    Some((realm, interface))
+/// The realm and the interface that packets of this half leave into, or what the routes say instead.
+fn egress(world: &World, mbuf: &Mbuf, record: &Record6) -> Result<(Realm, u16), DropReason> {
+    let realm = world.flows.twin(record).ok_or(DropReason::NoSession)?.key().realm();
+    if let Some(interface) = world.adjacencies.interface(record.common().path()) {
+        return Ok((realm, interface));
+    }
+    let hash = super::reroute::flow_hash(&mbuf.data()[IP..]);
+    let (interface, _) = world.next_hop(realm, record.key().destination(), hash)?;
+    Ok((realm, interface))
 }
 
 fn clamp(world: &World, mbuf: &mut Mbuf, upper: usize, interfaces: [u16; 2]) {

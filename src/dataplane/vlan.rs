@@ -82,6 +82,10 @@ pub fn take_off(mbuf: &mut Mbuf) -> Option<Vlan> {
             return None;
         }
     }
+    // A C-tag of priority only is none: the S-tag stands alone.
+    if tags == 2 && found[1] == 0 && found[0] != 0 {
+        return None;
+    }
     // A tag of priority only is none.
     if found[0] == 0 {
         found = [found[1], 0];

@@ -426,3 +426,7 @@ pub fn compile(from: &Key4, to: &Key4, takes_ttl: bool) -> Rewrite4 {
 #[cfg(test)]
 #[path = "nat44_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "behaviour_tests.rs"]
+mod behaviour_tests;

@@ -1,16 +1,14 @@
-//! The NAT against its promises, by random sequences over several homes.
+//! The NAT with one plain pool, and the bed for all tests of it: what the dataplane does with packets, over several homes.
 
 use super::*;
 use crate::flow::{FlowTable, Reporter};
 use crate::nat::session::Timeouts;
 use crate::nat::{PoolOptions, Sharing};
-use proptest::prelude::*;
-use std::collections::{HashMap, HashSet};
 
-const OUTSIDE: Realm = Realm(9);
-const ACK: u8 = 16;
+pub(super) const OUTSIDE: Realm = Realm(9);
+pub(super) const ACK: u8 = 16;
 
-fn keys(seed: u64) -> HashKey {
+pub(super) fn keys(seed: u64) -> HashKey {
     let mut s = seed;
     HashKey::new(|| {
         s = s.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
@@ -18,19 +16,19 @@ fn keys(seed: u64) -> HashKey {
     })
 }
 
-struct Bed {
-    table: Arc<FlowTable>,
-    nat: Arc<Nat44>,
+pub(super) struct Bed {
+    pub table: Arc<FlowTable>,
+    pub nat: Arc<Nat44>,
     homes: Vec<(FlowHome, NatHome)>,
     reporters: Vec<Reporter>,
-    now: u32,
+    pub now: u32,
 }
 
-fn public(d: u8) -> Ipv4Addr {
+pub(super) fn public(d: u8) -> Ipv4Addr {
     Ipv4Addr::new(203, 0, 113, d)
 }
 
-fn options() -> NatOptions {
+pub(super) fn options() -> NatOptions {
     NatOptions {
         inside: vec![Realm(1), Realm(2)],
         outside: OUTSIDE,
@@ -44,7 +42,7 @@ fn options() -> NatOptions {
     }
 }
 
-fn pool(name: &str, first: u8, last: u8) -> PoolOptions {
+pub(super) fn pool(name: &str, first: u8, last: u8) -> PoolOptions {
     PoolOptions {
         sharing: Sharing::Blocks { first: 64, block: 64, per_subscriber: 2 },
         ports: 1024..=2047,
@@ -52,11 +50,11 @@ fn pool(name: &str, first: u8, last: u8) -> PoolOptions {
     }
 }
 
-fn bed(workers: usize, options: NatOptions) -> Bed {
+pub(super) fn bed(workers: usize, options: NatOptions) -> Bed {
     bed_of(workers, options, vec![pool("only", 16, 17)])
 }
 
-fn bed_of(workers: usize, options: NatOptions, pools: Vec<PoolOptions>) -> Bed {
+pub(super) fn bed_of(workers: usize, options: NatOptions, pools: Vec<PoolOptions>) -> Bed {
     let mut n = 7u64;
     let mut random = || {
         n = n.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
@@ -74,7 +72,7 @@ fn bed_of(workers: usize, options: NatOptions, pools: Vec<PoolOptions>) -> Bed {
 
 impl Bed {
     /// What the dataplane does with a packet: the translated key, or why it is dropped.
-    fn send(&mut self, key: &Key4, flags: u8) -> Result<Key4, DropReason> {
+    pub fn send(&mut self, key: &Key4, flags: u8) -> Result<Key4, DropReason> {
         let mut key = *key;
         for _ in 0..3 {
             if self.table.lookup::<Record4>(&key).is_none() {
@@ -109,7 +107,7 @@ impl Bed {
         Err(DropReason::HairpinLoop)
     }
 
-    fn sweep_all(&mut self) {
+    pub fn sweep_all(&mut self) {
         for (flows, nat) in &mut self.homes {
             for _ in 0..=flows.owned_records() / 128 + 1 {
                 nat.sweep(flows, 100_000, self.now);
@@ -119,17 +117,17 @@ impl Bed {
         self.homes.iter_mut().for_each(|(flows, _)| flows.reclaim());
     }
 
-    fn population(&self) -> (usize, usize) {
+    pub fn population(&self) -> (usize, usize) {
         self.homes.iter().map(|h| h.1.population()).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1))
     }
 }
 
-fn udp(realm: u16, host: u8, port: u16, remote: u8, remote_port: u16) -> Key4 {
+pub(super) fn udp(realm: u16, host: u8, port: u16, remote: u8, remote_port: u16) -> Key4 {
     let (inside, outside) = (Ipv4Addr::new(10, 0, 0, host), Ipv4Addr::new(198, 51, 100, remote));
     Key4::new(Realm(realm), Protocol::Udp, (inside, port), (outside, remote_port))
 }
 
-fn with_protocol(k: Key4, p: Protocol) -> Key4 {
+pub(super) fn with_protocol(k: Key4, p: Protocol) -> Key4 {
     Key4::new(k.realm(), p, (k.source(), k.source_port()), (k.destination(), k.destination_port()))
 }
 
@@ -250,90 +248,4 @@ fn a_subscriber_is_refused_at_its_block_limit_and_others_are_not() {
     assert!(b.send(&with_protocol(udp(1, 2, 9000, 1, 53), Protocol::Tcp), SYN).is_ok(), "another port space");
     assert!(b.send(&udp(1, 3, 9000, 1, 53), 0).is_ok());
     assert!(b.send(&udp(1, 2, 1000, 99, 53), 0).is_ok(), "an existing mapping still opens sessions");
-}
-
-#[derive(Clone, Debug)]
-enum Op {
-    Out { realm: u16, host: u8, port: u16, remote: u8, protocol: Protocol },
-    In { pick: usize, remote: u8 },
-    Wait(u32),
-    Sweep,
-}
-
-fn op() -> impl Strategy<Value = Op> {
-    let protocol = prop_oneof![Just(Protocol::Udp), Just(Protocol::Tcp), Just(Protocol::Icmp)];
-    prop_oneof![
-        8 => (1u16..3, 0u8..6, 0u16..40, 0u8..4, protocol)
-            .prop_map(|(realm, host, port, remote, protocol)| Op::Out { realm, host, port, remote, protocol }),
-        4 => (any::<usize>(), 0u8..4).prop_map(|(pick, remote)| Op::In { pick, remote }),
-        1 => (0u32..200_000).prop_map(Op::Wait),
-        1 => Just(Op::Sweep),
-    ]
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
-    /// Random packets from both sides, time and sweeps, on 1 to 3 homes: endpoint independence, no shared public endpoint,
-    /// paired addresses, exact populations; after everything has expired nothing is left and every port is free again.
-    #[test]
-    fn promises_hold(workers in 1usize..4, ops in prop::collection::vec(op(), 1..600)) {
-        let mut b = bed(workers, options());
-        let whole: usize = b.nat.pools()[0].blocks().len();
-        let mut seen: Vec<(Key4, Key4)> = vec![];
-        for o in ops {
-            match o {
-                Op::Out { realm, host, port, remote, protocol } => {
-                    let k = with_protocol(udp(realm, host, port, remote, if protocol == Protocol::Icmp { port } else { 53 }), protocol);
-                    match b.send(&k, SYN) {
-                        Ok(t) => {
-                            prop_assert!(b.nat.contains(t.source()));
-                            prop_assert_eq!(t.destination(), k.destination());
-                            prop_assert_eq!(b.send(&t.reversed(OUTSIDE), SYN | ACK).unwrap(), k.reversed(Realm(realm)));
-                            seen.push((k, t));
-                        }
-                        Err(e) => prop_assert_eq!(e, DropReason::NatNoPort),
-                    }
-                }
-                Op::In { pick, remote } => if !seen.is_empty() {
-                    let (k, t) = seen[pick % seen.len()];
-                    let from = (Ipv4Addr::new(192, 0, 2, remote), 5);
-                    let p = Protocol::from_number(t.protocol()).unwrap();
-                    // While the mapping lives it leads to its own inside endpoint or nowhere.
-                    let live = b.table.lookup::<Record4>(&k).map(|(_, r)| r.rewrite());
-                    let same = |w: Rewrite4| (w.addresses, w.ports) == (t.addresses, t.tail as u32);
-                    if live.is_some_and(same)
-                        && let Ok(x) = b.send(&Key4::new(OUTSIDE, p, from, (t.source(), t.source_port())), SYN)
-                    {
-                        prop_assert_eq!((x.destination(), x.destination_port(), x.realm()), (k.source(), k.source_port(), k.realm()));
-                    }
-                },
-                Op::Wait(ms) => b.now = b.now.wrapping_add(ms),
-                Op::Sweep => b.sweep_all(),
-            }
-            // Over all live sessions: one public endpoint an inside endpoint, one inside endpoint a public one.
-            let (mut by_inside, mut by_public, mut addresses) = (HashMap::new(), HashMap::new(), HashMap::new());
-            for (first, other) in b.table.sessions::<Record4>() {
-                let (out, back) = if first.common().action().is_outbound() { (first, other) } else { (other, first) };
-                let (i, o) = (out.key(), back.key());
-                let inside = (i.realm(), i.source(), i.source_port(), i.protocol());
-                let outside = (o.destination(), o.destination_port(), o.protocol());
-                prop_assert_eq!(*by_inside.entry(inside).or_insert(outside), outside);
-                prop_assert_eq!(*by_public.entry(outside).or_insert(inside), inside);
-                prop_assert_eq!(*addresses.entry((i.realm(), i.source())).or_insert(o.destination()), o.destination());
-            }
-            prop_assert_eq!(b.population(), (by_inside.len(), addresses.len()));
-        }
-        b.now = b.now.wrapping_add(10_000_000);
-        // Sessions retired by the first round are reclaimed by the second.
-        b.sweep_all();
-        b.sweep_all();
-        prop_assert_eq!(b.population(), (0, 0));
-        prop_assert_eq!(b.table.sessions::<Record4>().count(), 0);
-        b.now = b.now.wrapping_add(120_000);
-        b.sweep_all();
-        let pool = &b.nat.pools()[0];
-        let one_more = || pool.lease_first((Realm(1), public(1)), 0, 0, 0, b.now);
-        let free: HashSet<u32> = std::iter::from_fn(one_more).collect();
-        prop_assert_eq!(free.len(), whole, "every block came back once");
-    }
 }

@@ -78,7 +78,7 @@ fn refusal(from: End, to: End) -> Vec<u8> {
 }
 
 /// The destination-unreachable message about a packet that came in by `port`.
-fn unreachable(port: usize, edge_address: Ipv4Addr, code: u8, packet: &Packet) -> Vec<u8> {
+pub fn unreachable(port: usize, edge_address: Ipv4Addr, code: u8, packet: &Packet) -> Vec<u8> {
     let about = packet.frame(next_hop(port, packet.source.0), edge(port));
     icmp_error(port, edge_address, IcmpType::DESTINATION_UNREACHABLE, code, [0; 4], &about)
 }

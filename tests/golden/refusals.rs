@@ -4,7 +4,9 @@ use std::net::Ipv4Addr;
 
 use ces::packet::{Arp, DropReason, MacAddr};
 
-use crate::nat44::{ALICE, BOB, EDGE_OUTSIDE, OTHER_SERVER, SERVER, STRANGER, UDP, arp_frame, ip};
+use crate::nat44::{
+    ALICE, BOB, EDGE_HOME, EDGE_OUTSIDE, OTHER_SERVER, SERVER, STRANGER, UDP, arp_frame, ip, unreachable,
+};
 use crate::packets::{End, Packet};
 use crate::scenario::{HOME, OUTSIDE, Scenario, TWIN, chosen, edge};
 
@@ -16,6 +18,13 @@ fn udp(from: End, to: End) -> Packet {
 fn question(address: Ipv4Addr) -> Vec<u8> {
     let request = Arp::request(edge(OUTSIDE), EDGE_OUTSIDE, address);
     arp_frame(edge(OUTSIDE), MacAddr::BROADCAST, &request)
+}
+
+/// A packet that its subscriber has no share left for: it is dropped, and its sender told so (RFC 5508 REQ-8).
+fn refused(s: &mut Scenario, name: &str, port: usize, packet: Packet, why: DropReason) {
+    let packet = Packet { identification: s.next_identification(), ..packet };
+    let told = unreachable(port, EDGE_HOME, 13, &packet);
+    s.packet(name, port, packet).makes(port, told).drops(why);
 }
 
 /// Address-and-port-dependent filtering, no hairpins, one packet held for a neighbour.
@@ -50,7 +59,7 @@ pub fn full() -> Scenario {
     for n in 0..64 {
         s.packet("a port of the block", HOME, udp((ALICE, 4000 + n), dns)).becomes(OUTSIDE, chosen(n), dns);
     }
-    s.packet("a port too many", HOME, udp((ALICE, 5000), dns)).drops(DropReason::NatNoPort);
+    refused(&mut s, "a port too many", HOME, udp((ALICE, 5000), dns), DropReason::NatNoPort);
     s.packet("an endpoint that has its port", HOME, udp((ALICE, 4000), (OTHER_SERVER, 53))).becomes(
         OUTSIDE,
         chosen(0),
@@ -65,7 +74,7 @@ pub fn full() -> Scenario {
     }
     s.packet("a neighbour too many", HOME, udp((BOB, 4000), (ip(203, 0, 113, 40), 53)))
         .drops(DropReason::NeighborsFull);
-    s.packet("a subscriber too many", TWIN, udp((ALICE, 4000), dns)).drops(DropReason::NatSubscribersFull);
+    refused(&mut s, "a subscriber too many", TWIN, udp((ALICE, 4000), dns), DropReason::NatSubscribersFull);
     s
 }
 
@@ -82,30 +91,31 @@ pub fn sessions() -> Scenario {
     let mut s = Scenario::default();
     for n in 0..=fit {
         let remote = (SERVER, 1000 + n);
-        let case = s.packet("a session", HOME, udp((ALICE, 4000), remote));
+        let packet = udp((ALICE, 4000), remote);
         if n < fit {
-            case.becomes(OUTSIDE, chosen(1), remote)
+            s.packet("a session", HOME, packet).becomes(OUTSIDE, chosen(1), remote);
         } else {
-            case.drops(DropReason::SessionsFull)
-        };
+            refused(&mut s, "a session too many", HOME, packet, DropReason::SessionsFull);
+        }
     }
     s
 }
 
 /// The options of [`sessions`].
-pub const SESSIONS: (&str, &str) = ("pool = [\"203.0.113.64\"]\n", "[flow]\nsessions = 1024\n");
+pub const SESSIONS: (&str, &str) =
+    ("pool = [\"203.0.113.64\"]\nsessions_per_subscriber = 2048\n", "[flow]\nsessions = 1024\n");
 
 /// More mappings than fit, with sessions left.
 pub fn mappings() -> Scenario {
     let (fit, dns) = (1024, (SERVER, 53));
     let mut s = Scenario::default();
     for n in 0..=fit {
-        let case = s.packet("a mapping", HOME, udp((ALICE, 4000 + n), dns));
+        let packet = udp((ALICE, 4000 + n), dns);
         if n < fit {
-            case.becomes(OUTSIDE, chosen(n), dns)
+            s.packet("a mapping", HOME, packet).becomes(OUTSIDE, chosen(n), dns);
         } else {
-            case.drops(DropReason::NatMappingsFull)
-        };
+            refused(&mut s, "a mapping too many", HOME, packet, DropReason::NatMappingsFull);
+        }
     }
     s
 }
