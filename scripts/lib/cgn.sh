@@ -15,8 +15,9 @@ CLASS_PUBLIC_HOME=16 CLASS_PUBLIC_OFFICE=25
 LIMITED_PUBLIC=203.0.113.34 FORMULA_PUBLIC=203.0.113.35 OLD_PUBLIC=203.0.113.36 NEW_PUBLIC=203.0.113.37 WHOLE_PUBLIC=203.0.113.38
 # Hosts: a subscriber and its neighbour in the same pool, for each of what is limited; then those of the other pools.
 BLOCKS_HOST=10.0.0.40 SESSIONS_HOST=10.0.0.42 RATE_HOST=10.0.0.44
-FORMULA_HOST=10.0.0.50 OLD_HOST=10.0.0.80 LATER_HOST=10.0.0.81 WHOLE_HOST=10.0.0.64
-MORE_HOSTS=(40 41 42 43 44 45 50 64 80 81)
+FORMULA_HOST=10.0.0.50 OLD_HOST=10.0.0.80 MORE_HOSTS=(40 41 42 43 44 45 50 80)
+# Those come later: two to the pools of OLD_HOST, and one whose whole address would rest if it had been here before and silent since.
+NEWCOMER=10.0.0.81 OTHER_NEWCOMER=10.0.0.82 WHOLE_HOST=10.0.0.64
 # Destination ports with a lifetime of their own, in seconds, and one without. Shorter than 2 minutes only for well-known ports: RFC 4787 REQ-5.
 LIFETIME=2 LIFETIME_PORT=19 LONG_PORT=9019 STUN_SHORT_PORT=17
 FRAGMENTS_PORT=9020
@@ -103,8 +104,8 @@ TOML
     done
     pool blocks "$LIMITED_PUBLIC" "$BLOCKS_HOST/31" 'block_size = 64' 'first_block_size = 64' 'blocks_per_subscriber = 1'
     pool formula "$FORMULA_PUBLIC" 10.0.0.48/28 'deterministic = true'
-    pool old "$OLD_PUBLIC" "$OLD_HOST/31"
-    pool new "$NEW_PUBLIC" "$OLD_HOST/31"
+    pool old "$OLD_PUBLIC" "$OLD_HOST/30"
+    pool new "$NEW_PUBLIC" "$OLD_HOST/30"
     pool whole "$WHOLE_PUBLIC" "$WHOLE_HOST/32" 'whole_address = true'
     pool everybody 203.0.113.48-203.0.113.63 ''
 }

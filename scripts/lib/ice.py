@@ -3,7 +3,7 @@
 SIDE is `calls` or `answers`. Each side has nine addresses from ADDRESS on, one behind a pool of each class (mapping, then filtering, as in
 CLASSES), and each of one side's is a peer of each of the other's: 81 connections of aioice at once. Only what a STUN server at HOST:PORT saw
 is told to the other side, over the Unix socket SOCKET; there is no relay. The calling side compares with `predicted` and prints a
-line a pair that differs. Exit 0; 1 when a pair connects or fails against the prediction; 4 when a mapping could not even be learnt."""
+line a pair that differs. Exit 0; 3 when a pair connects or fails against the prediction; 4 when a mapping could not even be learnt."""
 
 import asyncio
 import ipaddress
@@ -127,7 +127,7 @@ async def main(side, path, address, host, port):
         other_results = await exchanged(streams, own_results)
         if calls:
             both = [a and b for a, b in zip(own_results, other_results)]
-            status = int(compared({(CLASSES[a], CLASSES[b]): result for (a, b), result in zip(pairs, both)}) > 0)
+            status = 3 if compared({(CLASSES[a], CLASSES[b]): result for (a, b), result in zip(pairs, both)}) else 0
     await asyncio.gather(*(connection.close() for connection in connections))
     return status
 

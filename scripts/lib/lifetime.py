@@ -52,7 +52,7 @@ async def ask(local, host, port, lifetime):
         numbers = {f"{time * lifetime:.3f}": time for time in living + dead}
         transport.sendto(" ".join(numbers).encode())
         for time in keep:
-            loop.call_later(time * lifetime, transport.sendto, b"")
+            loop.call_later(time * lifetime, transport.sendto, b" ")
         await asyncio.sleep((max(living + dead) + 0.1) * lifetime)
         for number, time in numbers.items():
             if (number in asker.heard) != (time in living):

@@ -9,7 +9,7 @@ scenario_cgn() {
     cgn_up
     cgn_servers
     step "nine classes by coturn and stun" cgn_classes 0
-    control "nine classes by coturn and stun" 1 cgn_classes 1
+    control "nine classes by coturn and stun" 3 cgn_classes 1
     step "hairpin by coturn and stun" cgn_hairpin
     step "hairpin from one class to another" through_edge cgn_hairpin_classes
     step "ICE between all classes" cgn_ice
@@ -20,9 +20,9 @@ scenario_cgn() {
     step "64 KiB in shuffled fragments" through_edge cgn_fragments
     control "64 KiB in shuffled fragments" 3 cgn_fragments missing
     step "a first fragment that never comes" cgn_fragment_drops "$DROP_FRAGMENT_MISSING" missing
-    control "a first fragment that never comes" 1 cgn_fragment_drops "$DROP_FRAGMENT_MISSING"
+    control "a first fragment that never comes" 3 cgn_fragment_drops "$DROP_FRAGMENT_MISSING"
     step "an overlapping fragment" cgn_fragment_drops "$DROP_FRAGMENT_OVERLAP" overlap
-    control "an overlapping fragment" 1 cgn_fragment_drops "$DROP_FRAGMENT_OVERLAP"
+    control "an overlapping fragment" 3 cgn_fragment_drops "$DROP_FRAGMENT_OVERLAP"
     step "a subscriber's blocks are used up" cgn_limit "$DROP_BLOCKS" "$BLOCKS_HOST" 10.0.0.41 100
     step "a subscriber's sessions are used up" cgn_limit "$DROP_SESSIONS" "$SESSIONS_HOST" 10.0.0.43 300 100
     step "a subscriber's rate is used up" cgn_limit "$DROP_RATE" "$RATE_HOST" 10.0.0.45 200
@@ -30,21 +30,21 @@ scenario_cgn() {
     step "GRE ESP SCTP by a whole address" cgn_protocols "$WHOLE_HOST"
     control "GRE ESP SCTP by a whole address" 3 cgn_protocols "$HOST"
     step "GRE without one is dropped by name" cgn_protocols_dropped "$HOST"
-    control "GRE without one is dropped by name" 1 cgn_protocols_dropped "$WHOLE_HOST"
+    control "GRE without one is dropped by name" 3 cgn_protocols_dropped "$WHOLE_HOST"
     step "an unsolicited SYN waits 6 s" cgn_unsolicited
     step "a reset out of the window" cgn_reset 1073741824
     control "a reset out of the window" 3 cgn_reset 0
-    control "a drained pool, then removed" 1 cgn_drain nothing
-    step "a drained pool, then removed" cgn_drain drain
+    control "a drained pool, then removed" 3 cgn_drain nothing "$OTHER_NEWCOMER"
+    step "a drained pool, then removed" cgn_drain drain "$NEWCOMER"
     edge_down
 
     heading "cgn: the same cesd with none of it"
     cgn_up plain
-    control "ICE between all classes" 1 cgn_ice
+    control "ICE between all classes" 3 cgn_ice
     control "a subscriber's blocks are used up" 3 cgn_limit "$DROP_BLOCKS" "$BLOCKS_HOST" 10.0.0.41 100
     control "a subscriber's sessions are used up" 3 cgn_limit "$DROP_SESSIONS" "$SESSIONS_HOST" 10.0.0.43 300 100
     control "a subscriber's rate is used up" 3 cgn_limit "$DROP_RATE" "$RATE_HOST" 10.0.0.45 200
-    control "a formula finds port and subscriber" 1 cgn_formula
+    control "a formula finds port and subscriber" 3 cgn_formula
     control "an unsolicited SYN waits 6 s" 3 cgn_unsolicited
     edge_down
 
@@ -81,7 +81,7 @@ stun_says() {
     esac
 }
 
-# cgn_classes SHIFT : each tool must name the class that is SHIFT after the configured one. Exit code 1: none of the nine was it.
+# cgn_classes SHIFT : each tool must name the class that is SHIFT after the configured one. Exit code 3: none of the nine was it.
 cgn_classes() {
     local class expected said matches=0 asking=()
     for class in {0..8}; do
@@ -95,7 +95,7 @@ cgn_classes() {
         said="$(grep '^NAT with' "$WORK/coturn-$class")"$'\n'"$(sed -n 's/^Primary: //p' "$WORK/stun-$class" | sed 's/, [a-z].*//')"
         if [[ $said == "$expected" ]]; then matches=$((matches + 1)); else printf 'expected:\n%s\nsaid:\n%s\n\n' "$expected" "$said"; fi
     done
-    ((matches > 0)) || exit 1
+    ((matches > 0)) || exit 3
     ((matches == 9)) || exit 2
     note "each of 9 named as configured by both tools"
 }
@@ -177,12 +177,13 @@ cgn_fragments() {
 
 fragments() { in_ns home /usr/bin/python3 -B "$LIB/fragments.py" ask "$HOST" "$SERVER" "$FRAGMENTS_PORT" "$@"; }
 
-# cgn_fragment_drops REASON [CHANGE] : such a datagram arrives neither way, and REASON counts it.
+# cgn_fragment_drops REASON [CHANGE] : such a datagram arrives neither way, and REASON counts it. Exit code 3: it arrives.
 cgn_fragment_drops() {
     local way before status
     for way in out back; do
         before=$(dropped "$1") status=0
         fragments "$way" "${@:2}" || status=$?
+        ((status != 0)) || exit 3
         ((status == 3)) || fail "$way: exit code $status"
         wait_for 5 "more of $1" dropped_more "$1" "$before" || fail "$way: $1 counts nothing"
     done
@@ -210,22 +211,21 @@ cgn_limit() {
 # The real server sees what the formula says, and from what it sees the formula finds the subscriber.
 cgn_formula() {
     local said seen public first last
-    said=$(ctl nat44 inside home "$FORMULA_HOST")
-    public=$(jq -er .public <<<"$said")
-    first=$(jq -er .first_port <<<"$said")
-    last=$(jq -er .last_port <<<"$said")
+    said=$(ctl nat44 inside home "$FORMULA_HOST") || exit 3
+    read -r public first last < <(jq -r '.[0] | "\(.public) \(.ports.first) \(.ports.last)"' <<<"$said")
     fetch home --interface "$FORMULA_HOST" -o /dev/null "http://$SERVER/?formula" || true
     seen=$(seen_as formula)
     [[ ${seen%:*} == "$public" ]] || fail "seen as $seen, predicted $said"
     ((${seen#*:} >= first && ${seen#*:} <= last)) || fail "seen as $seen, predicted $said"
     said=$(ctl nat44 public "${seen%:*}" "${seen#*:}")
-    [[ $(jq -r '.realm + " " + .address' <<<"$said") == "home $FORMULA_HOST" ]] || fail "found $said"
+    [[ $(jq -r '.[0] | .realm + " " + .inside' <<<"$said") == "home $FORMULA_HOST" ]] || fail "$seen is $said"
     note "$FORMULA_HOST is $public:$first-$last, seen as $seen"
 }
 
 # ---- other protocols ----
 
 cgn_protocols() {
+    at home address replace "$1/24" dev home
     in_ns home /usr/bin/python3 "$LIB/protocols.py" ask "$1" "$SERVER" gre esp sctp 253 | tee "$WORK/protocols"
     note "$(<"$WORK/protocols")"
 }
@@ -235,6 +235,7 @@ cgn_protocols_dropped() {
     before=$(dropped "$DROP_PROTOCOL")
     in_ns home /usr/bin/python3 "$LIB/protocols.py" ask "$1" "$SERVER" gre || true
     after=$(dropped "$DROP_PROTOCOL")
+    ((after > before)) || exit 3
     ((after == before + 1)) || fail "$DROP_PROTOCOL counts $((after - before))"
     note "$DROP_PROTOCOL counts it"
 }
@@ -262,29 +263,38 @@ cgn_reset() {
 
 # ---- drain ----
 
-# cgn_drain drain|nothing : a download through the pool goes on while it drains and a newcomer is put elsewhere; it ends when the pool
-# is removed, and a download through another pool notices nothing.
+# cgn_drain drain|nothing NEWCOMER : a download through the pool goes on while it drains and a newcomer is put elsewhere; it stands still
+# when the pool is removed, and a download through another pool notices nothing. Exit code 3: the newcomer is
+# put there all the same.
 cgn_drain() {
-    local through other newcomer status=0
-    fetch home --interface "$OLD_HOST" --limit-rate 10M --speed-limit 1000 --speed-time 2 -o "$WORK/old" "http://$SERVER/200M?old" & through=$!
-    fetch home --interface "$HOST" --limit-rate 10M -o "$WORK/other" "http://$SERVER/50M?other" & other=$!
+    local through other newcomer
+    fetch home --interface "$OLD_HOST" --limit-rate 10M -o "$WORK/old" "http://$SERVER/200M?old" & through=$!
+    fetch home --interface "$HOST" --limit-rate 20M -o "$WORK/other" "http://$SERVER/50M?other" & other=$!
     sleep 0.5
     [[ $1 == nothing ]] || ctl pool drain old
-    fetch home --interface "$LATER_HOST" -o /dev/null "http://$SERVER/?newcomer" || true
+    at home address replace "$2/24" dev home
+    fetch home --interface "$2" -o /dev/null "http://$SERVER/?newcomer" || true
     newcomer=$(seen_as newcomer)
-    [[ ${newcomer%:*} == "$NEW_PUBLIC" ]] || { kill "$through" "$other"; fail "the newcomer is seen as $newcomer"; }
+    [[ ${newcomer%:*} != "$OLD_PUBLIC" ]] || { kill "$through" "$other"; exit 3; }
+    [[ ${newcomer%:*} == "$NEW_PUBLIC" ]] || fail "the newcomer is seen as $newcomer"
+    pool_is draining || fail "the pool is not draining"
     grows "$WORK/old" || fail "the download through the drained pool stands still"
     ctl pool remove old
-    wait "$through" || status=$?
-    ((status == 28 || status == 56 || status == 18)) || fail "after the removal its download ended with $status"
+    pool_is removed || fail "the pool is not removed"
+    wait_for 5 "the removed pool's download stands still" stands_still "$WORK/old"
     wait "$other"
     cmp "$WORK/other" "$WORK/www/50M"
+    kill "$through"
     rm "$WORK/old" "$WORK/other"
-    note "newcomer on $newcomer, removal ends the old download, the other one is whole"
+    note "newcomer on ${newcomer%:*}; removed, the old download stands and the other is whole"
 }
+
+pool_is() { ctl show pools | jq -e --arg state "$1" 'any(.[]; .name == "old" and .state == $state)' >/dev/null; }
 
 # seen_as MARK : the public endpoint that a request with this mark came from.
 seen_as() { grep "?$1\$" "$WORK/access.log" | tail -n 1 | cut -d ' ' -f 1; }
+
+stands_still() { ! grows "$1"; }
 
 grows() {
     local before
