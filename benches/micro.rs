@@ -9,7 +9,7 @@ use ces::flow::slab::CHUNK;
 use ces::flow::{
     Action, FlowHome, FlowTable, Half, HashKey, Key4, Lookup, Protocol, Realm, Record4, Reporter, Rewrite4,
 };
-use ces::nat::{Dependence, Nat44, NatHome, NatOptions, Pool, PoolOptions, PortSelection, Sharing, Timeouts};
+use ces::nat::{Nat44, NatHome, NatOptions, Pool, PoolOptions, Sharing, Timeouts};
 use ces::packet::build::{self, Ip, Path, Transport};
 use ces::packet::{self, Delta, EtherType, Ipv4, Ipv4Mut, Link, MacAddr, Tcp, TcpFlags, TcpMut};
 use ces::packet::{checksum, ipv4, tcp};

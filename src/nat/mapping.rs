@@ -254,12 +254,14 @@ impl Mappings {
             protocol: key.protocol(),
             ..Mapping::default()
         };
-        // Both maps have as much room as there are mappings.
         let m = &self.mappings[n];
         let (inside, public) = (m.inside_hash(&self.hash), m.public_hash(&self.hash, nat, &self.subscribers));
-        let entered = self.by_inside.insert(inside, n) && self.by_public.insert(public, n);
-        debug_assert!(entered);
-        Ok(n)
+        // Both maps have room for all mappings; what chance has heaped up in one place is refused as if they had not.
+        if self.by_inside.insert(inside, n) && self.by_public.insert(public, n) {
+            return Ok(n);
+        }
+        self.remove_unused(nat, n, now);
+        Err(DropReason::NatMappingsFull)
     }
 
     /// The subscriber whom packets of this key are from, made with its first block if there is none that may have new mappings.
@@ -383,10 +385,8 @@ impl Mappings {
         if m.sessions > 0 {
             return;
         }
-        let (key, mappings, subscribers) = (&self.hash, &self.mappings, &self.subscribers);
-        let public = |m: &Mapping| m.public_hash(key, nat, subscribers);
-        self.by_inside.remove(m.inside_hash(key), n, |o| mappings[o].inside_hash(key));
-        self.by_public.remove(public(&m), n, |o| public(&mappings[o]));
+        self.by_inside.remove(m.inside_hash(&self.hash), n);
+        self.by_public.remove(m.public_hash(&self.hash, nat, &self.subscribers), n);
 
         let e = self.public(nat, n);
         let pool = self.pool(nat, n);

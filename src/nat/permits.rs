@@ -55,7 +55,9 @@ impl Permits {
             self.store[n].sessions += 1;
         } else if let Some(n) = self.store.take(|p| p.mapping) {
             self.store[n] = Permit { mapping, remote, sessions: 1 };
-            self.map.insert(hash(&self.hash, mapping, remote), n);
+            if !self.map.insert(hash(&self.hash, mapping, remote), n) {
+                self.store.give(n, |p, next| p.mapping = next);
+            }
         }
     }
 
@@ -66,8 +68,7 @@ impl Permits {
         let Some(n) = self.find(mapping, remote) else { return };
         self.store[n].sessions -= 1;
         if self.store[n].sessions == 0 {
-            let (key, store) = (&self.hash, &self.store);
-            self.map.remove(hash(key, mapping, remote), n, |o| hash(key, store[o].mapping, store[o].remote));
+            self.map.remove(hash(&self.hash, mapping, remote), n);
             self.store.give(n, |p, next| p.mapping = next);
         }
     }

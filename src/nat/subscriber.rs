@@ -119,14 +119,19 @@ impl Subscribers {
         if let Some(former) = former {
             self.leave_map(former);
         }
-        let entered = self.by_address.insert(hash(&self.hash, &self.store[n]), n);
-        debug_assert!(entered, "the map has room for every subscriber");
-        Ok(n)
+        if self.by_address.insert(hash(&self.hash, &self.store[n]), n) {
+            return Ok(n);
+        }
+        // The map has room for every subscriber; what chance has heaped up in one place is refused as if it had not.
+        if let Some(former) = former {
+            self.by_address.insert(hash(&self.hash, &self.store[former]), former);
+        }
+        self.store.give(n, |s, next| s.first_block = next);
+        Err(DropReason::NatSubscribersFull)
     }
 
     fn leave_map(&mut self, n: u32) {
-        let (key, store) = (&self.hash, &self.store);
-        self.by_address.remove(hash(key, &store[n]), n, |o| hash(key, &store[o]));
+        self.by_address.remove(hash(&self.hash, &self.store[n]), n);
     }
 
     /// Forgets a subscriber that has neither mapping nor block.
