@@ -62,6 +62,11 @@ neighbor_messages_per_second = 10
 exception_per_second = 10
 exception_per_source_per_second = 10
 subscriber_packets_per_second = 1000
+fragment_datagrams = 1000
+fragment_datagrams_per_source = 10
+fragment_hold = 100
+fragment_hold_per_source = 50
+fragment_timeout = 30
 [[port]]
 name = "more"
 device = "net_tap3"
@@ -142,6 +147,9 @@ fn defaults_are_filled_in() {
     assert_eq!((limits.echo_per_second, limits.neighbor_messages_per_second), (10_000, 20_000));
     assert_eq!((limits.exception_per_second, limits.exception_per_source_per_second), (20_000, 2000));
     assert_eq!(limits.subscriber_packets_per_second, None);
+    let fragments = limits.fragments;
+    assert_eq!((fragments.datagrams, fragments.datagrams_per_source), (4096, 64));
+    assert_eq!((fragments.hold, fragments.hold_per_source, fragments.timeout), (1024, 128, 15));
     assert_eq!((port.rx_packets_per_second, port.vlan_offload), (None, true));
     let interface = &config.interfaces[0];
     assert_eq!((interface.vlan, interface.mtu, interface.tcp_mss), (Vlan::Untagged, 1500, TcpMss::Auto));
@@ -300,11 +308,14 @@ fn all_functions_are_accepted_together() {
 fn limits_are_taken_as_written() {
     let config = accepted(&format!(
         "{SMALL}[limits]\necho_per_second = 0\nneighbor_messages_per_second = 1\nexception_per_second = 0\n\
-         subscriber_packets_per_second = 100\n"
+         subscriber_packets_per_second = 100\nfragment_datagrams = 64\nfragment_hold = 64\nfragment_timeout = 120\n"
     ));
     let limits = config.limits;
     assert_eq!((limits.echo_per_second, limits.neighbor_messages_per_second), (0, 1));
     assert_eq!((limits.exception_per_second, limits.subscriber_packets_per_second), (0, Some(100)));
+    let fragments = limits.fragments;
+    assert_eq!((fragments.datagrams, fragments.hold, fragments.timeout), (64, 64, 120));
+    assert_eq!((fragments.datagrams_per_source, fragments.hold_per_source), (64, 64), "no more than all");
     let text = SMALL.replace("name = \"out\"\n", "name = \"out\"\nrx_packets_per_second = 1_000_000_000\n");
     assert_eq!(accepted(&text).ports[1].rx_packets_per_second, Some(1_000_000_000));
 }

@@ -277,6 +277,26 @@ impl Hostile {
         if port != 1 && self.chance(40) { self.tagged(port) } else { self.untagged(port) }
     }
 
+    /// Makes a fragment of a packet: of few identifications, so that some belong together.
+    fn fragment(&mut self, frame: &mut [u8]) {
+        let more = if self.chance(60) { 0x2000 } else { 0 };
+        let offset = match self.random.random_range(0..4) {
+            0 => 0,
+            1 => self.random.random_range(0..0x2000),
+            _ => self.random.random_range(0..12),
+        };
+        frame[18..20].copy_from_slice(&[0, self.random.random_range(0..4)]);
+        frame[20..22].copy_from_slice(&(more | offset as u16).to_be_bytes());
+        // Whole eights of payload, mostly.
+        if self.chance(80) {
+            let header = usize::from(frame[14] & 15) * 4;
+            let total = usize::from(u16::from_be_bytes([frame[16], frame[17]]));
+            let even = (total - header) / 8 * 8 + header;
+            frame[16..18].copy_from_slice(&(even as u16).to_be_bytes());
+        }
+        mend_header(frame);
+    }
+
     fn untagged(&mut self, port: usize) -> Vec<u8> {
         let mut frame = match self.random.random_range(0..28) {
             0 => return self.bytes(LONGEST),
@@ -285,7 +305,11 @@ impl Hostile {
             20.. => self.six(port),
             _ => {
                 let to = self.mac(port);
-                self.packet().frame(MacAddr([2, 0, 0, 0, 9, 9]), to)
+                let mut frame = self.packet().frame(MacAddr([2, 0, 0, 0, 9, 9]), to);
+                if self.chance(30) {
+                    self.fragment(&mut frame);
+                }
+                frame
             }
         };
         match self.random.random_range(0..10) {
@@ -353,6 +377,8 @@ fn every_frame_is_accounted_for(workers: &str, seed: u64) {
     assert_eq!(summary.received, (PORTS.len() * FRAMES) as u64);
     assert_eq!(summary.sent, sent);
     assert!(summary.forwarded > 1000 && summary.local > 500, "not all of them are refused at the door");
+    let fragments = summary.drops.keys().filter(|name| name.starts_with("ipv4_fragment"));
+    assert!(fragments.count() >= 5, "nor do fragments meet one");
     assert!(summary.drops.len() >= 30, "they meet {} reasons", summary.drops.len());
 }
 

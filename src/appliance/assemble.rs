@@ -2,6 +2,7 @@
 
 use super::{Error, links, plan, routes, translation};
 use crate::config::{self, Config, Distribute, Stop};
+use crate::dataplane::fragments::Fragments;
 use crate::dataplane::output::{Output, TxSide};
 use crate::dataplane::police::Policer;
 use crate::dataplane::punt::{Punts, Rates};
@@ -101,6 +102,7 @@ pub fn assemble(config: &Config, eal: &Eal) -> Result<Parts, Error> {
             flows: FlowHome::new(world.flows.clone()),
             nat: world.nat.clone().map(|nat| NatHome::new(nat, id, seed)),
             firewall: world.firewall.clone().map(firewall::Home::new),
+            fragments: None,
             neighbors,
             pool: pool.clone(),
             icmp_errors: bucket(config.limits.icmp_errors_per_second / workers as u32),
@@ -110,6 +112,10 @@ pub fn assemble(config: &Config, eal: &Eal) -> Result<Parts, Error> {
                 config::Idle::Sleep => Idle::Sleep,
             },
         });
+    }
+    for part in parts.iter_mut().filter(|_| config.nat44.is_some()) {
+        let limits = plan::fragments(config);
+        part.fragments = Some(Fragments::new(limits, part.id, workers, || random.random()));
     }
     let kernel = config.exception.is_some().then_some(KernelRings { up, down: to_worker });
     Ok(Parts { workers: parts, counters, world, board, control, ports: Arc::new(ports), kernel })

@@ -4,6 +4,7 @@ use super::Error;
 use crate::config::{self, Config, Device, Workers};
 use crate::doctor::Needs;
 use crate::dpdk::{BURST, EalOptions, HugePages, LcoreSpec, MAIN_LCORE};
+use crate::nat::fragments::Limits;
 
 /// Where threads run.
 pub struct Layout {
@@ -73,8 +74,24 @@ pub fn mbufs(config: &Config) -> u32 {
     let bursts = workers * (config.ports.len() as u32 + 4) * BURST as u32;
     let caches = workers * 512 * 3 / 2;
     let between = workers * workers.saturating_sub(1) * HANDOFF_RING as u32;
-    let needed = rings + bursts + caches + between + u32::from(config.limits.neighbor_hold_total);
+    let held = u32::from(config.limits.neighbor_hold_total) + workers * fragments(config).held;
+    let needed = rings + bursts + caches + between + held;
     config.eal.mbufs.unwrap_or_else(|| (needed + needed / 4).next_power_of_two().max(4096) - 1)
+}
+
+/// A worker's share of the fragments: enough for some of the longest datagrams, however many workers there are.
+pub fn fragments(config: &Config) -> Limits {
+    const LEAST: u32 = 256;
+    let (f, workers) = (&config.limits.fragments, config.workers.cores.len() as u32);
+    let share = |all: u32| (all / workers).max(LEAST.min(all));
+    let (datagrams, held) = (share(f.datagrams), share(f.hold.into()));
+    Limits {
+        datagrams,
+        datagrams_of_one: f.datagrams_per_source.min(datagrams),
+        held,
+        held_of_one: u32::from(f.hold_per_source).min(held),
+        lifetime: f.timeout * 1000,
+    }
 }
 
 /// Megabytes that the packet pool takes, and what queues and rings need beside it.
@@ -141,6 +158,15 @@ mod tests {
     fn the_pool_covers_every_ring() {
         assert!(mbufs(&config("")) > 2 * 1024 + 2 * 1024);
         assert_eq!(mbufs(&config("[eal]\nmbufs = 50000")), 50_000);
+    }
+
+    #[test]
+    fn each_worker_has_its_share_of_fragments() {
+        let limits = fragments(&config("[limits]\nfragment_hold_per_source = 1000"));
+        assert_eq!((limits.datagrams, limits.held, limits.lifetime), (2048, 512, 15_000));
+        assert_eq!((limits.datagrams_of_one, limits.held_of_one), (64, 512));
+        let few = fragments(&config("[limits]\nfragment_hold = 300\nfragment_datagrams = 64"));
+        assert_eq!((few.datagrams, few.held, few.held_of_one), (64, 256, 128));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use super::nat_model::Nat44;
 use ipnet::IpNet;
 
-pub use super::model_functions::{Exception, Ipv6, Limits, SourceCheck, TcpMss, Timeouts6, Vlan};
+pub use super::model_functions::{Exception, Fragments, Ipv6, Limits, SourceCheck, TcpMss, Timeouts6, Vlan};
 
 /// A whole configuration file.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -121,4 +121,23 @@ pub struct Limits {
     pub neighbor_hold: u16,
     /// Packets held for all neighbours: [`Limits::neighbor_hold`] to 65,535. Default 1,024.
     pub neighbor_hold_total: u16,
+    /// `fragment_…`: datagrams that cross the NAT in fragments.
+    pub fragments: Fragments,
+}
+
+/// `limits.fragment_…`: numbers for the whole process, of which each worker has its share, and 256 at the least.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fragments {
+    /// `fragment_datagrams`: datagrams that are followed at a time: 64 to 1,048,576. Default 4,096.
+    pub datagrams: u32,
+    /// `fragment_datagrams_per_source`: those of one source: 1 to `fragment_datagrams`. Default 64.
+    pub datagrams_per_source: u32,
+    /// `fragment_hold`: fragments held until the first of their datagram comes: 64 to 65,535. Default 1,024.
+    pub hold: u16,
+    /// `fragment_hold_per_source`: those of one source: 1 to `fragment_hold`. Default 128, of which a datagram of 64 KiB takes
+    /// 44 at an MTU of 1,500.
+    pub hold_per_source: u16,
+    /// `fragment_timeout`: seconds to wait for the first fragment, and for the rest: 1 to 120. Default 15 (RFC 791 section
+    /// 3.2).
+    pub timeout: u32,
 }

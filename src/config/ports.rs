@@ -142,11 +142,12 @@ pub(super) fn check_pool(
 ) {
     let (Some(place), Some(mbufs)) = (place, eal.mbufs) else { return };
     let rings: u64 = ports.iter().map(|port| u64::from(port.queues) * u64::from(port.rx_descriptors)).sum();
-    let least = rings + u64::from(limits.neighbor_hold_total);
+    let (neighbors, fragments) = (limits.neighbor_hold_total, limits.fragments.hold);
+    let least = rings + u64::from(neighbors) + u64::from(fragments);
     if u64::from(mbufs) <= least {
         let message = format!(
-            "{mbufs} mbufs cannot fill the receive rings ({rings}) and limits.neighbor_hold_total ({})",
-            limits.neighbor_hold_total
+            "{mbufs} mbufs cannot fill the receive rings ({rings}), limits.neighbor_hold_total ({neighbors}) and \
+             limits.fragment_hold ({fragments})"
         );
         report.refuse(place, message, format!("write more than {least}, or smaller rings"));
     }

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use super::error::{Place, Report};
-use super::model::{Distribute, Eal, Flow, HugePages, Idle, Instance, Limits, Stop, Workers};
+use super::model::{Distribute, Eal, Flow, Fragments, HugePages, Idle, Instance, Limits, Stop, Workers};
 use super::section::{Located, Section, or};
 use super::values;
 
@@ -167,6 +167,7 @@ pub(super) fn limits(report: &Report<'_>, mut section: Section<'_>) -> Limits {
     let subscriber = section.integer("subscriber_packets_per_second", 100..=100_000_000u32);
     let hold = section.integer("neighbor_hold", 1..=64u16);
     let hold_total = section.integer("neighbor_hold_total", 1..=u16::MAX);
+    let fragments = fragments(report, &mut section);
     section.finish();
     let (neighbor_hold, neighbor_hold_total) = (or(hold, 8), or(hold_total, 1024));
     if let Some(total) = hold_total.filter(|total| total.value < neighbor_hold) {
@@ -187,6 +188,32 @@ pub(super) fn limits(report: &Report<'_>, mut section: Section<'_>) -> Limits {
         subscriber_packets_per_second: subscriber.map(|rate| rate.value),
         neighbor_hold,
         neighbor_hold_total,
+        fragments,
+    }
+}
+
+/// What is followed and held of fragments.
+fn fragments(report: &Report<'_>, section: &mut Section<'_>) -> Fragments {
+    let datagrams = or(section.integer("fragment_datagrams", 64..=1 << 20), 4096);
+    let of_one = section.integer("fragment_datagrams_per_source", 1..=1 << 20);
+    let hold = or(section.integer("fragment_hold", 64..=u16::MAX), 1024);
+    let held_of_one = section.integer("fragment_hold_per_source", 1..=u16::MAX);
+    let timeout = or(section.integer("fragment_timeout", 1..=120), 15);
+    let refuse = |place, more: u32, key, all: u32| {
+        report.refuse(place, format!("{more} is more than {key}, {all}"), format!("write {all} or less"));
+    };
+    if let Some(more) = of_one.filter(|of_one| of_one.value > datagrams) {
+        refuse(more.place, more.value, "fragment_datagrams", datagrams);
+    }
+    if let Some(more) = held_of_one.filter(|of_one| of_one.value > hold) {
+        refuse(more.place, more.value.into(), "fragment_hold", hold.into());
+    }
+    Fragments {
+        datagrams,
+        datagrams_per_source: of_one.map_or(64.min(datagrams), |n| n.value),
+        hold,
+        hold_per_source: held_of_one.map_or(128.min(hold), |n| n.value),
+        timeout,
     }
 }
 

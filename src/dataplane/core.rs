@@ -1,5 +1,6 @@
 //! What the stages of one worker work with: its home, its way out, its clock. No stage keeps anything else.
 
+use super::fragments::Fragments;
 use super::limit::TokenBucket;
 use super::output::Output;
 use super::punt::Punts;
@@ -24,8 +25,10 @@ pub struct Core {
     pub pool: Pool,
     pub icmp_errors: TokenBucket,
     pub punts: Punts,
-    /// Hairpins between their legs.
-    pub second_legs: ArrayVec<Mbuf, BURST>,
+    /// Where there is a NAT.
+    pub fragments: Option<Fragments>,
+    /// Hairpins between their legs, each with the ports that it has now: a fragment may not show them.
+    pub second_legs: ArrayVec<(Mbuf, u32), BURST>,
     /// Wrapping milliseconds, read once a round.
     pub now: u32,
 }

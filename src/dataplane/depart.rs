@@ -3,6 +3,7 @@
 
 use super::core::Core;
 use super::errors;
+use super::fragments;
 use super::message;
 use super::reroute;
 use super::resolve;
@@ -106,7 +107,7 @@ fn clamp(world: &World, mbuf: &mut Mbuf, l4: usize, interfaces: impl Iterator<It
 }
 
 /// A translated packet goes where the packets of this half go.
-fn depart(core: &mut Core, world: &World, mbuf: Mbuf, record: &Record4, arrival: Arrival) {
+pub(super) fn depart(core: &mut Core, world: &World, mut mbuf: Mbuf, record: &Record4, arrival: Arrival) {
     if record.common().action().kind() == Action::HAIRPIN {
         if arrival.hairpin {
             return core.out.drop(mbuf, DropReason::HairpinLoop);
@@ -115,12 +116,15 @@ fn depart(core: &mut Core, world: &World, mbuf: Mbuf, record: &Record4, arrival:
         if core.second_legs.is_full() {
             return core.out.drop(mbuf, DropReason::HandoffFull);
         }
-        return core.second_legs.push(mbuf);
+        return core.second_legs.push((mbuf, record.rewrite().ports));
     }
     core.out.counters.forwarded_packets.add(1);
     core.out.counters.forwarded_bytes.add(mbuf.len() as u64);
     let mtu = egress(world, record).map_or(u16::MAX, |i| world.interfaces[usize::from(i)].mtu);
     if is_too_big(&mbuf, mtu) {
+        if record.common().action().is_outbound() || arrival.hairpin {
+            fragments::renumber(core, &mut mbuf);
+        }
         return fragment(core, world, mbuf, record, mtu);
     }
     onward(core, world, mbuf, record);
@@ -130,7 +134,10 @@ fn onward(core: &mut Core, world: &World, mbuf: Mbuf, record: &Record4) {
     match world.adjacencies.hop(record.common().path()) {
         Some(hop) => core.send_to(mbuf, &hop),
         None => match realm_out(world, record) {
-            Some(realm) => resolve::towards(core, world, mbuf, realm, Some(record.common()), 0),
+            Some(realm) => {
+                let session = (record.common(), reroute::flow_hash_of(record));
+                resolve::towards(core, world, mbuf, realm, Some(session), 0);
+            }
             None => core.out.drop(mbuf, DropReason::NoSession),
         },
     }

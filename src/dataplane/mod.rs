@@ -26,6 +26,7 @@
 //! | [`police`] | how many packets a second one subscriber may send |
 //! | [`sources`] | who a packet may say that it is from |
 //! | [`depart`] | a session's packet on its way out: hairpin, MTU, fragments, segment size |
+//! | [`fragments`] | IPv4 fragments: where they meet, what is held, how they go on |
 //! | [`local`] | to the edge's own addresses |
 //! | [`punt`] | the rings to and from the kernel's interfaces, and what is let through |
 //! | [`errors`] | ICMP errors of the edge's own |
@@ -49,6 +50,7 @@ pub mod counters;
 pub mod depart;
 pub mod errors;
 pub mod forward;
+pub mod fragments;
 pub mod limit;
 pub mod local;
 pub mod message;

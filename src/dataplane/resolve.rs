@@ -76,20 +76,28 @@ impl NeighborOwner {
     }
 }
 
-/// The next hop of a packet in `realm`, by its destination; where it belongs to a session, that remembers it. What can't be
-/// resolved here goes to the neighbour owner.
+/// The next hop of a packet in `realm`, by its destination; where it belongs to a session, whose hash stands beside it, that
+/// remembers it. What can't be resolved here goes to the neighbour owner.
 #[cold]
-pub fn towards(core: &mut Core, world: &World, mbuf: Mbuf, realm: Realm, session: Option<&Common>, hops: u8) {
+pub fn towards(
+    core: &mut Core,
+    world: &World,
+    mbuf: Mbuf,
+    realm: Realm,
+    session: Option<(&Common, u64)>,
+    hops: u8,
+) {
     let Some(destination) = destination(&mbuf) else {
         return core.out.drop(mbuf, DropReason::Truncated);
     };
-    let flow_hash = reroute::flow_hash(&mbuf.data()[14..]);
+    // A fragment has none of its session's ports.
+    let flow_hash = session.map_or_else(|| reroute::flow_hash(&mbuf.data()[14..]), |(_, hash)| hash);
     let (interface, neighbor) = match world.next_hop(realm, destination, flow_hash) {
         Ok(next) => next,
         Err(reason) => return core.out.drop(mbuf, reason),
     };
     if let Some((path, hop)) = reroute::resolved(world, interface, neighbor) {
-        if let Some(session) = session {
+        if let Some((session, _)) = session {
             session.set_path(path);
         }
         // Where the owner sees that a neighbour is used which was only learnt, it asks whether it is there.

@@ -3,7 +3,7 @@
 use super::classify::{HEADERS, at, half};
 use crate::flow::record::Rewrite4;
 use crate::flow::{Action, Protocol};
-use crate::packet::Delta;
+use crate::packet::{Delta, ipv4};
 
 fn write<const N: usize>(headers: &mut [u8; HEADERS], place: usize, bytes: [u8; N]) {
     headers[place..place + N].copy_from_slice(&bytes);
@@ -45,16 +45,13 @@ const fn fields(protocol: u8) -> Option<(usize, usize, usize)> {
 pub fn general(frame: &mut [u8], ip: usize, l4: usize, w: &Rewrite4, kind: Action, protocol: u8) -> bool {
     let fields = fields(protocol);
     let end = fields.map_or(l4, |(ports, width, checksum)| l4 + (checksum + 2).max(ports + width));
-    if frame.len() < end || l4 < ip + 20 {
+    if frame.len() < end || l4 < ip + 20 || !header(frame, ip, w, kind) {
         return false;
     }
     let delta = |frame: &mut [u8], place: usize, change: &dyn Fn(u16) -> u16| {
         let sum = u16::from_ne_bytes([frame[place], frame[place + 1]]);
         frame[place..place + 2].copy_from_slice(&change(sum).to_ne_bytes());
     };
-    delta(frame, ip + 10, &|sum| Delta(w.ip_delta).apply(sum));
-    frame[ip + 8] -= u8::from(kind != Action::HAIRPIN);
-    frame[ip + 12..ip + 20].copy_from_slice(&w.addresses.to_le_bytes());
     let Some((ports, width, checksum)) = fields else { return true };
     frame[l4 + ports..][..width].copy_from_slice(&w.ports.to_le_bytes()[..width]);
     if protocol == Protocol::Udp as u8 {
@@ -62,6 +59,20 @@ pub fn general(frame: &mut [u8], ip: usize, l4: usize, w: &Rewrite4, kind: Actio
     } else {
         delta(frame, l4 + checksum, &|sum| Delta(w.l4_delta).apply(sum));
     }
+    true
+}
+
+/// The IPv4 header at `ip` alone: all that there is to rewrite of a fragment without a transport header. The TTL is at least 1.
+/// False, and nothing written, when the frame is too short.
+pub fn header(frame: &mut [u8], ip: usize, w: &Rewrite4, kind: Action) -> bool {
+    let Some(header) = frame.get_mut(ip..).and_then(<[u8]>::first_chunk_mut::<{ ipv4::HEADER_LENGTH }>)
+    else {
+        return false;
+    };
+    let sum = Delta(w.ip_delta).apply(u16::from_ne_bytes([header[10], header[11]]));
+    header[10..12].copy_from_slice(&sum.to_ne_bytes());
+    header[8] -= u8::from(kind != Action::HAIRPIN);
+    header[12..20].copy_from_slice(&w.addresses.to_le_bytes());
     true
 }
 

@@ -134,6 +134,49 @@ proptest! {
         prop_assert_eq!(frame, shape.frame(new[0], new[1], shape.ttl - u8::from(hop)));
     }
 
+    /// Cut anywhere behind its transport header, each piece rewritten by itself, put together again.
+    #[test]
+    fn fragments_are_the_whole_packet_rewritten(
+        shape in shape(prop_oneof![Just(Protocol::Tcp), Just(Protocol::Udp), Just(Protocol::Icmp)]),
+        old in [end(), end()], new in [end(), end()], hop in any::<bool>(), cuts in vec(any::<prop::sample::Index>(), 1..5),
+    ) {
+        let shape = Shape { ip_options: vec![], trailer: vec![], ..shape };
+        let rewrite = compile(&shape.key(old), &shape.key(new), hop);
+        let kind = if hop { Action::FORWARD } else { Action::HAIRPIN };
+        let frame = shape.frame(old[0], old[1], shape.ttl);
+        let (head, payload) = frame.split_at(34);
+        let transport = if shape.protocol == Protocol::Tcp { 20 + shape.options.len() } else { 8 };
+        let mut places: Vec<_> = cuts.iter().map(|c| c.index(payload.len() / 8 + 1) * 8).collect();
+        places.retain(|&p| p >= transport && p < payload.len());
+        places.extend([0, payload.len()]);
+        places.sort_unstable();
+        places.dedup();
+        let mut together = Vec::<u8>::new();
+        for place in places.windows(2) {
+            let mut piece = [head, &payload[place[0]..place[1]]].concat();
+            let header = ipv4::Header {
+                ttl: shape.ttl,
+                more_fragments: place[1] < payload.len(),
+                fragment_offset: place[0] as u16,
+                ..ipv4::Header::new(old[0].0, old[1].0, Number(shape.protocol as u8))
+            };
+            header.emit(&mut piece[14..], place[1] - place[0]).expect("it fits");
+            if place[0] == 0 {
+                prop_assert!(general(&mut piece, 14, 34, &rewrite, kind, shape.protocol as u8));
+                together.extend(&piece[..34]);
+            } else {
+                prop_assert!(super::header(&mut piece, 14, &rewrite, kind));
+            }
+            let ip = ipv4::Ipv4::parse(&piece[14..]).expect("still a packet");
+            prop_assert!(ip.checksum_is_right());
+            prop_assert_eq!((ip.source(), ip.destination()), (new[0].0, new[1].0));
+            prop_assert_eq!(ip.ttl(), shape.ttl - u8::from(hop));
+            together.extend(ip.payload());
+        }
+        let wanted = shape.frame(new[0], new[1], shape.ttl - u8::from(hop));
+        prop_assert_eq!(&together[34..], &wanted[34..]);
+    }
+
     /// A frame too short for what must be rewritten stays as it is.
     #[test]
     fn nothing_is_written_into_what_is_short(

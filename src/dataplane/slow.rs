@@ -6,6 +6,7 @@ use super::classify::Ingress;
 use super::core::Core;
 use super::depart;
 use super::errors;
+use super::fragments;
 use super::local;
 use super::police::Subscriber;
 use super::resolve;
@@ -17,7 +18,7 @@ use crate::dpdk::{Checksum, Mbuf};
 use crate::flow::key::ports;
 use crate::flow::record::Record;
 use crate::flow::{Key4, Protocol, Realm, Record4, Record6};
-use crate::nat::{Nat44, icmp_error};
+use crate::nat::{Nat44, fragments::Head, icmp_error};
 use crate::packet::build::IcmpError;
 use crate::packet::icmp::{Icmp, IcmpType};
 use crate::packet::{DropReason, EtherType, Ipv4, Link, MacAddr, Tcp};
@@ -58,6 +59,10 @@ pub enum Verdict<'w> {
     Report {
         record: &'w Record4,
     },
+    /// A fragment that waits for the first of its datagram, at this place.
+    Hold(u32),
+    /// A fragment whose datagram's ports are known.
+    Fragment(Head),
     /// As [`Verdict::Act`], for IPv6; `upper` is where its transport begins in the frame.
     Act6 {
         record: &'w Record6,
@@ -97,6 +102,8 @@ pub fn receive(core: &mut Core, world: &World, mut mbuf: Mbuf, arrival: Arrival)
             depart::act(core, world, mbuf, record, place, tcp_flags, arrival);
         }
         Verdict::Report { record } => depart::report(core, world, mbuf, record, arrival),
+        Verdict::Hold(place) => fragments::hold(core, world, mbuf, place, arrival),
+        Verdict::Fragment(head) => fragments::forward(core, world, mbuf, head, arrival),
         Verdict::Act6 { record, upper, tcp_flags } => {
             slow6::act(core, world, mbuf, record, upper, tcp_flags, arrival);
         }
@@ -107,10 +114,14 @@ pub fn receive(core: &mut Core, world: &World, mut mbuf: Mbuf, arrival: Arrival)
 /// The second legs of the hairpins of a burst: as if they came from the outside.
 pub fn second_legs(core: &mut Core, world: &World) {
     let Some(nat) = world.nat.as_deref() else { return };
-    while let Some(mbuf) = core.second_legs.pop_at(0) {
+    while let Some((mbuf, ports)) = core.second_legs.pop_at(0) {
         let interface = 0;
         let arrival = Arrival { interface, realm: nat.options().outside, hairpin: true, hops: 0 };
-        receive(core, world, mbuf, arrival);
+        if fragments::is_fragment(&mbuf) {
+            fragments::onward(core, world, mbuf, ports, arrival);
+        } else {
+            receive(core, world, mbuf, arrival);
+        }
     }
 }
 
@@ -161,7 +172,8 @@ fn judge<'w>(
     }
 }
 
-const IP: usize = crate::packet::ethernet::HEADER_LENGTH;
+/// Where the IP header of an untagged frame begins.
+pub(super) const IP: usize = crate::packet::ethernet::HEADER_LENGTH;
 
 fn ipv4<'w>(
     core: &mut Core,
@@ -211,7 +223,7 @@ fn ipv4<'w>(
         return Err(if sent { DropReason::TtlExceeded } else { DropReason::TtlExceededQuiet });
     }
     if ip.is_fragment() {
-        return Err(DropReason::Ipv4Fragment);
+        return fragments::gather(core, world, &ip, arrival);
     }
     if let Some(key) = icmp_error::key(&ip, arrival.realm)? {
         let found = world.flows.lookup::<Record4>(&key);
@@ -244,7 +256,7 @@ pub(super) struct Flow {
     pub(super) key: Key4,
     pub(super) tcp_flags: u8,
     /// Whether this packet may create a session.
-    opens: bool,
+    pub(super) opens: bool,
 }
 
 pub(super) fn transport(ip: &Ipv4<'_>, realm: Realm) -> Result<Flow, DropReason> {
@@ -267,7 +279,8 @@ pub(super) fn transport(ip: &Ipv4<'_>, realm: Realm) -> Result<Flow, DropReason>
         Protocol::Udp => {
             let h: &[u8; 8] = payload.first_chunk().ok_or(DropReason::L4HeaderInvalid)?;
             let word = |i: usize| u16::from_be_bytes([h[i], h[i + 1]]);
-            if usize::from(word(4)) < 8 || usize::from(word(4)) > whole {
+            // A first fragment says how long its whole datagram is.
+            if usize::from(word(4)) < 8 || usize::from(word(4)) > whole && !ip.is_fragment() {
                 return Err(DropReason::L4HeaderInvalid);
             }
             Ok(end(word(0), word(2), 0, true))
@@ -304,7 +317,7 @@ fn is_refusal(why: DropReason) -> bool {
 }
 
 /// The packet's session: found, made here at home, or its home's business.
-fn session<'w>(
+pub(super) fn session<'w>(
     core: &mut Core,
     world: &'w World,
     flow: &Flow,

@@ -249,6 +249,9 @@ fn depart(core: &mut Core, world: &World, mut mbuf: Mbuf, record: &Record6, real
     core.out.counters.forwarded_bytes.add(mbuf.len() as u64);
     match world.adjacencies.hop(record.common().path()) {
         Some(hop) => core.send_to(mbuf, &hop),
-        None => resolve::towards(core, world, mbuf, realm, Some(record.common()), 0),
+        None => {
+            let session = (record.common(), super::reroute::flow_hash(&mbuf.data()[IP..]));
+            resolve::towards(core, world, mbuf, realm, Some(session), 0);
+        }
     }
 }

@@ -3,6 +3,7 @@
 use super::core::Core;
 use super::counters::WorkerCounters;
 use super::forward::{self, Lanes};
+use super::fragments::{self, Fragments};
 use super::limit::TokenBucket;
 use super::output::Output;
 use super::punt::{self, Punts};
@@ -127,6 +128,7 @@ pub struct WorkerParts {
     pub flows: FlowHome,
     pub nat: Option<NatHome>,
     pub firewall: Option<firewall::Home>,
+    pub fragments: Option<Fragments>,
     pub neighbors: Option<NeighborOwner>,
     pub pool: Pool,
     pub icmp_errors: TokenBucket,
@@ -176,6 +178,7 @@ impl Worker {
                 flows: parts.flows,
                 nat: parts.nat,
                 firewall: parts.firewall,
+                fragments: parts.fragments,
                 neighbors: parts.neighbors,
                 pool: parts.pool,
                 icmp_errors: parts.icmp_errors,
@@ -210,6 +213,7 @@ impl Worker {
             self.rest(got, &reporter);
         }
         resolve::shut_down(&mut self.core);
+        fragments::shut_down(&mut self.core, &world);
         self.core.out.flush();
         self.leave(&reporter);
     }
@@ -295,6 +299,10 @@ impl Worker {
                         let arrival = Arrival { interface, realm, hairpin, hops };
                         slow::receive(&mut self.core, world, mbuf, arrival);
                     }
+                    Task::Fragment { interface, realm, hairpin, ports } => {
+                        let arrival = Arrival { interface, realm, hairpin, hops };
+                        fragments::onward(&mut self.core, world, mbuf, ports, arrival);
+                    }
                     Task::Resolve { realm } => {
                         resolve::towards(&mut self.core, world, mbuf, realm, None, hops);
                     }
@@ -331,6 +339,7 @@ impl Worker {
         }
         core.out.counters.sessions_removed.add(removed as u64);
         resolve::tick(core, world);
+        fragments::tick(core, world);
         core.out.flush();
     }
 

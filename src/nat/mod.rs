@@ -21,10 +21,12 @@
 //! | [`mapping`] | the mappings of one home |
 //! | [`permits`] | to whom a mapping has sent, where the filter asks |
 //! | [`nat44`] | what happens on a miss, from either side; when a session is over |
+//! | [`fragments`] | fragments that belong together, and the ports of those that show none |
 //! | [`icmp_error`] | errors about the packets of sessions, from either side |
 //! | [`session`] | the life times of sessions: TCP state from both halves' flags |
 
 pub mod deterministic;
+pub mod fragments;
 pub mod icmp_error;
 pub mod id_map;
 pub mod mapping;

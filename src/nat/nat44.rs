@@ -105,8 +105,19 @@ impl Nat44 {
             return 0;
         }
         let ([a, b, c, d], port) = (address.octets(), [0; 4]);
-        let hash = Key4::from_wire([a, b, c, d, 0, 0, 0, 0], port, realm, 0).hash(&self.hash);
+        self.spread(&Key4::from_wire([a, b, c, d, 0, 0, 0, 0], port, realm, 0))
+    }
+
+    /// A worker by a keyed hash.
+    fn spread(&self, key: &Key4) -> usize {
+        let hash = key.hash(&self.hash);
         ((hash.buckets as u32 as u64 * self.workers as u64) >> 32) as usize
+    }
+
+    /// The worker where the fragments of a datagram from outside meet: until the first of them is there, nobody knows their
+    /// home. `datagram` as in [`super::fragments::Fragment`].
+    pub fn meeting_place(&self, datagram: &Key4) -> usize {
+        self.spread(datagram)
     }
 
     /// The home of whatever is behind a public endpoint; `None` where nobody has that port.

@@ -46,8 +46,24 @@ drop_reasons! {
     Ipv4SourceInvalid = "ipv4_source_invalid",
     /// An IPv4 destination that is never forwarded: loopback, multicast, broadcast, zero.
     Ipv4DestinationInvalid = "ipv4_destination_invalid",
-    /// An IPv4 fragment: its ports are not known.
+    /// An IPv4 fragment in a realm that no NAT serves: its ports are not known.
     Ipv4Fragment = "ipv4_fragment",
+    /// A fragment that contradicts itself: empty, or more is to follow and it is no multiple of eight bytes (RFC 791 section 3.2).
+    Ipv4FragmentInvalid = "ipv4_fragment_invalid",
+    /// A first fragment without its whole transport header, or one that would overwrite TCP's flags (RFC 1858, RFC 3128).
+    Ipv4FragmentTiny = "ipv4_fragment_tiny",
+    /// A fragment that ends beyond the longest packet there is, 65,535 bytes.
+    Ipv4FragmentTooLong = "ipv4_fragment_too_long",
+    /// A fragment that has been seen already.
+    Ipv4FragmentDuplicate = "ipv4_fragment_duplicate",
+    /// A fragment that overlaps others of its datagram or contradicts where it ends; and all that come after it.
+    Ipv4FragmentOverlap = "ipv4_fragment_overlap",
+    /// A fragment held in vain: the first one of its datagram did not come in time.
+    Ipv4FragmentTimeout = "ipv4_fragment_timeout",
+    /// A fragment held, or to be held, when others of the same source took all that one source may have.
+    Ipv4FragmentSourceLimit = "ipv4_fragment_source_limit",
+    /// A fragment held when those of other datagrams needed its place.
+    Ipv4FragmentsFull = "ipv4_fragments_full",
     /// Source routing is never obeyed (RFC 7126).
     Ipv4SourceRoute = "ipv4_source_route",
     /// A source that has no route back by the interface, or the realm, that it came in by (BCP 38, BCP 84).

@@ -276,6 +276,10 @@ impl<'a> Ipv4Mut<'a> {
         self.replace(16, address.octets());
     }
 
+    pub fn set_identification(&mut self, identification: u16) {
+        self.replace(4, identification.to_be_bytes());
+    }
+
     /// One hop less; false, and nothing changed, if none is left to take (RFC 1812 section 5.3.1).
     #[must_use]
     pub fn decrement_ttl(&mut self) -> bool {

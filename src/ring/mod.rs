@@ -16,6 +16,9 @@ pub enum Task {
     /// As if it had come in by `interface`, in `realm`: this worker is its home, or hears all ARP. `hairpin`: it has been
     /// through its first leg.
     Receive { interface: u16, realm: Realm, hairpin: bool },
+    /// As [`Task::Receive`], a fragment that has been judged where those of its datagram meet: this worker is the home of its
+    /// session. `ports`, as in [`Key4::from_words`](crate::flow::Key4::from_words), are those that its first fragment shows.
+    Fragment { interface: u16, realm: Realm, hairpin: bool, ports: u32 },
     /// Find its next hop in `realm` by its IPv4 destination, ask for it if need be, and send it.
     Resolve { realm: Realm },
     /// Ready: send it by this port.

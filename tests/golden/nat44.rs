@@ -375,17 +375,22 @@ fn refused_ip(s: &mut Scenario) {
         let routed = Packet { ip_options: vec![kind, 7, 4, 10, 0, 0, 9, 0], ..good.clone() };
         s.packet(name, HOME, routed).drops(DropReason::Ipv4SourceRoute);
     }
-    for (name, more, offset) in [("the first fragment", true, 0), ("a later fragment", false, 64)] {
+    let contradictory = [
+        ("a first fragment with half a header", 0, 8, DropReason::Ipv4FragmentTiny),
+        ("an uneven fragment with more to follow", 64, 61, DropReason::Ipv4FragmentInvalid),
+    ];
+    for (name, fragment_offset, length, why) in contradictory {
         let header = ipv4::Header {
-            more_fragments: more,
-            fragment_offset: offset,
+            more_fragments: true,
+            fragment_offset,
             dont_fragment: false,
-            ..ipv4::Header::new(ALICE, SERVER, Protocol::UDP)
+            ..ipv4::Header::new(ALICE, SERVER, Protocol::TCP)
         };
         let mut frame = vec![0; 14 + 20 + 64];
         let path = Path::untagged(host(HOME, 2), edge(HOME));
-        build::frame(&mut frame, &path, &Ip::V4(header), &Transport::Raw(&[0x20; 64])).expect("fits");
-        s.frame(name, HOME, frame).drops(DropReason::Ipv4Fragment);
+        build::frame(&mut frame, &path, &Ip::V4(header), &Transport::Raw(&[0x20; 64][..length]))
+            .expect("fits");
+        s.frame(name, HOME, frame).drops(why);
     }
     for (name, to, code, why) in [
         ("no route", ip(100, 64, 0, 1), Some(0), DropReason::NoRoute),

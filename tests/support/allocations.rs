@@ -14,7 +14,8 @@ use ces::dataplane::WorkerCounters;
 use ces::manage::client::Client;
 use ces::manage::protocol::Request;
 use ces::packet::build;
-use ces::packet::{Arp, MacAddr, TcpFlags};
+use ces::packet::checksum::checksum;
+use ces::packet::{Arp, DropReason, MacAddr, TcpFlags};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Stats, StatsAlloc};
 
 use crate::bed::Bed;
@@ -78,7 +79,20 @@ fn from_inside(i: u32) -> Vec<u8> {
             _ => return arp(Arp::request(HOST, host.0, edge.0), EDGE[0]),
         },
     };
-    packet.frame(HOST, EDGE[0])
+    let mut frame = packet.frame(HOST, EDGE[0]);
+    if i % 32 == 29 {
+        fragment(&mut frame, i & 32 == 0);
+    }
+    frame
+}
+
+/// Makes the first fragment of a packet with four bytes of IP options, or a later one.
+fn fragment(frame: &mut [u8], first: bool) {
+    frame[17] = 24 + 24;
+    frame[20..22].copy_from_slice(&(0x2000 | if first { 0_u16 } else { 3 }).to_be_bytes());
+    frame[24..26].fill(0);
+    let sum = checksum(&frame[14..38]);
+    frame[24..26].copy_from_slice(&sum.to_ne_bytes());
 }
 
 /// The `i`th from outside: strangers that meet mappings, answers to hosts that ARP must find, noise.
@@ -147,11 +161,16 @@ pub fn none_after_start(cores: &str) {
     wait("the sweep", &|| sum(|c| c.sessions_removed.get()) > 5_000);
     let after = COUNTING.stats();
     let (made, received) = (sum(|c| c.sessions_created.get()), sum(|c| c.rx_packets.get()));
+    let fragments = sum(|c| {
+        let reasons = [DropReason::Ipv4FragmentsFull, DropReason::Ipv4FragmentDuplicate];
+        reasons.iter().map(|&why| c.drops[why as usize].get()).sum()
+    });
     let summary = appliance.stop();
     println!("{summary}");
     assert!(received - read > 1_000_000, "{read} of the packets were read before the count began");
     assert!(made > 10_000, "{made} sessions were made");
     assert_eq!(counts(&after), counts(&before), "allocations, reallocations, deallocations");
+    assert!(fragments > 1000, "{fragments} fragments have met others");
     // Of two workers the one that reads may outrun the other.
     assert!(summary.forwarded_packets > 50_000, "{summary}");
 }
