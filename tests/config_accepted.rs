@@ -357,6 +357,7 @@ fn translation_is_sized_by_pool_and_sessions() {
     assert_eq!((nat.inbound_sessions_per_mapping, nat.random_seed), (64, None));
     let times = nat.timeouts;
     assert_eq!((times.udp, times.tcp_established, times.tcp_transitory, times.icmp), (300, 7440, 240, 60));
+    assert_eq!((times.tcp_opening, times.udp_inbound_refresh, times.udp_ports), (240, false, vec![]));
 
     let few = accepted(&format!("{SMALL}ports = \"1024-1087\"\n[flow]\nsessions = 2048\n"));
     let nat = few.nat44.expect("nat44");
@@ -454,6 +455,28 @@ fn two_realms_may_have_the_same_prefix_and_point_to_point_links_both_addresses()
 }
 
 #[test]
+fn life_times_have_parts_of_their_own() {
+    let timeouts = |text: &str| {
+        let config = accepted(&format!("{SMALL}[nat44.timeouts]\n{text}"));
+        (config.nat44.expect("nat44").timeouts, config.warnings)
+    };
+    let (times, warnings) = timeouts("tcp_transitory = 300\n");
+    assert_eq!(
+        (times.tcp_opening, times.tcp_transitory),
+        (300, 300),
+        "as transitory where nothing else is said"
+    );
+    assert!(warnings.is_empty());
+    let (times, warnings) = timeouts("tcp_opening = 30\nudp_inbound_refresh = true\n");
+    assert_eq!((times.tcp_opening, times.tcp_transitory, times.udp_inbound_refresh), (30, 240, true));
+    assert!(warnings.is_empty(), "RFC 7857 section 2.1 allows less: {warnings:?}");
+    let (times, warnings) =
+        timeouts("udp_ports = { \"4500\" = 900, \"53\" = 20, \"1023\" = 1, \"1024\" = 120 }\n");
+    assert_eq!(times.udp_ports, [(53, 20), (1023, 1), (1024, 120), (4500, 900)]);
+    assert!(warnings.is_empty(), "shorter below 1,024 is RFC 4787 REQ-5 a's: {warnings:?}");
+}
+
+#[test]
 fn sleeping_workers_share_a_core() {
     let text = SMALL.replace("cores = [3, 4]", "cores = [1, 1]\nidle = \"sleep\"");
     assert_eq!(accepted(&text).workers.cores, [1, 1]);
@@ -469,6 +492,11 @@ fn what_is_odd_is_warned_about_at_its_place() {
     let nat = "[nat44]\n";
     let udp = warned(nat, "[nat44]\ntimeouts.udp = 30\n");
     assert_eq!(udp, "test.toml:28:16: nat44.timeouts.udp: 30 s is less than the 120 s of RFC 4787 REQ-5");
+    assert!(
+        warned(nat, "[nat44]\ntimeouts.udp_ports.1024 = 119\n").contains(
+            "nat44.timeouts.udp_ports: 119 s is less than the 120 s of RFC 4787 REQ-5, and port 1024"
+        )
+    );
     assert!(warned(nat, "[nat44]\nrandom_seed = 1\n").contains("predictable"));
     assert!(warned(nat, "[nat44]\nmappings = 70000\n").contains("flow.sessions"));
     assert!(

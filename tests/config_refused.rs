@@ -339,6 +339,13 @@ const CASES: &[Case] = &[
     case("unknown filtering", POOL, "pool = [\"198.51.100.0/28\"]\nfiltering = \"endpoint_independent\" #!", "nat44.filtering", "is not known", "did you mean \"endpoint-independent\"?"),
     case("timeout of nothing", POOL, "pool = [\"198.51.100.0/28\"]\ntimeouts.udp = 0 #!", "nat44.timeouts.udp", "out of range", "from 1 to 86400"),
     case("unknown timeout", POOL, "pool = [\"198.51.100.0/28\"]\ntimeouts.tcp_establishd = 60 #!", "nat44.timeouts.tcp_establishd", "no key", "did you mean `tcp_established`?"),
+    case("an opening time of nothing", POOL, "pool = [\"198.51.100.0/28\"]\ntimeouts.tcp_opening = 0 #!", "nat44.timeouts.tcp_opening", "out of range", "from 1 to 86400"),
+    case("a refresh that is no boolean", POOL, "pool = [\"198.51.100.0/28\"]\ntimeouts.udp_inbound_refresh = 1 #!", "nat44.timeouts.udp_inbound_refresh", "expected a boolean", "true or false"),
+    case("UDP ports as a list", POOL, "pool = [\"198.51.100.0/28\"]\ntimeouts.udp_ports = [53] #!", "nat44.timeouts.udp_ports", "expected one table", "[nat44.timeouts.udp_ports]"),
+    case("a UDP port that is a name", POOL, "pool = [\"198.51.100.0/28\"]\ntimeouts.udp_ports = { domain = 20 } #!", "nat44.timeouts.udp_ports.domain", "no number of that kind", "from 1 to 65535"),
+    case("UDP port 0", POOL, "pool = [\"198.51.100.0/28\"]\ntimeouts.udp_ports = { \"0\" = 20 } #!", "nat44.timeouts.udp_ports.0", "no number of that kind", "from 1 to 65535"),
+    case("a UDP port written twice", POOL, "pool = [\"198.51.100.0/28\"]\ntimeouts.udp_ports = { \"53\" = 20, \"053\" = 30 } #!", "nat44.timeouts.udp_ports.053", "no number of that kind", "from 1 to 65535"),
+    case("a UDP port's time out of range", POOL, "pool = [\"198.51.100.0/28\"]\ntimeouts.udp_ports = { \"53\" = 0 } #!", "nat44.timeouts.udp_ports", "out of range", "from 1 to 86400"),
     case("negative seed", POOL, "pool = [\"198.51.100.0/28\"]\nrandom_seed = -1 #!", "nat44.random_seed", "out of range", "from 0"),
 
     // [ipv6]

@@ -42,16 +42,19 @@ pub enum Kind {
     Vlan,
     /// Two next hops outside, by flow.
     Ecmp,
+    /// TCP segments with ACK, of connections that a port of its own opens before.
+    Tcp,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 3] = [Kind::Nat44, Kind::Vlan, Kind::Ecmp];
+    pub const ALL: [Kind; 4] = [Kind::Nat44, Kind::Vlan, Kind::Ecmp, Kind::Tcp];
 
     pub fn name(self) -> &'static str {
         match self {
             Kind::Nat44 => "nat44",
             Kind::Vlan => "vlan",
             Kind::Ecmp => "ecmp",
+            Kind::Tcp => "nat44_tcp",
         }
     }
 
@@ -143,7 +146,7 @@ impl Case {
     pub fn translate(&self) -> Outcome<()> {
         let sink = format!("net_pcap1,tx_pcap={}", self.file("translated").display());
         let ports = [
-            ("in-source", self.source(0, "inside", false)),
+            ("in-source", self.source(0, "opening", false)),
             ("out-sink", sink),
             ("in-sink", "net_null0,no-rx=1".into()),
         ];
@@ -161,6 +164,10 @@ impl Case {
             ("in-source", self.source(0, "inside", direction != Direction::In)),
             ("in-sink", "net_null0,no-rx=1".into()),
         ];
+        if self.kind == Kind::Tcp {
+            // Read once: what comes in by the others before that is no session's, and dropped in the first turn.
+            ports.push(("in-opening", self.source(2, "opening", false)));
+        }
         if direction != Direction::Out {
             ports.push(("out-source", self.source(1, "answers", true)));
         }

@@ -2,8 +2,8 @@
 //! ports from 1024 on, talking to 20.0.1.0 + h on the same port; one 64-byte frame (60 in memory) a flow, shuffled.
 
 use crate::bed::Kind;
-use ces::packet::{Ipv4, Link, MacAddr, Protocol, Tag, Tags, Udp, build};
-use ces::packet::{ipv4, udp};
+use ces::packet::{Ipv4, Link, MacAddr, Protocol, Tag, Tags, Tcp, TcpFlags, Udp, build};
+use ces::packet::{ipv4, tcp, udp};
 use pcap_file::pcap::{PcapHeader, PcapPacket, PcapReader, PcapWriter};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -36,25 +36,61 @@ fn write(path: &Path, frames: impl Iterator<Item = Vec<u8>>) -> Result<(), Box<d
     Ok(())
 }
 
-fn datagram(from: (Ipv4Addr, u16), to: (Ipv4Addr, u16), vlan: Option<u16>) -> Vec<u8> {
+/// What a packet carries.
+#[derive(Clone, Copy)]
+enum Carried {
+    Udp,
+    Tcp(TcpFlags),
+}
+
+impl Carried {
+    /// A packet of a flow that is there already.
+    fn of(kind: Kind) -> Carried {
+        if kind == Kind::Tcp { Carried::Tcp(TcpFlags::ACK) } else { Carried::Udp }
+    }
+}
+
+fn packet(from: (Ipv4Addr, u16), to: (Ipv4Addr, u16), vlan: Option<u16>, carried: Carried) -> Vec<u8> {
     let link = link(vlan);
     let mut frame = vec![0; FRAME + 4 * link.tags.len()];
-    let ip = ipv4::Header { identification: 0, ..ipv4::Header::new(from.0, to.0, Protocol::UDP) };
-    let header = udp::Header { source_port: from.1, destination_port: to.1 };
-    let transport = build::Transport::Udp(header, &PAYLOAD);
-    build::frame(&mut frame, &link, &build::Ip::V4(ip), &transport).expect("60 bytes hold 18 of payload");
+    let (protocol, transport) = match carried {
+        Carried::Udp => {
+            let header = udp::Header { source_port: from.1, destination_port: to.1 };
+            (Protocol::UDP, build::Transport::Udp(header, &PAYLOAD))
+        }
+        Carried::Tcp(flags) => {
+            let header = tcp::Header::new(from.1, to.1, flags);
+            (Protocol::TCP, build::Transport::Tcp(header, &PAYLOAD[..6]))
+        }
+    };
+    let ip = ipv4::Header { identification: 0, ..ipv4::Header::new(from.0, to.0, protocol) };
+    build::frame(&mut frame, &link, &build::Ip::V4(ip), &transport).expect("60 bytes hold either");
     frame
 }
 
 /// The inside capture of `hosts` hosts.
 pub fn inside(path: &Path, hosts: u32, kind: Kind) -> Result<(), Box<dyn std::error::Error>> {
+    inside_of(path, hosts, kind, Carried::of(kind))
+}
+
+/// The same flows, each with the packet that opens it.
+pub fn opening(path: &Path, hosts: u32, kind: Kind) -> Result<(), Box<dyn std::error::Error>> {
+    inside_of(path, hosts, kind, if kind == Kind::Tcp { Carried::Tcp(TcpFlags::SYN) } else { Carried::Udp })
+}
+
+fn inside_of(
+    path: &Path,
+    hosts: u32,
+    kind: Kind,
+    carried: Carried,
+) -> Result<(), Box<dyn std::error::Error>> {
     let mut flows: Vec<u32> = (0..hosts * PORTS_PER_HOST).collect();
     flows.shuffle(&mut StdRng::seed_from_u64(42));
     let frame = |flow: u32| {
         let (host, port) = (flow / PORTS_PER_HOST, 1024 + (flow % PORTS_PER_HOST) as u16);
         let near = Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 0, 1, 0)) + host);
         let far = Ipv4Addr::from(u32::from(Ipv4Addr::new(20, 0, 1, 0)) + host);
-        datagram((near, port), (far, port), kind.vlan(false))
+        packet((near, port), (far, port), kind.vlan(false), carried)
     };
     write(path, flows.into_iter().map(frame))
 }
@@ -81,16 +117,24 @@ pub fn check(path: &Path, flows: u32, kind: Kind) -> Result<Checked, Box<dyn std
         }
         *gateways.entry(link.ethernet.destination().0[5]).or_default() += 1;
         let ip = Ipv4::parse(link.payload)?;
-        let datagram = Udp::parse(ip.payload())?;
-        let right = ip.checksum_is_right() && datagram.checksum_is_right(&ip.pseudo_header());
+        let (l4_is_right, ports) = if kind == Kind::Tcp {
+            let segment = Tcp::parse(ip.payload())?;
+            let ports = (segment.source_port(), segment.destination_port());
+            (segment.checksum_is_right(&ip.pseudo_header()), ports)
+        } else {
+            let datagram = Udp::parse(ip.payload())?;
+            let ports = (datagram.source_port(), datagram.destination_port());
+            (datagram.checksum_is_right(&ip.pseudo_header()), ports)
+        };
+        let right = ip.checksum_is_right() && l4_is_right;
         if !right || ip.ttl() != 63 || ip.source().octets()[0] != 198 {
             return Err(format!("a frame was not translated rightly: {ip:?}").into());
         }
-        let public = (ip.source(), datagram.source_port());
+        let public = (ip.source(), ports.0);
         if !seen.insert(public) {
             return Err(format!("two flows share {public:?}").into());
         }
-        checked.flows.push((public, (ip.destination(), datagram.destination_port())));
+        checked.flows.push((public, (ip.destination(), ports.1)));
     }
     if checked.flows.len() != flows as usize {
         return Err(format!("{} of {flows} flows were translated", checked.flows.len()).into());
@@ -106,7 +150,7 @@ impl Checked {
     /// The capture of the answers, shuffled anew.
     pub fn answers(mut self, path: &Path) -> Result<(), Box<dyn std::error::Error>> {
         self.flows.shuffle(&mut StdRng::seed_from_u64(43));
-        let vlan = self.kind.vlan(true);
-        write(path, self.flows.into_iter().map(|(public, remote)| datagram(remote, public, vlan)))
+        let (vlan, carried) = (self.kind.vlan(true), Carried::of(self.kind));
+        write(path, self.flows.into_iter().map(|(public, remote)| packet(remote, public, vlan, carried)))
     }
 }

@@ -1,4 +1,4 @@
-//! `cargo bench --bench throughput [-- --json] [--flows N,N] [--direction out|in|both] [--case nat44,vlan,ecmp]`: the whole pipeline, as users run it.
+//! `cargo bench --bench throughput [-- --json] [--flows N,N] [--direction out|in|both] [--case nat44,vlan,ecmp,nat44_tcp]`: the whole pipeline, as users run it.
 //!
 //! Every figure is of a plain `cesd` process, seen from outside: packets from its counters, CPU time from its worker's
 //! `schedstat`. Sources are `net_pcap` captures replayed from memory, sinks are `net_null`: a software path, without PCIe,
@@ -68,7 +68,7 @@ fn options() -> Outcome<Options> {
             }
             other => {
                 return Err(format!(
-                    "{other} is not known: --json, --case nat44,vlan,ecmp, --flows N,N, --direction out|in|both, --prepare N"
+                    "{other} is not known: --json, --case nat44,vlan,ecmp,nat44_tcp, --flows N,N, --direction out|in|both, --prepare N"
                 )
                 .into());
             }
@@ -78,7 +78,7 @@ fn options() -> Outcome<Options> {
         o.flows = HOSTS.iter().map(|h| h * capture::PORTS_PER_HOST).collect();
     }
     if o.kinds.is_empty() {
-        return Err("--case wants a list of nat44, vlan and ecmp".into());
+        return Err("--case wants a list of nat44, vlan, ecmp and nat44_tcp".into());
     }
     if o.directions.is_empty() {
         return Err("--direction wants out, in or both".into());
@@ -107,7 +107,7 @@ fn main() -> Outcome<()> {
     if !options.json {
         println!(
             "NAT44, {FRAME_BYTES}-byte frames, one worker on core {core}, TSC {:.2} GHz, medians of {ROUNDS} (range)\n\
-             {:>5}  {:>9}  {:>4}  {:>7}  {:>20}  {:>20}  {:>20}  load",
+             {:>9}  {:>9}  {:>4}  {:>7}  {:>20}  {:>20}  {:>20}  load",
             hertz / 1e9,
             "case",
             "flows",
@@ -141,7 +141,9 @@ fn main() -> Outcome<()> {
 /// Makes the captures of a case: inside, translated (and checked), answers.
 fn captures(directory: &std::path::Path, kind: Kind, flows: u32, core: usize) -> Outcome<Case> {
     let case = Case { kind, directory: directory.into(), flows, core };
-    capture::inside(&case.file("inside"), flows / capture::PORTS_PER_HOST, kind)?;
+    let hosts = flows / capture::PORTS_PER_HOST;
+    capture::inside(&case.file("inside"), hosts, kind)?;
+    capture::opening(&case.file("opening"), hosts, kind)?;
     case.translate()?;
     capture::check(&case.file("translated"), flows, kind)?.answers(&case.file("answers"))?;
     Ok(case)
@@ -208,7 +210,7 @@ fn measure(case: &Case, direction: Direction, hertz: f64) -> Outcome<Row> {
 impl Row {
     fn text(&self) -> String {
         format!(
-            "{:>5}  {:>9}  {:>4}  {:>7.2}  {:>20}  {:>20}  {:>20}  {:.1}",
+            "{:>9}  {:>9}  {:>4}  {:>7.2}  {:>20}  {:>20}  {:>20}  {:.1}",
             self.kind.name(),
             self.flows,
             self.direction.name(),

@@ -105,9 +105,11 @@ fn memory_mb(config: &Config) -> u32 {
 /// What an instance takes of huge pages, for [`doctor`](crate::doctor). The tables by their bounds a session and a mapping,
 /// which `tests/memory.rs` measures.
 pub fn needs(config: &Config) -> Needs {
-    const SESSION: u64 = 160;
+    const SESSION: u64 = 160 + TCP;
     /// Two records of 128 bytes, and two slots of the index.
-    const SESSION6: u64 = 288;
+    const SESSION6: u64 = 288 + TCP;
+    /// The windows of both halves.
+    const TCP: u64 = 16;
     const MAPPING: u64 = 48;
     let mappings = config.nat44.as_ref().map_or(0, |nat44| u64::from(nat44.mappings));
     Needs {

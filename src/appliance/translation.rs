@@ -26,8 +26,11 @@ pub fn nat44(n: &config::Nat44, workers: usize, hash: HashKey, random: &mut StdR
 fn timeouts(t: &config::Timeouts) -> Timeouts {
     Timeouts {
         udp: t.udp * 1000,
+        udp_ports: t.udp_ports.iter().map(|&(port, seconds)| (port, seconds * 1000)).collect(),
+        udp_inbound_refresh: t.udp_inbound_refresh,
         tcp_established: t.tcp_established * 1000,
         tcp_transitory: t.tcp_transitory * 1000,
+        tcp_opening: t.tcp_opening * 1000,
         icmp: t.icmp * 1000,
     }
 }

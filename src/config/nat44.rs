@@ -113,15 +113,44 @@ fn subscribers_of(report: &Report<'_>, given: Option<Located<u32>>, nat: &Nat44,
 }
 
 fn read_timeouts(report: &Report<'_>, mut section: Section<'_>) -> Timeouts {
+    let udp_ports = read_udp_ports(report, &mut section);
+    let udp_inbound_refresh = or(section.boolean("udp_inbound_refresh"), false);
     let mut timeout = |key, default, least| sides::timeout(report, &mut section, key, default, least);
+    let tcp_transitory = timeout("tcp_transitory", 240, (240, "RFC 5382 REQ-5"));
     let timeouts = Timeouts {
         udp: timeout("udp", 300, (120, "RFC 4787 REQ-5")),
+        udp_ports,
+        udp_inbound_refresh,
         tcp_established: timeout("tcp_established", 7440, (7440, "RFC 5382 REQ-5")),
-        tcp_transitory: timeout("tcp_transitory", 240, (240, "RFC 5382 REQ-5")),
+        tcp_transitory,
+        // RFC 7857 section 2.1: as short as the operator likes.
+        tcp_opening: timeout("tcp_opening", tcp_transitory, (0, "")),
         icmp: timeout("icmp", 60, (60, "RFC 5508 REQ-2")),
     };
     section.finish();
     timeouts
+}
+
+const UDP_PORTS_MAX: usize = 64;
+/// From here on no port is well known (RFC 6335 section 6).
+const FIRST_REGISTERED: u16 = 1024;
+const UDP_LEAST: u32 = 120;
+
+/// Life times by destination port, ascending.
+fn read_udp_ports(report: &Report<'_>, section: &mut Section<'_>) -> Vec<(u16, u32)> {
+    let ports = section.table("udp_ports", "nat44.timeouts.udp_ports");
+    let mut ports = ports.numbered(UDP_PORTS_MAX, 1..=u16::MAX, 1..=86_400u32);
+    ports.sort_unstable_by_key(|(port, _)| *port);
+    for (port, seconds) in &ports {
+        if *port >= FIRST_REGISTERED && seconds.value < UDP_LEAST {
+            let message = format!(
+                "{} s is less than the {UDP_LEAST} s of RFC 4787 REQ-5, and port {port} is none of the well-known ones (REQ-5 a)",
+                seconds.value
+            );
+            report.warn(seconds.place, message);
+        }
+    }
+    ports.into_iter().map(|(port, seconds)| (port, seconds.value)).collect()
 }
 
 /// Refuses public addresses that are somebody else's too.

@@ -206,14 +206,21 @@ impl PortRange {
 }
 
 /// `[nat44.timeouts]`: seconds without traffic after which a session ends, each 1 to 86,400.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// UDP. Default 300; under 120 is warned about (RFC 4787 section 4.3, REQ-5).
+    /// UDP, and protocols without ports. Default 300; under 120 is warned about (RFC 4787 section 4.3, REQ-5).
     pub udp: u32,
+    /// UDP by destination port, 1 to 65,535, ascending: at most 64. Default none; under 120 from port 1,024 on is warned
+    /// about (RFC 4787 section 4.3, REQ-5 a).
+    pub udp_ports: Vec<(u16, u32)>,
+    /// Whether inbound datagrams keep a UDP session alive, too (RFC 4787 section 4.3, REQ-6 a). Default false.
+    pub udp_inbound_refresh: bool,
     /// Established TCP connections. Default 7,440; less is warned about (RFC 5382 section 5, REQ-5).
     pub tcp_established: u32,
-    /// TCP connections that open or close. Default 240; less is warned about (RFC 5382 section 5, REQ-5).
+    /// TCP connections that close, or were reset. Default 240; less is warned about (RFC 5382 section 5, REQ-5).
     pub tcp_transitory: u32,
+    /// TCP connections that open. Default [`Timeouts::tcp_transitory`]; it may be less (RFC 7857 section 2.1).
+    pub tcp_opening: u32,
     /// ICMP queries. Default 60; less is warned about (RFC 5508 section 3.2, REQ-2).
     pub icmp: u32,
 }

@@ -203,6 +203,37 @@ impl<'a> Section<'a> {
         Some(list.into_iter().filter_map(one).collect())
     }
 
+    /// Every key of the section, a number of `keys` in decimal, each with a whole number of `values`; at most `most`. Nothing
+    /// else may stand there, so the section is done with.
+    pub fn numbered<T>(
+        self,
+        most: usize,
+        keys: RangeInclusive<u16>,
+        values: RangeInclusive<T>,
+    ) -> Vec<(u16, Located<T>)>
+    where
+        T: TryFrom<i64> + PartialOrd + std::fmt::Display,
+    {
+        let mut found: Vec<(u16, Located<T>)> = Vec::new();
+        for (key, entry) in self.table.into_iter().flat_map(|table| table.iter()) {
+            let (name, place) = (key.get_ref(), Place { offset: entry.span().start, ..self.place() });
+            if found.len() == most {
+                self.report.refuse(place, format!("more than {most}"), "remove the rest");
+                break;
+            }
+            // Written in one way only, so that none stands twice.
+            let number = name.parse().ok().filter(|n: &u16| keys.contains(n) && n.to_string() == **name);
+            let Some(number) = number else {
+                let hint = format!("write a number from {} to {} in quotes", keys.start(), keys.end());
+                let key_path = format!("{}.{}", self.path, name.escape_debug());
+                self.report.refuse_key(key.span().start, key_path, "is no number of that kind", hint);
+                continue;
+            };
+            found.extend(self.one_integer(entry, place, &values).map(|value| (number, value)));
+        }
+        found
+    }
+
     /// `true` or `false`.
     pub fn boolean(&mut self, key: &'static str) -> Option<Located<bool>> {
         let (entry, place) = self.entry(key)?;

@@ -19,6 +19,7 @@ pub mod at {
     pub const PORTS: usize = 34;
     pub const UDP_LENGTH: usize = 38;
     pub const UDP_CHECKSUM: usize = 40;
+    pub const TCP_ACKNOWLEDGEMENT: usize = 42;
     pub const TCP_OFFSET: usize = 46;
     pub const TCP_FLAGS: usize = 47;
     pub const TCP_CHECKSUM: usize = 50;
@@ -63,7 +64,8 @@ pub struct Common<K> {
     pub tcp_flags: u8,
 }
 
-/// Of TCP flags, the two by which the fast way knows its own: no SYN, but ACK.
+/// Of TCP flags, those by which the fast way knows its own: no SYN and no RST, but ACK.
+const SYN_RST_OR_ACK: u8 = 0x16;
 const SYN_OR_ACK: u8 = 0x12;
 const ACK: u8 = 0x10;
 
@@ -74,6 +76,18 @@ const UDP: u8 = 17;
 /// the header checksum right.
 #[inline(always)]
 pub fn common4(frame: &[u8], length: usize, ingress: &Ingress, verified: bool) -> Option<Common<Key4>> {
+    usual4(SYN_RST_OR_ACK, frame, length, ingress, verified)
+}
+
+/// The key of a common packet, or of one that would be but for its RST: it belongs to the same worker, behind the others of its
+/// flow.
+pub fn of_a_flow4(frame: &[u8], length: usize, ingress: &Ingress) -> Option<Common<Key4>> {
+    usual4(SYN_OR_ACK, frame, length, ingress, true)
+}
+
+/// `mask`: of these TCP flags only ACK is there.
+#[inline(always)]
+fn usual4(mask: u8, frame: &[u8], length: usize, ingress: &Ingress, verified: bool) -> Option<Common<Key4>> {
     let h: &[u8; HEADERS] = frame.first_chunk()?;
     // EtherType 16 | version and header length 8 | type of service 8 | total length 16 | identification 16.
     let front = double(h, at::ETHER_TYPE);
@@ -93,7 +107,7 @@ pub fn common4(frame: &[u8], length: usize, ingress: &Ingress, verified: bool) -
     };
     // A contradiction is for the slow way to refuse.
     let short = says < least || 20 + says > total;
-    let unusual = tcp && h[at::TCP_FLAGS] & SYN_OR_ACK != ACK;
+    let unusual = tcp && h[at::TCP_FLAGS] & mask != ACK;
     if odd != 0 || unusual || ttl <= 1 || (!tcp && protocol != UDP) || short || total + at::IPV4 > length {
         return None;
     }
@@ -113,6 +127,7 @@ pub mod at6 {
     pub const ADDRESSES: usize = 22;
     pub const PORTS: usize = 54;
     pub const UDP_LENGTH: usize = 58;
+    pub const TCP_ACKNOWLEDGEMENT: usize = 62;
     pub const TCP_OFFSET: usize = 66;
     pub const TCP_FLAGS: usize = 67;
 }
@@ -129,7 +144,7 @@ pub fn common6(frame: &[u8], length: usize, ingress: &Ingress) -> Option<Common<
     let (says, least, tcp_flags) = match protocol {
         TCP => {
             let (offset, flags) = (*frame.get(at6::TCP_OFFSET)?, *frame.get(at6::TCP_FLAGS)?);
-            if flags & SYN_OR_ACK != ACK {
+            if flags & SYN_RST_OR_ACK != ACK {
                 return None;
             }
             (usize::from(offset >> 4) * 4, 20, flags)

@@ -19,6 +19,11 @@ fn ingress() -> Ingress {
 
 /// What the views make of a frame, if it is of the common kind: that is the specification.
 fn properly(frame: &[u8]) -> Option<Common<Key4>> {
+    properly_but(frame, 0x16)
+}
+
+/// The same, where of these TCP flags only ACK is there.
+fn properly_but(frame: &[u8], mask: u8) -> Option<Common<Key4>> {
     let link = Link::parse(frame).ok()?;
     let plain =
         link.ethernet.destination() == OURS && link.tags.is_empty() && link.ether_type == EtherType::IPV4;
@@ -27,7 +32,7 @@ fn properly(frame: &[u8]) -> Option<Common<Key4>> {
     let kind = matches!(ip.protocol(), Protocol::TCP | Protocol::UDP);
     let flow = (whole && kind).then(|| slow::transport(&ip, ingress().realm).ok()).flatten()?;
     // The fast way leaves to the slow one what opens or resets a connection.
-    let usual = ip.protocol() == Protocol::UDP || flow.tcp_flags & 0x12 == 0x10;
+    let usual = ip.protocol() == Protocol::UDP || flow.tcp_flags & mask == 0x10;
     usual.then_some(Common { key: flow.key, tcp_flags: flow.tcp_flags })
 }
 
@@ -96,6 +101,8 @@ proptest! {
         let fast = common4(&frame, frame.len(), &ingress(), false);
         let wanted = if frame.len() < HEADERS { None } else { properly(&frame) };
         prop_assert_eq!(fast, wanted);
+        let wanted = if frame.len() < HEADERS { None } else { properly_but(&frame, 0x12) };
+        prop_assert_eq!(of_a_flow4(&frame, frame.len(), &ingress()), wanted);
     }
 
     /// Bits turned, with the checksum mended or not, cut off anywhere: the judgement is the views'.

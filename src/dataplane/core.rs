@@ -5,6 +5,7 @@ use super::limit::TokenBucket;
 use super::output::Output;
 use super::punt::Punts;
 use super::resolve::NeighborOwner;
+use super::unsolicited::Unsolicited;
 use super::vlan::{self, Vlan};
 use super::world::Interface;
 use crate::dpdk::{BURST, Mbuf, Pool};
@@ -24,6 +25,7 @@ pub struct Core {
     pub neighbors: Option<NeighborOwner>,
     pub pool: Pool,
     pub icmp_errors: TokenBucket,
+    pub unsolicited: Unsolicited,
     pub punts: Punts,
     /// Where there is a NAT.
     pub fragments: Option<Fragments>,

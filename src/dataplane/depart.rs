@@ -9,6 +9,7 @@ use super::reroute;
 use super::resolve;
 use super::rewrite;
 use super::slow::{Arrival, Place};
+use super::tcp;
 use super::world::World;
 use crate::dpdk::Mbuf;
 use crate::flow::record::Record;
@@ -52,8 +53,7 @@ pub fn act(
     if !rewrite::general(mbuf.data_mut(), ip, l4, &record.rewrite(), kind, protocol) {
         return core.out.drop(mbuf, DropReason::L4HeaderInvalid);
     }
-    record.common().count(length as u32, core.now);
-    record.common().saw_tcp(tcp_flags);
+    tcp::count(core, world, record, length, tcp_flags, tcp::segment4(&mbuf, ip, l4));
     if protocol == Protocol::Tcp as u8 && TcpFlags(tcp_flags).contains(TcpFlags::SYN) {
         // A hairpin's way is bounded in two steps: by the interface that it comes in by, then by the one that it leaves by.
         let ingress = (!arrival.hairpin).then_some(arrival.interface);

@@ -151,7 +151,7 @@ pub fn answer6(
 
 /// The address that an error comes from (RFC 4443 section 2.2): one near the sender, else any of that interface or of its realm
 /// that can be told from far away, else the link's.
-fn speaks_as6(world: &World, interface: u16, towards: Ipv6Addr) -> Ipv6Addr {
+pub(super) fn speaks_as6(world: &World, interface: u16, towards: Ipv6Addr) -> Ipv6Addr {
     let near = world.speaks_as6(interface, towards);
     if !near.is_unicast_link_local() || towards.is_unicast_link_local() {
         return near;

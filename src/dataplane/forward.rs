@@ -1,6 +1,6 @@
 //! A burst through classify, look-up and act. The hot loop of the house: once for IPv4, and once for what of the burst is IPv6.
 
-use super::classify::{self, Common, HEADERS, HEADERS6, Ingress, at6, common4, common6};
+use super::classify::{self, Common, HEADERS, HEADERS6, Ingress, at, at6, common4, common6};
 use super::core::Core;
 use super::police::Subscriber;
 use super::rewrite;
@@ -78,6 +78,8 @@ trait Fast: Family {
     fn classify(mbuf: &Mbuf, ingress: &Ingress) -> Option<Common<Self::Key>>;
     /// Executes the record's rewrite on a common packet and sets its link-layer addresses.
     fn rewrite(&self, frame: &mut [u8], hop: &Hop, tcp: bool) -> Option<()>;
+    /// Of a common TCP segment: eight bytes of its header, from the acknowledgement to the window.
+    fn acknowledgement(frame: &[u8]) -> Option<[u8; 8]>;
     /// The number of the transport protocol.
     fn protocol(key: &Self::Key) -> u8;
     /// Who sends packets of this key, if it is a subscriber.
@@ -96,6 +98,11 @@ impl Fast for Record4 {
         rewrite::common4(headers, &Record4::rewrite(self), tcp);
         headers[..12].copy_from_slice(&hop.macs);
         Some(())
+    }
+
+    #[inline(always)]
+    fn acknowledgement(frame: &[u8]) -> Option<[u8; 8]> {
+        frame.get(at::TCP_ACKNOWLEDGEMENT..)?.first_chunk().copied()
     }
 
     #[inline(always)]
@@ -122,6 +129,11 @@ impl Fast for Record6 {
         headers[at6::HOP_LIMIT] -= 1;
         headers[..12].copy_from_slice(&hop.macs);
         Some(())
+    }
+
+    #[inline(always)]
+    fn acknowledgement(frame: &[u8]) -> Option<[u8; 8]> {
+        frame.get(at6::TCP_ACKNOWLEDGEMENT..)?.first_chunk().copied()
     }
 
     #[inline(always)]
@@ -264,6 +276,7 @@ fn first<R: Family>(flows: &FlowTable, lane: &mut Lane<R::Key>) {
     if lane.stage == Stage::First {
         let found = flows.locate::<R>(&mut lane.lookup);
         lane.stage = if found { Stage::Record } else { Stage::Second };
+        fetch_window::<R>(flows, lane, found);
     }
 }
 
@@ -272,6 +285,15 @@ fn second<R: Family>(flows: &FlowTable, lane: &mut Lane<R::Key>) {
     if lane.stage == Stage::Second {
         let found = flows.locate_second::<R>(&mut lane.lookup);
         lane.stage = if found { Stage::Record } else { Stage::Miss };
+        fetch_window::<R>(flows, lane, found);
+    }
+}
+
+/// A common TCP segment has at least one flag. Nothing else has a window.
+#[inline(always)]
+fn fetch_window<R: Family>(flows: &FlowTable, lane: &Lane<R::Key>, found: bool) {
+    if lane.tcp_flags != 0 && found {
+        flows.prefetch_window::<R>(&lane.lookup);
     }
 }
 
@@ -308,6 +330,10 @@ fn act<R: Fast>(core: &mut Core, world: &World, mut mbuf: Mbuf, record: &R, lane
     about.count(length as u32, core.now);
     if tcp {
         about.saw_tcp(lane.tcp_flags);
+        let window = world.flows.window::<R>(&lane.lookup);
+        if let Some((window, numbers)) = window.zip(R::acknowledgement(mbuf.data())) {
+            window.acknowledge(numbers);
+        }
     }
     core.send(mbuf, &hop);
     Acted::Sent
@@ -354,6 +380,6 @@ fn spread<const TAGGED: bool>(core: &mut Core, world: &World, packets: &mut Burs
 /// The home of a common packet, and its key.
 fn home(world: &World, mbuf: &Mbuf, ingress: &Ingress) -> Option<(usize, Key4)> {
     let nat = world.nat.as_deref()?;
-    let Common { key, .. } = classify::common4(mbuf.data(), mbuf.len(), ingress, true)?;
+    let Common { key, .. } = classify::of_a_flow4(mbuf.data(), mbuf.len(), ingress)?;
     Some((slow::home_of(nat, &key)?, key))
 }

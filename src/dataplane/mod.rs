@@ -27,6 +27,8 @@
 //! | [`sources`] | who a packet may say that it is from |
 //! | [`depart`] | a session's packet on its way out: hairpin, MTU, fragments, segment size |
 //! | [`fragments`] | IPv4 fragments: where they meet, what is held, how they go on |
+//! | [`tcp`] | what a segment says of its connection |
+//! | [`unsolicited`] | connections that strangers ask for, refused six seconds later |
 //! | [`local`] | to the edge's own addresses |
 //! | [`punt`] | the rings to and from the kernel's interfaces, and what is let through |
 //! | [`errors`] | ICMP errors of the edge's own |
@@ -64,6 +66,8 @@ pub mod rewrite;
 pub mod slow;
 pub mod slow6;
 pub mod sources;
+pub mod tcp;
+pub mod unsolicited;
 pub mod vlan;
 pub mod worker;
 pub mod world;

@@ -12,6 +12,7 @@ use super::police::Subscriber;
 use super::resolve;
 use super::slow6;
 use super::sources;
+use super::unsolicited;
 use super::vlan::{self, Vlan};
 use super::world::{NEIGHBOR_OWNER, World};
 use crate::dpdk::{Checksum, Mbuf};
@@ -346,7 +347,10 @@ pub(super) fn session<'w>(
     } else if !to_pool {
         return Err(DropReason::NoSession);
     }
-    let home = home_of(nat, &flow.key).ok_or(DropReason::NatNoMapping)?;
+    let Some(home) = home_of(nat, &flow.key) else {
+        unsolicited::hold4(core, mbuf, ip, flow.tcp_flags, arrival);
+        return Err(DropReason::NatNoMapping);
+    };
     if home != core.id {
         return Ok(Verdict::Hand(home));
     }
@@ -359,11 +363,14 @@ pub(super) fn session<'w>(
     } else {
         home.inbound(&mut core.flows, &flow.key, flow.tcp_flags, core.now)
     };
-    if let Err(why) = made
-        && outbound
-        && is_refusal(why)
-    {
-        errors::answer4(core, world, mbuf, ip, arrival, IcmpError::AdministrativelyProhibited);
+    match made {
+        Err(why) if outbound && is_refusal(why) => {
+            errors::answer4(core, world, mbuf, ip, arrival, IcmpError::AdministrativelyProhibited);
+        }
+        Err(DropReason::NatNoMapping | DropReason::NatFiltered) if !outbound => {
+            unsolicited::hold4(core, mbuf, ip, flow.tcp_flags, arrival);
+        }
+        _ => (),
     }
     let made = made?;
     core.out.counters.sessions_created.add(1);

@@ -9,6 +9,8 @@ use super::police::Subscriber;
 use super::resolve;
 use super::slow::{Arrival, Verdict, police};
 use super::sources;
+use super::tcp;
+use super::unsolicited;
 use super::world::{NEIGHBOR_OWNER, World};
 use crate::dpdk::Mbuf;
 use crate::firewall::{Flow6, icmpv6, parse};
@@ -125,7 +127,11 @@ fn session<'w>(
         home.outbound(&mut core.flows, flow, to, core.now)
     } else {
         home.inbound(&mut core.flows, flow, to, core.now)
-    }?;
+    };
+    if !outbound && matches!(made, Err(DropReason::NoSession)) {
+        unsolicited::hold6(core, mbuf, ip, flow.tcp_flags, arrival);
+    }
+    let made = made?;
     core.out.counters.sessions_created.add(1);
     match world.flows.get::<Record6>(made) {
         Some(record) if record.matches(&flow.key) => found(record),
@@ -185,8 +191,7 @@ pub fn act(
         let _ = told;
         return core.out.drop(mbuf, DropReason::PacketTooBig);
     }
-    record.common().count(length as u32, core.now);
-    record.common().saw_tcp(tcp_flags);
+    tcp::count(core, world, record, length, tcp_flags, tcp::segment6(&mbuf, upper));
     if TcpFlags(tcp_flags).contains(TcpFlags::SYN) && record.key().protocol() == Protocol::TCP.0 {
         clamp(world, &mut mbuf, upper, [arrival.interface, interface]);
     }

@@ -9,6 +9,7 @@ use super::output::Output;
 use super::punt::{self, Punts};
 use super::resolve::{self, NeighborOwner};
 use super::slow::{self, Arrival};
+use super::unsolicited::{self, Unsolicited};
 use super::world::World;
 use crate::dpdk::{BURST, Burst, Pool, RxQueue, cycles, cycles_hz, pause};
 use crate::firewall;
@@ -182,6 +183,7 @@ impl Worker {
                 neighbors: parts.neighbors,
                 pool: parts.pool,
                 icmp_errors: parts.icmp_errors,
+                unsolicited: Unsolicited::default(),
                 punts: parts.punts,
                 second_legs: ArrayVec::new(),
                 now: 0,
@@ -338,6 +340,7 @@ impl Worker {
             removed += in_steps(records, elapsed, |step| firewall.sweep(&mut core.flows, step, core.now));
         }
         core.out.counters.sessions_removed.add(removed as u64);
+        unsolicited::tick(core, world);
         resolve::tick(core, world);
         fragments::tick(core, world);
         core.out.flush();

@@ -32,8 +32,9 @@
 //! | REC-21, 22, 24, 26 | AH, ESP, IKE and HIP from outside, by [`Options::allow_ipsec`] | `ipsec_comes_in_if_allowed` |
 //! | REC-25 | AH and ESP are keyed by addresses and protocol, not by SPI | `every_protocol_has_its_key` |
 //! | REC-27, 28, 30 | a type 2 routing header crosses; mobility headers are walked over to what they lead to, which is often nothing: a session of protocol 59 | `source_routes_never_cross`, `every_protocol_has_its_key` |
-//! | REC-31, 32 | from inside a SYN opens, both ways of opening work, no window is enforced | `tcp_opens_by_a_syn_from_inside`, `simultaneous_open` |
-//! | REC-34, 39 | not held for 6 seconds: refused at once as [`DropReason::NoSession`], quietly or with "administratively prohibited", which is the caller's choice | `nothing_unsolicited_comes_in` |
+//! | REC-31, 32 | from inside a SYN opens, both ways of opening work, no window is enforced but on resets ([`crate::flow::tcp`]) | `tcp_opens_by_a_syn_from_inside`, `simultaneous_open` |
+//! | REC-34 | refused as [`DropReason::NoSession`]; the dataplane says "administratively prohibited" six seconds later, unless the inside has opened the connection by then | `nothing_unsolicited_comes_in`, `an_unsolicited_syn_is_refused_after_six_seconds_unless_the_host_opens_too` |
+//! | REC-39 | SCTP: refused as [`DropReason::NoSession`], quietly | `nothing_unsolicited_comes_in` |
 //! | REC-35 | TCP: 2 hours 4 minutes established, 4 minutes opening and closing | `idle_times` |
 //! | REC-38, 40, 43, 44 | SCTP and DCCP by addresses and ports; those that were answered as established TCP, others as transitory | `idle_times` |
 //! | REC-47 | Shim6 headers are walked over, their content is ignored | `every_protocol_has_its_key` |

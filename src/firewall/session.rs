@@ -201,7 +201,7 @@ impl Home {
     }
 
     /// A packet from outside, routed to the inside realm `to`, has no session, and this is its home: makes one if it is IPsec
-    /// and that is allowed. Whether a refused TCP SYN (`flow.opens`) is answered (REC-34) is the caller's choice.
+    /// and that is allowed. When a refused TCP SYN (`flow.opens`) is answered (REC-34) is the caller's business.
     ///
     /// # Errors
     /// Why the packet is dropped.

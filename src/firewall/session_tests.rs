@@ -1,6 +1,7 @@
 //! Sessions against their rules. Random sequences against a naive model are in `session_model_tests.rs`.
 
 use super::*;
+use crate::flow::tcp::Segment;
 use crate::flow::{FlowTable, Reporter};
 
 #[path = "session_model_tests.rs"]
@@ -80,8 +81,19 @@ impl Bed {
             assert!(home.sessions_from_outside() - before <= 1);
         }
         let (_, record) = self.table.lookup::<Record6>(&key).expect("just made");
-        record.common().count(64, self.now);
-        record.common().saw_tcp(flow.tcp_flags);
+        let numbers = Segment {
+            flags: flow.tcp_flags,
+            sequence: 0,
+            acknowledgement: 0,
+            window: 1000,
+            window_scale: None,
+            payload: 0,
+        };
+        if flow.tcp_flags == 0 || self.table.pass_segment(record, &numbers) {
+            record.common().count(64, self.now);
+        } else {
+            record.common().count_quietly(64);
+        }
         let twin = self.table.twin(record).expect("both halves live");
         assert_eq!(twin.key(), key.reversed(twin.key().realm()));
         let (a, b) = (record.common().action(), twin.common().action());

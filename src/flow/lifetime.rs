@@ -4,12 +4,7 @@
 //! What it never does: know a limit, or remove a session. Limits are policy, which the NAT and the firewall have.
 
 use super::record::Common;
-
-/// TCP flag bits (RFC 9293 section 3.1).
-const FIN: u8 = 1;
-const SYN: u8 = 2;
-const RST: u8 = 4;
-const ACK: u8 = 16;
+use super::tcp::{ACK, FIN, RST, SYN};
 
 /// What a TCP connection is doing, as far as an edge needs to know (RFC 7857 section 2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,16 +12,17 @@ pub enum TcpState {
     /// The three-way handshake is not complete.
     Opening,
     Established,
-    /// Both sides have sent FIN, or one has sent RST.
+    /// Both sides have sent FIN; or one has sent a reset that was believed ([`super::tcp`]), and not both have gone on since.
     Closing,
 }
 
 impl TcpState {
-    /// From the flags that either direction has shown so far.
-    pub fn of(initiator: u8, other: u8) -> Self {
-        if (initiator | other) & RST != 0 || initiator & other & FIN != 0 {
+    /// From the flags that either direction has shown so far, in any order. A believed reset takes ACK back from both.
+    pub fn of(a: u8, b: u8) -> Self {
+        let both = a & b;
+        if both & FIN != 0 || ((a | b) & RST != 0 && both & ACK == 0) {
             Self::Closing
-        } else if other & SYN != 0 && initiator & SYN != 0 && (initiator & other) & ACK != 0 {
+        } else if both & (SYN | ACK) == SYN | ACK {
             Self::Established
         } else {
             Self::Opening
@@ -78,11 +74,15 @@ mod tests {
             (SYN | ACK, SYN | ACK, Established),
             (SYN | ACK | FIN, SYN | ACK, Established),
             (SYN | ACK | FIN, SYN | ACK | FIN, Closing),
-            (SYN | ACK, SYN | ACK | RST, Closing),
-            (SYN, RST | ACK, Closing),
+            (SYN | ACK, SYN | RST, Closing),
+            (SYN, SYN | RST | ACK, Closing),
+            (SYN | ACK, SYN | RST | ACK, Established),
+            (SYN, RST, Closing),
+            (SYN, SYN, Opening),
         ];
         for (a, b, state) in cases {
             assert_eq!(TcpState::of(a, b), state, "{a:#x} {b:#x}");
+            assert_eq!(TcpState::of(b, a), state, "{b:#x} {a:#x}");
         }
     }
 }

@@ -15,6 +15,7 @@
 //! | [`adjacency`] | next hops | the neighbour owner | every worker, management |
 //! | [`lease`] | free chunks of records, free port blocks | any worker, by CAS | any worker |
 //! | [`quiescence`] | a counter a worker | that worker | home workers |
+//! | [`tcp`] | what each direction of a connection last acknowledged | the forwarding worker; home (before publication) | whichever worker sees a reset |
 //! | [`lifetime`] | nothing: what both halves tell together, TCP's state and idle times | | |
 //!
 //! The unsafe code is in [`memory`] (huge pages) and in two functions of [`index`] (eight tags compared at once, a
@@ -33,6 +34,7 @@ pub mod record;
 pub mod slab;
 mod sync;
 pub mod table;
+pub mod tcp;
 
 pub use adjacency::{Adjacencies, AdjacencyId, Hop, Path};
 pub use hash::{Hash, HashKey};

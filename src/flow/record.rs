@@ -5,7 +5,8 @@
 //!   are made visible by the release in [`super::Index::insert`]; they don't change until the record has left the index
 //!   and every worker has been quiescent.
 //! - **Packets, bytes, last seen, TCP flags, path** are written by whichever worker forwards this direction, by load and
-//!   store: almost always one worker, so that a lost update is possible and harmless.
+//!   store: almost always one worker, so that a lost update is possible and harmless. The TCP flags are also written by a
+//!   worker that forwards the other direction, where a reset or a SYN changes both ([`super::tcp`]).
 
 use super::adjacency::Path;
 use super::index::Ref;
@@ -109,7 +110,7 @@ pub struct Common {
     generation: AtomicU16,
     /// See [`Action`].
     action: AtomicU8,
-    /// All TCP flags seen in this direction, or-ed.
+    /// All TCP flags seen in this direction since it began, or-ed; ACK since the last reset. See [`super::tcp`].
     tcp_flags: AtomicU8,
 }
 
@@ -164,9 +165,15 @@ impl Common {
     /// A worker forwards one packet of `bytes` at `now`.
     #[inline(always)]
     pub fn count(&self, bytes: u32, now: u32) {
+        self.count_quietly(bytes);
+        self.last_seen.store(now, Ordering::Relaxed);
+    }
+
+    /// The same, of a packet that does not keep the session alive.
+    #[inline(always)]
+    pub fn count_quietly(&self, bytes: u32) {
         self.packets.store(self.packets.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         self.bytes.store(self.bytes.load(Ordering::Relaxed) + u64::from(bytes), Ordering::Relaxed);
-        self.last_seen.store(now, Ordering::Relaxed);
     }
 
     /// A worker saw a segment with these TCP flags.
@@ -176,6 +183,11 @@ impl Common {
         if seen | flags != seen {
             self.tcp_flags.store(seen | flags, Ordering::Relaxed);
         }
+    }
+
+    /// A worker saw a segment after which this direction's flags are others.
+    pub(super) fn set_tcp(&self, flags: u8) {
+        self.tcp_flags.store(flags, Ordering::Relaxed);
     }
 
     #[inline(always)]

@@ -6,9 +6,12 @@
 
 use super::hash::{Hash, HashKey, Hashed};
 use super::index::{Index, Ref};
+use super::key::{Key4, Key6, Protocol};
+use super::memory::{Region, prefetch};
 use super::quiescence::Quiescence;
 use super::record::{Action, Half, Record, Record4, Record6};
 use super::slab::{Chunks, Slab};
+use super::tcp::{self, Segment, Side, Window};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -31,6 +34,10 @@ pub trait Family: Record {
     #[doc(hidden)]
     fn slab(table: &FlowTable) -> &Slab<Self>;
     #[doc(hidden)]
+    fn windows(table: &FlowTable) -> &Region<Window>;
+    #[doc(hidden)]
+    fn is_tcp(key: &Self::Key) -> bool;
+    #[doc(hidden)]
     fn home(home: &mut FlowHome) -> (&FlowTable, &mut Chunks);
     #[doc(hidden)]
     fn chunks(home: &FlowHome) -> &Chunks;
@@ -41,6 +48,13 @@ impl Family for Record4 {
     #[inline(always)]
     fn slab(table: &FlowTable) -> &Slab<Self> {
         &table.v4
+    }
+    #[inline(always)]
+    fn windows(table: &FlowTable) -> &Region<Window> {
+        &table.windows4
+    }
+    fn is_tcp(key: &Key4) -> bool {
+        key.protocol() == Protocol::Tcp as u8
     }
     fn home(home: &mut FlowHome) -> (&FlowTable, &mut Chunks) {
         (&home.table, &mut home.chunks4)
@@ -56,6 +70,13 @@ impl Family for Record6 {
     fn slab(table: &FlowTable) -> &Slab<Self> {
         &table.v6
     }
+    #[inline(always)]
+    fn windows(table: &FlowTable) -> &Region<Window> {
+        &table.windows6
+    }
+    fn is_tcp(key: &Key6) -> bool {
+        key.protocol() == Protocol::Tcp as u8
+    }
     fn home(home: &mut FlowHome) -> (&FlowTable, &mut Chunks) {
         (&home.table, &mut home.chunks6)
     }
@@ -70,6 +91,9 @@ pub struct FlowTable {
     index: Index,
     v4: Slab<Record4>,
     v6: Slab<Record6>,
+    /// Each record's [`Window`], by its index.
+    windows4: Region<Window>,
+    windows6: Region<Window>,
     quiescence: Arc<Quiescence>,
 }
 
@@ -84,11 +108,14 @@ pub struct Lookup {
 impl FlowTable {
     /// Room for `sessions4` IPv4 and `sessions6` IPv6 sessions, both directions of each.
     pub fn new(sessions4: usize, sessions6: usize, workers: usize, hash: HashKey) -> Self {
+        let (v4, v6) = (Slab::new(sessions4 * 2, workers), Slab::new(sessions6 * 2, workers));
         Self {
             hash,
             index: Index::new((sessions4 + sessions6) * 2),
-            v4: Slab::new(sessions4 * 2, workers),
-            v6: Slab::new(sessions6 * 2, workers),
+            windows4: Region::new(v4.len(), |_| Window::silent()),
+            windows6: Region::new(v6.len(), |_| Window::silent()),
+            v4,
+            v6,
             quiescence: Arc::new(Quiescence::new(workers)),
         }
     }
@@ -102,7 +129,8 @@ impl FlowTable {
     pub fn is_huge(&self) -> bool {
         let slabs_are =
             (self.v4.is_empty() || self.v4.is_huge()) && (self.v6.is_empty() || self.v6.is_huge());
-        self.index.is_huge() && slabs_are
+        let windows_are = |windows: &Region<Window>| windows.is_empty() || windows.is_huge();
+        self.index.is_huge() && slabs_are && windows_are(&self.windows4) && windows_are(&self.windows6)
     }
 
     /// Where workers report.
@@ -150,6 +178,32 @@ impl FlowTable {
         let r = lookup.candidate;
         let record = R::slab(self).get(r.index())?;
         (r.table() == R::TABLE && record.matches(key)).then_some(record)
+    }
+
+    /// Beside [`Self::locate`], of a TCP segment: its half's window, fetched.
+    #[inline(always)]
+    pub fn prefetch_window<R: Family>(&self, lookup: &Lookup) {
+        if let Some(window) = R::windows(self).get(lookup.candidate.index()) {
+            prefetch(window);
+        }
+    }
+
+    /// The window of the half that [`Self::confirm`] has found.
+    #[inline(always)]
+    pub fn window<R: Family>(&self, lookup: &Lookup) -> Option<&Window> {
+        R::windows(self).get(lookup.candidate.index())
+    }
+
+    /// A TCP segment passes along `record`, where the fast way does not know it: what it changes, see [`tcp`]. True where it
+    /// keeps the session alive.
+    pub fn pass_segment<R: Family>(&self, record: &R, segment: &Segment) -> bool {
+        let twin = record.common().twin();
+        let Some(other) = self.get::<R>(twin) else { return false };
+        let windows = R::windows(self);
+        let own = windows.get(other.common().twin().index());
+        let Some((own, others)) = own.zip(windows.get(twin.index())) else { return false };
+        let sender = Side { about: record.common(), window: own };
+        tcp::pass(sender, Side { about: other.common(), window: others }, segment)
     }
 
     /// A whole look-up: what [`Self::confirm`] may have missed (another entry with the same tag, or the overflow).
@@ -249,6 +303,9 @@ impl FlowHome {
         };
         let record = |i: u32| slab.get(i as usize).expect("allocated from this slab");
         let (ra, rb) = (record(a), record(b));
+        if R::is_tcp(&initiator.key) {
+            [a, b].iter().filter_map(|&i| R::windows(table).get(i as usize)).for_each(Window::clear);
+        }
         let generation = ra.common().generation().max(rb.common().generation()).wrapping_add(1);
         let (ref_a, ref_b) = (Ref::new(R::TABLE, a, generation), Ref::new(R::TABLE, b, generation));
         ra.write(

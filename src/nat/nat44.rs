@@ -9,6 +9,7 @@ use super::mapping::Mappings;
 use super::options::{Dependence, NatOptions};
 use super::permits::Permits;
 use super::pool::{Endpoint, Pool, PoolState};
+use super::session;
 use crate::flow::hash::Hashed;
 use crate::flow::key;
 use crate::flow::record::{Record, Rewrite4};
@@ -381,7 +382,7 @@ impl Judge<Record4> for NatHome {
     fn is_over(&mut self, initiator: &Record4, other: &Record4, now: u32) -> bool {
         let (out, back) = sides(initiator, other);
         let action = initiator.common().action();
-        if !action.is_outbound() && !action.is_answered() && out.common().packets() > 0 {
+        if !action.is_outbound() && !action.is_answered() && session::has_answered(out) {
             initiator.common().set_answered();
             if let Some(mapping) = self.mapping_of(&back.key()) {
                 self.mappings.answered(mapping);

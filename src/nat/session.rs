@@ -1,51 +1,126 @@
-//! When a session is over: idle times by protocol, TCP's by the state that both halves' flags tell.
+//! When a session is over: idle times by protocol, TCP's by the state that both halves tell.
+//!
+//! Whose packets keep a session alive:
+//! - TCP: those of both directions.
+//! - UDP: those from the inside (RFC 4787 REQ-6); of both directions where the operator says so (REQ-6 a).
+//! - ICMP queries: those from the inside.
+//! - Of any protocol: those from the inside alone, as long as the inside has never answered. Else whoever opens a session from
+//!   outside could keep it, and the mapping with it, for ever (RFC 7857 section 7). A reset is no answer (section 7.1).
+//!
+//! ICMP errors keep nothing alive (RFC 5508 REQ-6, RFC 7857 section 7.1), nor do resets that change nothing: neither comes
+//! here, see [`crate::flow::tcp`].
+//!
+//! | requirement | test |
+//! |---|---|
+//! | RFC 4787 REQ-5, RFC 5382 REQ-5, RFC 5508 REQ-2 | `the_defaults_are_those_of_the_rfcs`, `what_is_odd_is_warned_about_at_its_place` |
+//! | RFC 4787 REQ-5 a | `udp_ports_have_their_own_time`, `life_times_have_parts_of_their_own` |
+//! | RFC 4787 REQ-6 | `udp_inbound_refreshes_only_where_it_may` |
+//! | RFC 5382 REQ-2 (simultaneous open) | `a_simultaneous_open_is_an_open`, `connections_are_in_the_state_that_their_segments_say` |
+//! | RFC 5382 REQ-4 | `an_unsolicited_syn_is_refused_after_six_seconds_unless_the_host_opens_too` |
+//! | RFC 7857 section 2 | `tcp_has_a_time_for_each_state`, `it_is_what_the_model_says`, `a_connection_that_survives_its_reset_is_established_again` |
+//! | RFC 7857 section 2.1 | `tcp_has_a_time_for_each_state`, `life_times_have_parts_of_their_own` |
+//! | RFC 7857 section 2.2 | `a_reset_is_believed_in_the_window_and_nowhere_else`, `connections_are_in_the_state_that_their_segments_say` |
+//! | RFC 7857 section 7, 7.1 | `a_stranger_whom_nobody_answers_refreshes_nothing`, `an_outbound_reset_refuses_a_stranger_without_a_refresh`, `a_repeated_reset_refreshes_nothing` |
 
 use crate::flow::lifetime::{Counted, idle};
-use crate::flow::record::{Common, Record};
+use crate::flow::record::Record;
 use crate::flow::{Protocol, Record4};
+use std::sync::Arc;
 
 pub use crate::flow::lifetime::TcpState;
 
 /// Idle times, in milliseconds.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Timeouts {
-    /// RFC 4787 REQ-5: 5 minutes recommended, 2 at the least.
+    /// RFC 4787 REQ-5: 5 minutes recommended, 2 at the least. Protocols without ports have the same.
     pub udp: u32,
+    /// By the destination port of the packet that opened the session, ascending, where that has another (REQ-5 a: shorter
+    /// ones for ports below 1,024 only). At most a few dozen.
+    pub udp_ports: Arc<[(u16, u32)]>,
+    /// Whether inbound datagrams refresh, too (REQ-6 a).
+    pub udp_inbound_refresh: bool,
     /// RFC 5382 REQ-5: 2 hours 4 minutes at the least.
     pub tcp_established: u32,
-    /// RFC 5382 REQ-5: 4 minutes at the least; opening, closing and reset connections.
+    /// RFC 5382 REQ-5: 4 minutes at the least; closing and reset connections.
     pub tcp_transitory: u32,
+    /// Opening connections. RFC 7857 section 2.1: as transitory, or less.
+    pub tcp_opening: u32,
     /// RFC 5508 REQ-2: 60 seconds at the least.
     pub icmp: u32,
 }
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self { udp: 300_000, tcp_established: 7_440_000, tcp_transitory: 240_000, icmp: 60_000 }
+        Self {
+            udp: 300_000,
+            udp_ports: Arc::new([]),
+            udp_inbound_refresh: false,
+            tcp_established: 7_440_000,
+            tcp_transitory: 240_000,
+            tcp_opening: 240_000,
+            icmp: 60_000,
+        }
     }
 }
 
+/// SYN or ACK: what a host sends that takes part in a connection.
+const TAKES_PART: u8 = 2 | 16;
+
 impl Timeouts {
-    /// The idle time after which this session is over.
-    fn limit(&self, protocol: u8, initiator: &Common, other: &Common) -> u32 {
-        match Protocol::from_number(protocol) {
-            Some(Protocol::Tcp) => match TcpState::of(initiator.tcp_flags(), other.tcp_flags()) {
-                TcpState::Established => self.tcp_established,
-                TcpState::Opening | TcpState::Closing => self.tcp_transitory,
-            },
-            Some(Protocol::Udp) => self.udp,
-            _ => self.icmp,
+    /// The idle time of this session, and whose packets count against it.
+    fn limit(&self, initiator: &Record4, other: &Record4) -> (u32, Counted) {
+        let (a, b) = (initiator.common(), other.common());
+        let out = if a.action().is_outbound() { initiator } else { other };
+        let key = initiator.key();
+        match Protocol::from_number(key.protocol()) {
+            Some(Protocol::Tcp) => {
+                let state = TcpState::of(a.tcp_flags(), b.tcp_flags());
+                (self.tcp(state), counted(has_answered(out)))
+            }
+            Some(Protocol::Udp) => {
+                let both = self.udp_inbound_refresh && has_answered(out);
+                (self.udp_to(key.destination_port()), counted(both))
+            }
+            Some(Protocol::Icmp) => (self.icmp, Counted::Outbound),
+            // No RFC says: as UDP, which has no connections either.
+            _ => (self.udp, Counted::Outbound),
+        }
+    }
+
+    fn tcp(&self, state: TcpState) -> u32 {
+        match state {
+            TcpState::Opening => self.tcp_opening,
+            TcpState::Established => self.tcp_established,
+            TcpState::Closing => self.tcp_transitory,
+        }
+    }
+
+    fn udp_to(&self, port: u16) -> u32 {
+        match self.udp_ports.binary_search_by_key(&port, |own| own.0) {
+            Ok(place) => self.udp_ports[place].1,
+            Err(_) => self.udp,
         }
     }
 
     /// Whether a session has been idle for longer than it may at `now`.
-    ///
-    /// TCP counts packets of both directions. UDP and ICMP count outbound ones only (RFC 4787 REQ-6): else somebody outside
-    /// could keep a mapping alive for ever.
     pub fn is_over(&self, initiator: &Record4, other: &Record4, now: u32) -> bool {
-        let (a, b) = (initiator.common(), other.common());
-        let protocol = initiator.key().protocol();
-        let counted = if protocol == Protocol::Tcp as u8 { Counted::Both } else { Counted::Outbound };
-        idle(a, b, counted, now) > self.limit(protocol, a, b)
+        let (limit, counted) = self.limit(initiator, other);
+        idle(initiator.common(), other.common(), counted, now) > limit
     }
 }
+
+fn counted(both: bool) -> Counted {
+    if both { Counted::Both } else { Counted::Outbound }
+}
+
+/// Whether the inside takes part in a session, given its outbound half. A reset says that it does not (RFC 7857 section 7.1).
+pub fn has_answered(out: &Record4) -> bool {
+    match out.key().protocol() == Protocol::Tcp as u8 {
+        true => out.common().tcp_flags() & TAKES_PART != 0,
+        false => out.common().packets() > 0,
+    }
+}
+
+#[cfg(test)]
+#[path = "session_tests.rs"]
+mod tests;

@@ -104,6 +104,7 @@ fn from_outside(i: u32) -> Vec<u8> {
     match i % 16 {
         15 => arp(Arp::request(HOST, Ipv4Addr::new(203, 0, 113, 200), public.0), EDGE[1]),
         14 => packet(Carried::EchoReply { sequence: 1 }),
+        13 => packet(Carried::Tcp { flags: TcpFlags::SYN, options: vec![] }),
         _ => packet(UDP),
     }
 }
