@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use ces::config::{
-    self, Config, Dependence, Device, Distribute, HugePages, Idle, NextHop, RouteTarget, Side, SourceCheck,
-    Stop, TcpMss, Vlan,
+    self, Config, Dependence, Device, Distribute, HugePages, Idle, NextHop, PortSelection, RouteTarget,
+    Sharing, Side, SourceCheck, Stop, TcpMss, Vlan,
 };
 use proptest::prelude::*;
 
@@ -370,6 +370,105 @@ fn translation_is_sized_by_pool_and_sessions() {
     assert_eq!(few.nat44.expect("nat44").subscribers, 2048, "a session each");
 }
 
+const POOL: &str = r#"pool = ["198.51.100.0/28", "198.51.100.20", "198.51.100.30-198.51.100.33"]"#;
+
+/// Pools of every kind in the place of the one of `SMALL`, for the properties at the end too.
+const POOLS: &str = r#"mapping = "address-dependent"
+block_size = 512
+first_block_size = 64
+blocks_per_subscriber = 4
+sessions_per_subscriber = 2000
+new_sessions_per_second = 100
+port_cool_down = 300
+[[nat44.pools]]
+name = "homes"
+addresses = ["198.51.100.0/28", "198.51.100.20"]
+filtering = "address-and-port-dependent"
+port_selection = "preserve"
+ports = "4096-65535"
+[[nat44.pools]]
+name = "formula"
+addresses = ["198.51.101.0/30"]
+realms = ["home"]
+subscribers = ["10.0.0.0/25", "10.0.1.0/24"]
+deterministic = true
+mapping = "endpoint-independent"
+[[nat44.pools]]
+name = "whole"
+addresses = ["198.51.102.0-198.51.102.3"]
+subscribers = ["10.0.0.0/24"]
+whole_address = true
+deterministic = false
+port_selection = "preserve-parity"
+[[nat44.pools]]
+name = "small"
+addresses = ["198.51.103.0"]
+block_size = 128
+blocks_per_subscriber = 2
+"#;
+
+#[test]
+fn pools_inherit_what_they_do_not_say() {
+    let config = accepted(&SMALL.replace(POOL, POOLS));
+    assert_eq!(config.warnings, Vec::<String>::new());
+    let nat = config.nat44.expect("nat44");
+    assert_eq!((nat.sessions_per_subscriber, nat.new_sessions_per_second), (2000, Some(100)));
+    assert_eq!((nat.port_cool_down, nat.addresses()), (300, 17 + 4 + 4 + 1));
+    let [homes, formula, whole, small] = &nat.pools[..] else { panic!("{:?}", nat.pools) };
+    let names = [homes, formula, whole, small].map(|pool| pool.name.as_str());
+    assert_eq!(names, ["homes", "formula", "whole", "small"], "in the order of the file");
+    assert!(nat.pools.iter().all(|pool| pool.realms == nat.inside), "of all realms by default");
+
+    let b = homes.behaviour;
+    assert_eq!((b.mapping, b.filtering), (Dependence::AddressDependent, Dependence::AddressAndPortDependent));
+    assert_eq!((b.port_selection, b.ports.first), (PortSelection::Preserve, 4096));
+    assert_eq!((b.first_block_size, b.block_size, b.blocks_per_subscriber), (64, 512, 4));
+    // 61,440 ports: 106 who may have 64 and 512 each, and one more block of 512 in what is left.
+    assert_eq!((homes.sharing, b.blocks_per_address(), homes.room()), (Sharing::Blocks, 212, 17 * 106));
+
+    let b = formula.behaviour;
+    assert_eq!((b.mapping, b.filtering), (Dependence::EndpointIndependent, Dependence::EndpointIndependent));
+    assert_eq!((formula.sharing, formula.room()), (Sharing::Deterministic, 128 + 256));
+    assert_eq!(
+        formula.subscribers.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["10.0.0.0/25", "10.0.1.0/24"]
+    );
+    assert_eq!((whole.sharing, whole.room()), (Sharing::WholeAddress, 4));
+    assert_eq!(whole.behaviour.port_selection, PortSelection::PreserveParity);
+    // A size written here is that of the first blocks too.
+    let b = small.behaviour;
+    assert_eq!((b.first_block_size, b.block_size, b.blocks_per_subscriber), (128, 128, 2));
+    assert_eq!((b.blocks_per_address(), small.room()), (504, 504));
+    assert_eq!(nat.subscribers, 17 * 106 + 384 + 4 + 504);
+}
+
+#[test]
+fn pools_may_serve_the_same_hosts_and_use_every_limit() {
+    // Of two that serve a host the first has it, and the other when that is drained or full.
+    let twice = POOLS.replace("\"10.0.0.0/25\", \"10.0.1.0/24\"", "\"10.0.0.0/24\"");
+    accepted(&SMALL.replace(POOL, &twice));
+    for limits in [
+        "sessions_per_subscriber = 1\nnew_sessions_per_second = 1\nport_cool_down = 86_400",
+        "sessions_per_subscriber = 67_108_864\nnew_sessions_per_second = 1_000_000\nport_cool_down = 120",
+        "inbound_sessions_per_mapping = 65_535\nblocks_per_subscriber = 1\nport_selection = \"random\"",
+        "block_size = 4096\nfirst_block_size = 64\nports = \"4096-65535\"\nblocks_per_subscriber = 15",
+    ] {
+        let config = accepted(&format!("{SMALL}{limits}\n"));
+        assert_eq!(config.warnings, Vec::<String>::new(), "{limits}");
+    }
+    // A block each, and not one subscriber more: 64 ports of 64,512 to each of 1,008 on an address.
+    let pool = "[[nat44.pools]]\nname = \"f\"\naddresses = [\"198.51.100.0\"]\ndeterministic = true\n";
+    let most = format!(
+        "{pool}subscribers = [\"10.0.0.0/23\", \"10.0.2.0/24\", \"10.0.3.0/25\", \"10.0.3.128/26\"]\n"
+    );
+    let nat = accepted(&SMALL.replace(POOL, &most)).nat44.expect("nat44");
+    assert_eq!((nat.pools[0].determined_subscribers(), nat.subscribers), (960, 960));
+    let both = SMALL.replace("inside = [\"home\"]", "inside = [\"home\", \"office\"]");
+    let both = format!("[[realm]]\nname = \"office\"\nside = \"inside\"\n{}", both.replace(POOL, &most));
+    let refused = config::parse("test.toml", &both).expect_err("twice as many").to_string();
+    assert!(refused.contains("1920 subscribers share 1 address(es)"), "{refused}");
+}
+
 #[test]
 fn routes_find_their_interfaces() {
     let config = accepted(&format!(
@@ -499,6 +598,8 @@ fn what_is_odd_is_warned_about_at_its_place() {
     );
     assert!(warned(nat, "[nat44]\nrandom_seed = 1\n").contains("predictable"));
     assert!(warned(nat, "[nat44]\nmappings = 70000\n").contains("flow.sessions"));
+    let rest = warned(nat, "[nat44]\nport_cool_down = 119\n");
+    assert!(rest.contains("nat44.port_cool_down: 119 s is less than the 120 s of RFC 6888 REQ-8"), "{rest}");
     assert!(
         warned("[[realm]]", "[[realm]]\nname = \"x\"\nside = \"inside\"\n[[realm]]").contains("no interface")
     );
@@ -571,6 +672,7 @@ fn texts() -> impl Strategy<Value = String> {
     let mut texts: Vec<String> = configs().into_iter().map(read).collect();
     texts.push(SMALL.into());
     texts.push(format!("{SMALL}{FUNCTIONS}"));
+    texts.push(SMALL.replace(POOL, POOLS));
     prop::sample::select(texts)
 }
 

@@ -15,7 +15,8 @@ use ces::manage::client::{Client, Error as ClientError};
 use ces::manage::model::*;
 use ces::manage::protocol::{FlowLimit, REQUEST_MAX, Request, RouteAddition, RouteDeletion, RouteTo};
 use ces::manage::{
-    self, CLIENTS_MAX, Commands, FlowFilter, Refusal, RouteChange, RouteFilter, Server, Source,
+    self, CLIENTS_MAX, Commands, FlowFilter, Nat44Question, PoolChange, Refusal, RouteChange, RouteFilter,
+    Server, Source,
 };
 use ces::packet::{DROP_REASONS, DropReason};
 use proptest::prelude::*;
@@ -133,6 +134,66 @@ impl Source for Fake {
         let shown: Vec<RouteStatus> = routes.into_iter().take(filter.limit.get()).collect();
         Ok(Routes { total_matched: 2, truncated: shown.len() < 2, routes: shown })
     }
+
+    fn pools(&self) -> Vec<PoolStatus> {
+        let deterministic = Sharing::Deterministic { ratio: 256, ports_each: 252 };
+        let whole = PoolStatus {
+            subscribers: vec![],
+            port_selection: PortSelection::PreserveParity,
+            ..pool("whole", PoolState::Removed, Sharing::WholeAddress)
+        };
+        vec![
+            pool("homes", PoolState::Active, blocks()),
+            pool("by-formula", PoolState::Draining, deterministic),
+            whole,
+        ]
+    }
+
+    fn determined(&self, question: &Nat44Question) -> Result<Vec<Determined>, Refusal> {
+        let said = |realm: &str, inside, public, port| Determined {
+            pool: "by-formula".into(),
+            state: PoolState::Draining,
+            realm: realm.into(),
+            inside,
+            public,
+            ports: PortRange { first: port, last: 2047 },
+        };
+        let other = Ipv4Addr::new(192, 0, 2, 7);
+        match question {
+            Nat44Question::Inside { realm, .. } if realm == "elsewhere" => {
+                Err(Refusal::new("there is no such realm", "the realms are: home"))
+            }
+            Nat44Question::Inside { realm, address } => Ok(vec![said(realm, *address, other, 1024)]),
+            Nat44Question::Public { address, port } => Ok(vec![said("home", other, *address, *port)]),
+        }
+    }
+}
+
+fn blocks() -> Sharing {
+    Sharing::Blocks { first_block_size: 64, block_size: 512, blocks_per_subscriber: 8 }
+}
+
+fn pool(name: &str, state: PoolState, sharing: Sharing) -> PoolStatus {
+    let address = |last| Ipv4Addr::new(198, 51, 100, last);
+    PoolStatus {
+        name: name.into(),
+        state,
+        realms: vec!["home".into(), "office".into()],
+        subscribers: vec!["10.0.0.0/24".parse().unwrap()],
+        addresses: vec![
+            AddressRange { first: address(0), last: address(15) },
+            AddressRange { first: address(20), last: address(20) },
+        ],
+        mapping: Dependence::EndpointIndependent,
+        filtering: Dependence::AddressAndPortDependent,
+        port_selection: PortSelection::Random,
+        sharing,
+        ports: PortRange { first: 1024, last: 65_535 },
+        blocks: 17_136,
+        blocks_leased: 1_714,
+        blocks_resting: 4_321,
+        in_use: InUse { tcp: 5_001, udp: 5_002, icmp: 5_003, other: 5_004 },
+    }
 }
 
 fn default_route() -> RouteStatus {
@@ -189,6 +250,18 @@ impl Commands for Fake {
             RouteChange::Delete(_) => (RouteAction::Deleted, default_route()),
         };
         Ok(RouteChanged { action, route })
+    }
+
+    fn change_pool(&self, change: &PoolChange) -> Result<PoolChanged, Refusal> {
+        let (name, state) = match change {
+            PoolChange::Drain { name } => (name, PoolState::Draining),
+            PoolChange::Undrain { name } => (name, PoolState::Active),
+            PoolChange::Remove { name } => (name, PoolState::Removed),
+        };
+        if name == "none" {
+            return Err(Refusal::new("there is no such pool", "the pools are: homes"));
+        }
+        Ok(PoolChanged { changed: state != PoolState::Active, pool: pool(name, state, blocks()) })
     }
 }
 
@@ -269,6 +342,18 @@ fn every_verb_answers_with_its_model() {
     assert_eq!(routes["routes"][0]["next_hops"][0]["gateway"], "203.0.113.1");
     let expected = Fake.routes(&RouteFilter::default()).unwrap();
     assert_eq!(serde_json::from_value::<Routes>(routes).unwrap(), expected);
+    let pools = ask(&socket, Request::Pools {}).unwrap();
+    let sharing = json!({"blocks": {"first_block_size": 64, "block_size": 512, "blocks_per_subscriber": 8}});
+    assert_eq!((&pools[0]["sharing"], &pools[2]["sharing"]), (&sharing, &json!("whole-address")));
+    assert_eq!(pools[1]["sharing"]["deterministic"], json!({"ratio": 256, "ports_each": 252}));
+    assert_eq!(pools[0]["addresses"][1], json!({"first": "198.51.100.20", "last": "198.51.100.20"}));
+    assert_eq!(pools[1]["filtering"], "address-and-port-dependent");
+    assert_eq!(serde_json::from_value::<Vec<PoolStatus>>(pools).unwrap(), Fake.pools());
+    let question = Nat44Question::Public { address: [198, 51, 100, 3].into(), port: 1999 };
+    let said = ask(&socket, Request::Nat44(question.clone())).unwrap();
+    assert_eq!((&said[0]["realm"], &said[0]["inside"]), (&json!("home"), &json!("192.0.2.7")));
+    let expected = Fake.determined(&question).unwrap();
+    assert_eq!(serde_json::from_value::<Vec<Determined>>(said).unwrap(), expected);
     server.stop();
 }
 
@@ -304,7 +389,18 @@ fn commands_reach_their_owner_and_its_refusals_the_client() {
     assert_refused(client.ask(&RouteChange::Add(addition)), "realm");
     let deletion = RouteDeletion { realm: "internet".into(), prefix };
     assert_eq!(client.ask(&RouteChange::Delete(deletion)).unwrap()["action"], "deleted");
+    let name = || "homes".to_owned();
+    let changed = client.ask(&PoolChange::Remove { name: name() }).unwrap();
+    let expected = PoolChanged { changed: true, pool: pool("homes", PoolState::Removed, blocks()) };
+    assert_eq!(serde_json::from_value::<PoolChanged>(changed).unwrap(), expected);
+    assert_eq!(client.ask(&PoolChange::Drain { name: name() }).unwrap()["pool"]["state"], "draining");
+    assert_eq!(client.ask(&PoolChange::Undrain { name: name() }).unwrap()["changed"], false);
+    assert_refused(client.ask(&PoolChange::Drain { name: "none".into() }), "pool");
     for (line, word) in [
+        (r#"{"pool":"delete","name":"homes"}"#, "delete"),
+        (r#"{"pool":"drain"}"#, "name"),
+        (r#"{"pool":"drain","name":"homes","realm":"home"}"#, "realm"),
+        (r#"{"pool":"drain","name":"homes","route":"add"}"#, "pool"),
         (r#"{"route":"remove"}"#, "remove"),
         (r#"{"route":"add","realm":"internet"}"#, "prefix"),
         (r#"{"route":"delete","realm":"internet","prefix":"0.0.0.0"}"#, "IP"),
@@ -466,6 +562,9 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
         "\"10.0.0.2\"",
         "{\"route\":\"add\"",
         "\"prefix\":\"::/0\"",
+        "{\"pool\":\"drain\"",
+        "\"name\":\"homes\"",
+        "{\"show\":\"nat44\",\"inside\":{",
     ]);
     prop_oneof![
         prop::collection::vec(any::<u8>(), 0..600),
@@ -568,6 +667,70 @@ fn cesctl_shows_every_verb_as_text() {
         ],
     );
     contains(show("routes --realm internet --limit 1"), &["1 of 2 matching routes (--"]);
+    contains(
+        show("pools"),
+        &[
+            "a first block of 64, then blocks of 512, 8 a subscriber",
+            "deterministic, 256 to an address, 252 ports each",
+            "an address each",
+            "active",
+            "draining",
+            "removed",
+            "endpoint-independent",
+            "address-and-port-dependent",
+            "1024-65535 random",
+            "1024-65535 preserve-parity",
+            "1,714 of 17,136 (10.0 %)",
+            "4,321",
+            "5,001",
+            "5,002",
+            "5,003",
+            "5,004",
+            "home,office",
+            "10.0.0.0/24",
+            "198.51.100.0-198.51.100.15,198.51.100.20",
+        ],
+    );
+}
+
+#[test]
+fn cesctl_changes_pools_and_asks_formulas() {
+    let dir = RuntimeDir::new();
+    let _server = dir.serve();
+    let run = |what: &str, code| {
+        let mut args = vec!["--runtime-dir", dir.0.to_str().unwrap()];
+        args.extend(what.split(' '));
+        expect(cesctl(&args), code)
+    };
+    assert_eq!(run("pool drain homes", 0), "pool homes is draining now; 1,714 blocks are leased\n");
+    assert_eq!(run("pool undrain homes", 0), "pool homes is active already; 1,714 blocks are leased\n");
+    let removed: Value = serde_json::from_str(&run("pool remove homes --json", 0)).unwrap();
+    assert_eq!((&removed["changed"], &removed["pool"]["state"]), (&json!(true), &json!("removed")));
+    assert!(run("pool drain none", 1).contains("the pools are: homes"));
+    let text = run("nat44 inside home 10.0.0.2", 0);
+    for word in ["by-formula", "draining", "home", "10.0.0.2", "192.0.2.7", "1024-2047"] {
+        assert!(text.contains(word), "{text}");
+    }
+    let said: Value = serde_json::from_str(&run("nat44 public 198.51.100.9 2000 --json", 0)).unwrap();
+    assert_eq!(
+        (&said[0]["public"], &said[0]["ports"]),
+        (&json!("198.51.100.9"), &json!({"first": 2000, "last": 2047}))
+    );
+    assert!(run("nat44 inside elsewhere 10.0.0.2", 1).contains("the realms are: home"));
+    for usage in [
+        "pool",
+        "pool drain",
+        "pool delete homes",
+        "pool drain homes offices",
+        "nat44",
+        "nat44 inside home",
+        "nat44 inside 10.0.0.2",
+        "nat44 inside home ::1",
+        "nat44 public 198.51.100.9",
+        "nat44 public 198.51.100.9 65536",
+    ] {
+        run(usage, 2);
+    }
 }
 
 #[test]
@@ -627,6 +790,7 @@ fn cesctl_prints_the_payload_as_json() {
         ("counters", Request::Counters {}),
         ("flows --limit 3", Request::Flows(limited)),
         ("neighbors", Request::Neighbors {}),
+        ("pools", Request::Pools {}),
         (
             "routes --realm internet",
             Request::Routes(RouteFilter { realm: Some("internet".into()), ..RouteFilter::default() }),

@@ -98,7 +98,7 @@ impl Case {
     }
 
     /// The configuration of a `cesd` that takes these ports.
-    fn config(&self, name: &str, mbufs: u32, ports: &[(&str, String)], more: &str) -> String {
+    pub fn config(&self, name: &str, mbufs: u32, ports: &[(&str, String)], more: &str) -> String {
         let mut text = format!(
             "[instance]\nname = \"{name}\"\nruntime_dir = \"{}\"\n[eal]\nmbufs = {mbufs}\nmbuf_data_room = {DATA_ROOM}\n\
              [manage]\nlog = \"error\"\n[workers]\ncores = [{}]\ncontrol_core = 0\n{more}",
@@ -208,12 +208,8 @@ impl Case {
         pairs.iter().for_each(|(a, b)| {
             command.args([a, b]);
         });
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-        let ends = child.stdin.take().zip(child.stdout.take()).ok_or("no pipes to the floor")?;
-        let mut floor =
-            FloorProcess { ask: ends.0, answer: BufReader::new(ends.1), process: Process(child, End::Input) };
-        floor.line()?;
-        floor.process.pause()?;
+        let floor = FloorProcess(Asked::start(command)?);
+        floor.0.process.pause()?;
         Ok(floor)
     }
 }
@@ -348,33 +344,54 @@ impl Measured for Edge {
     }
 }
 
-/// The running floor.
-pub struct FloorProcess {
+/// A process of this bench's own, which answers a line with a line and ends with its input.
+pub struct Asked {
     // In this order: the input is closed before the process is waited for.
     ask: ChildStdin,
     answer: BufReader<ChildStdout>,
     process: Process,
 }
 
-impl FloorProcess {
+impl Asked {
+    /// Starts it and waits until it is ready.
+    pub fn start(mut command: Command) -> Outcome<Self> {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let ends = child.stdin.take().zip(child.stdout.take()).ok_or("no pipes to the process")?;
+        let mut asked =
+            Self { ask: ends.0, answer: BufReader::new(ends.1), process: Process(child, End::Input) };
+        asked.line()?;
+        Ok(asked)
+    }
+
     fn line(&mut self) -> Outcome<String> {
         let mut line = String::new();
         self.answer.read_line(&mut line)?;
-        if line.is_empty() { Err("the floor has ended early".into()) } else { Ok(line) }
+        if line.is_empty() { Err("the process has ended early".into()) } else { Ok(line) }
     }
 
-    fn read(&mut self) -> Outcome<Reading> {
-        let cpu_ns = self.process.cpu_time("ces-floor")?;
+    /// (CPU time of that thread of its, what it answers).
+    pub fn ask(&mut self, thread: &str) -> Outcome<(u64, String)> {
+        let cpu_ns = self.process.cpu_time(thread)?;
         writeln!(self.ask)?;
-        Ok(Reading { packets: self.line()?.trim().parse()?, cpu_ns })
+        Ok((cpu_ns, self.line()?))
+    }
+}
+
+/// The running floor.
+pub struct FloorProcess(Asked);
+
+impl FloorProcess {
+    fn read(&mut self) -> Outcome<Reading> {
+        let (cpu_ns, line) = self.0.ask("ces-floor")?;
+        Ok(Reading { packets: line.trim().parse()?, cpu_ns })
     }
 }
 
 impl Measured for FloorProcess {
     fn measure(&mut self, window: Duration) -> Outcome<Reading> {
-        self.process.go_on()?;
+        self.0.process.go_on()?;
         let reading = run_window(window, || self.read())?;
-        self.process.pause()?;
+        self.0.process.pause()?;
         Ok(reading)
     }
 }

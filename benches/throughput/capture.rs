@@ -27,7 +27,7 @@ fn link(vlan: Option<u16>) -> build::Path {
     build::Path { tags, ..build::Path::untagged(HOST_MAC, EDGE_MAC) }
 }
 
-fn write(path: &Path, frames: impl Iterator<Item = Vec<u8>>) -> Result<(), Box<dyn std::error::Error>> {
+pub fn write(path: &Path, frames: impl Iterator<Item = Vec<u8>>) -> Result<(), Box<dyn std::error::Error>> {
     let file = BufWriter::new(File::create(path)?);
     let mut writer = PcapWriter::with_header(file, PcapHeader::default())?;
     for frame in frames {
@@ -48,6 +48,11 @@ impl Carried {
     fn of(kind: Kind) -> Carried {
         if kind == Kind::Tcp { Carried::Tcp(TcpFlags::ACK) } else { Carried::Udp }
     }
+}
+
+/// A datagram of a flow.
+pub fn datagram(from: (Ipv4Addr, u16), to: (Ipv4Addr, u16), vlan: Option<u16>) -> Vec<u8> {
+    packet(from, to, vlan, Carried::Udp)
 }
 
 fn packet(from: (Ipv4Addr, u16), to: (Ipv4Addr, u16), vlan: Option<u16>, carried: Carried) -> Vec<u8> {

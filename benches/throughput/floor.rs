@@ -2,7 +2,8 @@
 //! testpmd's macswap does, so that the frame is read and written), sends it to the sink. Runs as a process of its own.
 
 use ces::dpdk::{
-    BURST, Burst, Eal, EalOptions, HugePages, LcoreSpec, Mbuf, Pool, PoolOptions, Port, PortOptions,
+    BURST, Burst, Eal, EalOptions, HugePages, LcoreSpec, Mbuf, Pool, PoolOptions, Port, PortOptions, RxQueue,
+    TxQueue,
 };
 use std::io::BufRead;
 use std::sync::Arc;
@@ -39,18 +40,7 @@ pub fn run(floor: Floor) -> Result<(), Box<dyn std::error::Error>> {
     }
     let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let (stop2, sent2) = (stop.clone(), sent.clone());
-    let lcore = eal.launch(1, "ces-floor", move || {
-        let mut burst = Burst::new();
-        while !stop2.load(Ordering::Relaxed) {
-            for (rx, tx) in &mut queues {
-                rx.receive(&mut burst);
-                burst.iter_mut().for_each(swap_macs);
-                let n = tx.send(&mut burst);
-                burst.clear();
-                sent2.store(sent2.load(Ordering::Relaxed) + n as u64, Ordering::Relaxed);
-            }
-        }
-    })?;
+    let lcore = eal.launch(1, "ces-floor", move || forward(&mut queues, &stop2, &sent2))?;
     println!("ready {BURST}");
     for line in std::io::stdin().lock().lines() {
         line?;
@@ -59,6 +49,20 @@ pub fn run(floor: Floor) -> Result<(), Box<dyn std::error::Error>> {
     stop.store(true, Ordering::Relaxed);
     lcore.join();
     Ok(())
+}
+
+/// Forwards from queue to queue until it is told to stop; `sent` counts.
+pub fn forward(queues: &mut [(RxQueue, TxQueue)], stop: &AtomicBool, sent: &AtomicU64) {
+    let mut burst = Burst::new();
+    while !stop.load(Ordering::Relaxed) {
+        for (rx, tx) in &mut *queues {
+            rx.receive(&mut burst);
+            burst.iter_mut().for_each(swap_macs);
+            let n = tx.send(&mut burst);
+            burst.clear();
+            sent.store(sent.load(Ordering::Relaxed) + n as u64, Ordering::Relaxed);
+        }
+    }
 }
 
 fn swap_macs(mbuf: &mut Mbuf) {

@@ -1,15 +1,19 @@
-//! `cargo bench --bench throughput [-- --json] [--flows N,N] [--direction out|in|both] [--case nat44,vlan,ecmp,nat44_tcp]`: the whole pipeline, as users run it.
+//! `cargo bench --bench throughput [-- OPTION...]`, of which `--help` tells: the whole pipeline, as users run it.
 //!
-//! Every figure is of a plain `cesd` process, seen from outside: packets from its counters, CPU time from its worker's
-//! `schedstat`. Sources are `net_pcap` captures replayed from memory, sinks are `net_null`: a software path, without PCIe,
+//! Every figure is of a worker seen from outside: packets from its counters, CPU time from its thread's `schedstat`. Where
+//! sessions live ([`bed`]) it is a plain `cesd` process's, sources are `net_pcap` captures replayed from memory; where they come
+//! and go ([`setup`]) the source is a ring that a generator fills. Sinks are `net_null`: a software path, without PCIe,
 //! descriptors or DDIO. The floor (same devices, same bursts, forwarding only) and `cesd` share a core and run in turns, so
 //! that what else the machine does hits both. Sweep, mappings and timers are on. A run counts only if the session count is
 //! right and nothing was dropped; the translation is checked frame by frame in a run into a capture before.
 
 mod bed;
 mod capture;
+mod churn;
 mod floor;
+mod generator;
 mod pages;
+mod setup;
 
 use bed::{Case, Direction, Kind, Measured, Outcome};
 use ces::dpdk::cycles;
@@ -33,7 +37,22 @@ struct Options {
     kinds: Vec<Kind>,
     /// Every kind at all sizes and in all directions: they were asked for by name.
     all: bool,
+    setup: bool,
+    mixed: bool,
 }
+
+const HELP: &str = "\
+cargo bench --bench throughput -- [OPTION]...
+  --json                  a JSON object a line
+  --case LIST             of these, all by default:
+      nat44               sessions that live, in three sizes and directions
+      nat44_tcp           the same of TCP, whose windows are followed
+      vlan, ecmp          what 802.1Q tags, and two next hops, add to it
+      nat44_setup         every packet opens a session, as many go: sessions a second of CPU time
+      nat44_mixed         1 % and 10 % of the packets open a session
+  --flows N,N             sizes of those whose sessions live
+  --direction out|in|both of those
+  --prepare N             only make the captures that configs/bench.toml names";
 
 fn options() -> Outcome<Options> {
     let mut o = Options {
@@ -43,6 +62,8 @@ fn options() -> Outcome<Options> {
         directions: Direction::ALL.to_vec(),
         kinds: Kind::ALL.to_vec(),
         all: false,
+        setup: true,
+        mixed: true,
     };
     let mut arguments = std::env::args().skip(1);
     while let Some(a) = arguments.next() {
@@ -63,22 +84,23 @@ fn options() -> Outcome<Options> {
             }
             "--case" => {
                 let names = arguments.next().unwrap_or_default();
-                o.kinds.retain(|k| names.split(',').any(|name| name == k.name()));
+                let is_asked = |case: &str| names.split(',').any(|name| name == case);
+                o.kinds.retain(|k| is_asked(k.name()));
+                (o.setup, o.mixed) = (is_asked("nat44_setup"), is_asked("nat44_mixed"));
                 o.all = true;
             }
-            other => {
-                return Err(format!(
-                    "{other} is not known: --json, --case nat44,vlan,ecmp,nat44_tcp, --flows N,N, --direction out|in|both, --prepare N"
-                )
-                .into());
+            "--help" | "-h" => {
+                println!("{HELP}");
+                std::process::exit(0);
             }
+            other => return Err(format!("{other} is not known:\n{HELP}").into()),
         }
     }
     if o.flows.is_empty() {
         o.flows = HOSTS.iter().map(|h| h * capture::PORTS_PER_HOST).collect();
     }
-    if o.kinds.is_empty() {
-        return Err("--case wants a list of nat44, vlan, ecmp and nat44_tcp".into());
+    if o.kinds.is_empty() && !o.setup && !o.mixed {
+        return Err(format!("--case wants a list of these:\n{HELP}").into());
     }
     if o.directions.is_empty() {
         return Err("--direction wants out, in or both".into());
@@ -88,8 +110,14 @@ fn options() -> Outcome<Options> {
 
 fn main() -> Outcome<()> {
     let mut arguments = std::env::args().skip(1);
-    if arguments.next().as_deref() == Some("--floor") {
-        return floor::run(bed::floor_of(arguments).ok_or("the floor is started by the bench itself")?);
+    match arguments.next().as_deref() {
+        Some("--floor") => {
+            return floor::run(bed::floor_of(arguments).ok_or("the floor is started by the bench itself")?);
+        }
+        Some("--churn") => {
+            return churn::run(churn::Churn::parse(arguments).ok_or("it is started by the bench itself")?);
+        }
+        _ => (),
     }
     let options = options()?;
     let directory = Scratch::new()?;
@@ -102,9 +130,24 @@ fn main() -> Outcome<()> {
         std::fs::copy(case.file("answers"), "/tmp/ces-bench-out.pcap")?;
         return Ok(());
     }
-    let _pages = pages::reserve(options.flows.iter().copied().max().unwrap_or(0));
+    let replayed = if options.kinds.is_empty() { None } else { options.flows.iter().copied().max() };
+    let _pages =
+        pages::reserve(replayed.unwrap_or(0), if options.setup || options.mixed { setup::MOST } else { 0 });
     let hertz = tsc_hertz();
-    if !options.json {
+    replay(&options, &directory.0, core, hertz)?;
+    let place = setup::Place { directory: &directory.0, core, hertz };
+    if options.setup {
+        setup::setup(&place, options.json)?;
+    }
+    if options.mixed {
+        setup::mixed(&place, options.json)?;
+    }
+    Ok(())
+}
+
+/// The cases whose sessions live: captures replayed from memory.
+fn replay(options: &Options, directory: &std::path::Path, core: usize, hertz: f64) -> Outcome<()> {
+    if !options.json && !options.kinds.is_empty() {
         println!(
             "NAT44, {FRAME_BYTES}-byte frames, one worker on core {core}, TSC {:.2} GHz, medians of {ROUNDS} (range)\n\
              {:>9}  {:>9}  {:>4}  {:>7}  {:>20}  {:>20}  {:>20}  load",
@@ -128,7 +171,7 @@ fn main() -> Outcome<()> {
             if !sizes.contains(&flows) {
                 continue;
             }
-            let case = captures(&directory.0, kind, flows, core)?;
+            let case = captures(directory, kind, flows, core)?;
             for &direction in directions {
                 let row = measure(&case, direction, hertz)?;
                 println!("{}", if options.json { row.json() } else { row.text() });

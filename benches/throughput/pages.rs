@@ -6,9 +6,11 @@ const COUNT: &str = "/proc/sys/vm/nr_hugepages";
 pub struct Reserved(Option<u32>);
 
 /// Sees to it that there are enough free 2 MB pages for both processes of the largest case; says so where there are not.
-pub fn reserve(flows: u32) -> Reserved {
+/// `flows` are replayed from captures, `fresh` are of a generator.
+pub fn reserve(flows: u32, fresh: u32) -> Reserved {
     // Two processes with a 512-byte buffer for each frame of two captures, and 200 bytes of state a session.
-    let needed = 512 + ((u64::from(flows) * (4 * 512 + 200)) >> 21) as u32;
+    let replayed = u64::from(flows) * (4 * 512 + 200);
+    let needed = 512 + (replayed.max(u64::from(fresh) * 210) >> 21) as u32;
     let (total, free) = (field("HugePages_Total:"), field("HugePages_Free:"));
     if free >= needed {
         return Reserved(None);

@@ -11,17 +11,21 @@
 //! | [`links`] | what the links are told, and whom they are asked for |
 //! | [`assemble`] | the parts of every worker |
 //! | [`routes`] | the routes: built, shown, changed |
+//! | [`pools`] | the pools: shown, drained, removed; who has what by formula |
 //! | [`kernel`] | the kernel's interfaces (the exception path) |
 //! | [`flows`] | the sessions, for that socket |
 //! | [`source`] | what the operator's socket shows |
+//! | [`commands`] | what it lets be changed |
 //! | [`watch`] | signals, stalled workers, the dump at a crash |
 
 pub mod assemble;
+pub mod commands;
 pub mod flows;
 pub mod instance;
 pub mod kernel;
 pub mod links;
 pub mod plan;
+pub mod pools;
 pub mod routes;
 pub mod source;
 pub mod translation;
@@ -32,7 +36,9 @@ use crate::dataplane::{Control, Worker, WorkerCounters};
 use crate::dpdk::{Eal, Lcore};
 use crate::manage;
 use crate::packet::DropReason;
+use commands::Owners;
 use instance::Instance;
+use pools::PoolControl;
 use routes::RouteControl;
 use source::Shown;
 use std::sync::Arc;
@@ -111,7 +117,9 @@ impl Appliance {
         let kernel = kernel::start(&config, &parts.world, rings, layout.control)?.map(Arc::new);
         let control = parts.control.clone();
         let routes = Arc::new(RouteControl::new(config.clone(), &parts, kernel));
-        let shown = Arc::new(Shown::new(config.clone(), &parts, &layout, routes.clone(), started));
+        let pools = Arc::new(PoolControl::new(config.clone(), parts.world.clone()));
+        let owners = Arc::new(Owners { routes, pools });
+        let shown = Arc::new(Shown::new(config.clone(), &parts, &layout, owners.clone(), started));
         watch::dump_on_panic(&shown);
         let mut appliance =
             Self { control, shown, lcores: vec![], server: None, eal, _instance: instance, config };
@@ -122,7 +130,7 @@ impl Appliance {
         }
         appliance.shown.set_ready();
         let source: Arc<dyn manage::Source> = appliance.shown.clone();
-        appliance.server = Some(manage::serve(&appliance.config.manage.socket, source, routes)?);
+        appliance.server = Some(manage::serve(&appliance.config.manage.socket, source, owners)?);
         Ok(appliance)
     }
 

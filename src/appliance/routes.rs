@@ -11,7 +11,7 @@ use crate::dataplane::{Board, World};
 use crate::exception::Service;
 use crate::manage::model::{NextHopStatus, RouteAction, RouteKind, RouteOrigin, RouteStatus};
 use crate::manage::protocol::{RouteAddition, RouteDeletion, RouteTo};
-use crate::manage::{Commands, Refusal, RouteChange, RouteChanged, RouteFilter, Routes};
+use crate::manage::{Refusal, RouteChange, RouteChanged, RouteFilter, Routes};
 use crate::route::{NextHop, NextHops, Origin, Route, RouteError, RouteStore, RouteTable, RouteTableBuilder};
 use ipnet::IpNet;
 use std::collections::HashMap;
@@ -74,6 +74,17 @@ impl RouteControl {
         let quiescence = world.flows.quiescence().clone();
         let store = RouteStore::new(world.routes.clone(), quiescence, config::Route::MAX + connected);
         Self { config, world, board, store: Mutex::new(store), kernel }
+    }
+
+    /// Adds, replaces or deletes a route.
+    pub fn command(&self, change: &RouteChange) -> Result<RouteChanged, Refusal> {
+        let done = match change {
+            RouteChange::Add(addition) => self.add(addition),
+            RouteChange::Delete(deletion) => self.delete(deletion),
+        }?;
+        let RouteStatus { realm, prefix, .. } = &done.route;
+        tracing::info!("route to {prefix} in realm \"{realm}\" {}", done.action);
+        Ok(done)
     }
 
     /// The routes that match.
@@ -291,18 +302,6 @@ impl RouteControl {
                 "give a connected gateway, or the interface that it is on (--interface)",
             )
         })
-    }
-}
-
-impl Commands for RouteControl {
-    fn change_route(&self, change: &RouteChange) -> Result<RouteChanged, Refusal> {
-        let done = match change {
-            RouteChange::Add(addition) => self.add(addition),
-            RouteChange::Delete(deletion) => self.delete(deletion),
-        }?;
-        let RouteStatus { realm, prefix, .. } = &done.route;
-        tracing::info!("route to {prefix} in realm \"{realm}\" {}", done.action);
-        Ok(done)
     }
 }
 

@@ -2,16 +2,18 @@
 
 use super::Summary;
 use super::assemble::{Parts, Ports};
+use super::commands::Owners;
 use super::flows;
 use super::plan::{Layout, thread_name};
-use super::routes::{self, RouteControl};
+use super::routes;
 use crate::config::Config;
 use crate::dataplane::conflicts::Conflict;
 use crate::dataplane::{Board, WorkerCounters, World};
 use crate::manage::model::{self, Drops, WorkerState, WorkerStatus};
 use crate::manage::protocol::VERSION;
 use crate::manage::{
-    Counters, FlowFilter, Flows, NeighborStatus, PortStatus, Refusal, RouteFilter, Routes, Source, Status,
+    Counters, Determined, FlowFilter, Flows, Nat44Question, NeighborStatus, PoolStatus, PortStatus, Refusal,
+    RouteFilter, Routes, Source, Status,
 };
 use crate::packet::{DROP_REASONS, DropReason, MacAddr};
 use std::sync::Arc;
@@ -27,7 +29,7 @@ pub struct Shown {
     ports: Ports,
     counters: Vec<Arc<WorkerCounters>>,
     cores: Vec<usize>,
-    routes: Arc<RouteControl>,
+    owners: Arc<Owners>,
     started: Instant,
     ready: AtomicBool,
     /// By worker, written by the watcher: (rounds at the last change, milliseconds of that change since the start).
@@ -39,7 +41,7 @@ impl Shown {
         config: Arc<Config>,
         parts: &Parts,
         layout: &Layout,
-        routes: Arc<RouteControl>,
+        owners: Arc<Owners>,
         started: Instant,
     ) -> Self {
         Self {
@@ -49,7 +51,7 @@ impl Shown {
             ports: parts.ports.clone(),
             counters: parts.counters.clone(),
             cores: layout.workers.clone(),
-            routes,
+            owners,
             started,
             ready: AtomicBool::new(false),
             beats: parts.counters.iter().map(|_| Default::default()).collect(),
@@ -255,6 +257,14 @@ impl Source for Shown {
     }
 
     fn routes(&self, filter: &RouteFilter) -> Result<Routes, Refusal> {
-        self.routes.show(filter)
+        self.owners.routes.show(filter)
+    }
+
+    fn pools(&self) -> Vec<PoolStatus> {
+        self.owners.pools.show()
+    }
+
+    fn determined(&self, question: &Nat44Question) -> Result<Vec<Determined>, Refusal> {
+        self.owners.pools.determined(question)
     }
 }

@@ -3,22 +3,24 @@
 //! Exit codes: 0 answered or done, 1 no answer or refused, 2 wrong usage. `show` never changes anything.
 
 use std::io::{self, ErrorKind, Write};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use ces::manage::client::{Client, Error};
 use ces::manage::protocol::{
-    FlowFilter, FlowLimit, Request, RouteAddition, RouteChange, RouteDeletion, RouteFilter, RouteTo,
+    FlowFilter, FlowLimit, Nat44Question, PoolChange, Request, RouteAddition, RouteChange, RouteDeletion,
+    RouteFilter, RouteTo,
 };
 use ces::manage::{self, text};
 use clap::error::ErrorKind as Usage;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use ipnet::IpNet;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-/// Shows what a running cesd does, and changes its routes.
+/// Shows what a running cesd does, and changes its routes and pools.
 #[derive(Parser)]
 #[command(name = "cesctl", version)]
 struct Cli {
@@ -44,7 +46,7 @@ struct Target {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Show status, ports, counters, flows, neighbors or routes
+    /// Show status, ports, counters, flows, neighbors, routes or pools
     Show {
         /// Print the answer as JSON, with nothing left out
         #[arg(long, global = true)]
@@ -60,6 +62,45 @@ enum Verb {
         #[command(subcommand)]
         change: Change,
     },
+    /// Drain, undrain or remove a pool of public addresses, until cesd ends
+    Pool {
+        /// Print the answer as JSON
+        #[arg(long, global = true)]
+        json: bool,
+        #[command(subcommand)]
+        change: ChangeOfPool,
+    },
+    /// Who has what in a deterministic pool, by its formula alone
+    Nat44 {
+        /// Print the answer as JSON
+        #[arg(long, global = true)]
+        json: bool,
+        #[command(subcommand)]
+        question: Question,
+    },
+}
+
+#[derive(Subcommand)]
+enum ChangeOfPool {
+    /// No new mappings: they go to other pools; those that are there live on
+    Drain { name: String },
+    /// As it was before it was drained
+    Undrain { name: String },
+    /// End its sessions within seconds, and use it no more until cesd is started again
+    Remove { name: String },
+}
+
+#[derive(Subcommand)]
+enum Question {
+    /// The public address and ports of a subscriber
+    Inside {
+        /// The realm that it is in
+        realm: String,
+        /// Its own address
+        address: Ipv4Addr,
+    },
+    /// The subscriber who has a public port
+    Public { address: Ipv4Addr, port: u16 },
 }
 
 #[derive(Subcommand)]
@@ -142,6 +183,8 @@ enum What {
         #[arg(long, value_name = "N", value_parser = flow_limit)]
         limit: Option<FlowLimit>,
     },
+    /// The pools of public addresses: how they translate, and how full they are
+    Pools,
 }
 
 fn flow_limit(text: &str) -> Result<FlowLimit, String> {
@@ -166,10 +209,16 @@ enum Failure {
 fn main() -> ExitCode {
     let Cli { target, verb } = Cli::parse();
     let done = match verb {
-        Verb::Show { json, what } => socket(target).and_then(|socket| show(socket, &what, json)),
+        Verb::Show { json, what } => ask(target, &request(&what), json, |answer| layout(&what, answer)),
         Verb::Route { json, change } => {
-            let change = route_change(change);
-            socket(target).and_then(|socket| command(socket, &change, json))
+            ask(target, &route_change(change), json, |answer| Ok(text::route_changed(&parse(answer)?)))
+        }
+        Verb::Pool { json, change } => {
+            ask(target, &pool_change(change), json, |answer| Ok(text::pool_changed(&parse(answer)?)))
+        }
+        Verb::Nat44 { json, question } => {
+            let request = Request::Nat44(nat44_question(question));
+            ask(target, &request, json, |answer| Ok(text::determined(&parse::<Vec<_>>(answer)?)))
         }
     };
     match done {
@@ -200,16 +249,15 @@ fn socket(target: Target) -> Result<PathBuf, Failure> {
     }
 }
 
-/// Asks and prints.
-fn show(socket: PathBuf, what: &What, json: bool) -> Result<(), Failure> {
-    let answer = Client::connect(&socket)?.ask(&request(what))?;
-    print(&if json { pretty(&answer)? } else { layout(what, answer)? })
-}
-
-/// Commands and prints what was done.
-fn command(socket: PathBuf, change: &RouteChange, json: bool) -> Result<(), Failure> {
-    let answer = Client::connect(&socket)?.ask(change)?;
-    print(&if json { pretty(&answer)? } else { text::route_changed(&parse(answer)?) })
+/// Asks or commands, and prints the answer.
+fn ask(
+    target: Target,
+    request: &impl Serialize,
+    json: bool,
+    layout: impl FnOnce(Value) -> Result<String, Error>,
+) -> Result<(), Failure> {
+    let answer = Client::connect(&socket(target)?)?.ask(request)?;
+    print(&if json { pretty(&answer)? } else { layout(answer)? })
 }
 
 fn print(text: &str) -> Result<(), Failure> {
@@ -232,6 +280,22 @@ fn request(what: &What) -> Request {
         What::Routes { realm, limit } => {
             Request::Routes(RouteFilter { realm: realm.clone(), limit: limit.unwrap_or(FlowLimit::most()) })
         }
+        What::Pools => Request::Pools {},
+    }
+}
+
+fn pool_change(change: ChangeOfPool) -> PoolChange {
+    match change {
+        ChangeOfPool::Drain { name } => PoolChange::Drain { name },
+        ChangeOfPool::Undrain { name } => PoolChange::Undrain { name },
+        ChangeOfPool::Remove { name } => PoolChange::Remove { name },
+    }
+}
+
+fn nat44_question(question: Question) -> Nat44Question {
+    match question {
+        Question::Inside { realm, address } => Nat44Question::Inside { realm, address },
+        Question::Public { address, port } => Nat44Question::Public { address, port },
     }
 }
 
@@ -281,6 +345,7 @@ fn layout(what: &What, answer: Value) -> Result<String, Error> {
         What::Flows { .. } => text::flows(&parse(answer)?),
         What::Neighbors => text::neighbors(&parse::<Vec<_>>(answer)?),
         What::Routes { .. } => text::routes(&parse(answer)?),
+        What::Pools => text::pools(&parse::<Vec<_>>(answer)?),
     })
 }
 

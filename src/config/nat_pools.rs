@@ -5,7 +5,7 @@
 
 use ipnet::{IpNet, Ipv4Net};
 
-use super::error::{Report, Wrong};
+use super::error::{Place, Report, Wrong};
 use super::model::Side;
 use super::nat_model::{
     Dependence, Nat44, NatPool, PoolBehaviour, PoolRange, PortRange, PortSelection, Sharing,
@@ -216,7 +216,7 @@ fn one(
 }
 
 /// Whether every subscriber of a deterministic pool has ports enough.
-fn check_formula(report: &Report<'_>, pool: &NatPool, place: super::error::Place) -> Option<()> {
+fn check_formula(report: &Report<'_>, pool: &NatPool, place: Place) -> Option<()> {
     if pool.subscribers.is_empty() {
         let hint = "write subscribers = [\"10.0.0.0/24\"]: whom the formula counts";
         report.refuse(place, "a deterministic pool must know its subscribers", hint);

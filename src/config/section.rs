@@ -134,6 +134,10 @@ impl<'a> Section<'a> {
             );
             return None;
         };
+        if array.is_empty() {
+            self.report.refuse(place, "is empty", format!("write [[{path}]] above each, or remove this"));
+            return None;
+        }
         let mut sections = Vec::new();
         for element in array.iter() {
             let place = Place { section: path, key: "", offset: element.span().start };

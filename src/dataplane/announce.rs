@@ -60,11 +60,15 @@ pub fn queried(core: &mut Core) {
     }
 }
 
-/// Sends it. Without a buffer it stays unsaid: each is said more than once.
+/// Sends it, unless the address is ours no more: its pool was removed. Without a buffer it stays unsaid: each is said more
+/// than once.
 fn say(core: &mut Core, world: &World, announcement: Announcement) {
-    let (Announcement::Probe { interface, .. }
-    | Announcement::Announce { interface, .. }
-    | Announcement::Join { interface, .. }) = announcement;
+    let (Announcement::Probe { interface, addr }
+    | Announcement::Announce { interface, addr }
+    | Announcement::Join { interface, addr }) = announcement;
+    if !world.has(interface, addr) {
+        return;
+    }
     let own = &world.interfaces[usize::from(interface)];
     let pool = &core.pool;
     let frame = match announcement {

@@ -23,8 +23,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use std::time::Duration;
 
-/// A full round of the sweep takes about this long, in milliseconds: sessions live that much longer at most.
-const SWEEP_ROUND: usize = 10_000;
+/// A full round of the sweep takes about this long, in milliseconds, or a quarter of the shortest idle time where that is less:
+/// sessions live that much longer at most.
+const SWEEP_ROUND: u32 = 10_000;
 /// Records that one round of the loop sweeps at most: some ten microseconds.
 const SWEEP_BUDGET: usize = 4096;
 /// Empty rounds before a worker that may sleep does.
@@ -106,16 +107,25 @@ pub struct RxSide {
     pub rate: Option<TokenBucket>,
 }
 
-/// Sweeps the part of `records` that is due after `elapsed` milliseconds, a chunk at a time; returns what was removed.
-fn in_steps(records: usize, elapsed: usize, mut sweep: impl FnMut(usize) -> usize) -> usize {
-    let mut budget = (records * elapsed / SWEEP_ROUND + 1).min(SWEEP_BUDGET);
-    let mut removed = 0;
-    while budget > 0 {
-        let step = budget.min(crate::flow::slab::CHUNK);
-        removed += sweep(step);
-        budget -= step;
-    }
-    removed
+/// How many of `records` are to be swept after `elapsed` milliseconds, where a full round is to take `round`.
+fn due(records: usize, elapsed: usize, round: u32) -> usize {
+    (records * elapsed / round as usize + 1).min(SWEEP_BUDGET)
+}
+
+/// What a full round of the sweep is to take: a part of the shortest idle time, so that sessions live a little longer at most.
+fn round_of(idle_times: impl IntoIterator<Item = u32>) -> u32 {
+    let shortest = idle_times.into_iter().min().unwrap_or(u32::MAX);
+    (shortest / 4).clamp(1, SWEEP_ROUND)
+}
+
+/// The rounds of IPv4 and IPv6.
+fn sweep_rounds(world: &World) -> [u32; 2] {
+    let v4 = world.nat.as_deref().map(|nat| &nat.options().timeouts);
+    let v6 = world.firewall.as_deref().map(|firewall| &firewall.options().timeouts);
+    [
+        round_of(v4.into_iter().flat_map(|t| [t.udp, t.tcp_established, t.tcp_transitory, t.icmp])),
+        round_of(v6.into_iter().flat_map(|t| [t.udp, t.tcp_established, t.tcp_transitory, t.icmp, t.other])),
+    ]
 }
 
 /// Everything that a worker is made of.
@@ -165,6 +175,8 @@ pub struct Worker {
     from_peers: Vec<Consumer<Handoff>>,
     idle: Idle,
     clock: Clock,
+    /// Milliseconds that a full round of the sweep takes: of IPv4, of IPv6.
+    sweep_rounds: [u32; 2],
     ticked: u32,
     heard: u32,
     empty: u32,
@@ -189,6 +201,7 @@ impl Worker {
                 now: 0,
             },
             rx: parts.rx,
+            sweep_rounds: sweep_rounds(&parts.world),
             world: parts.world,
             control: parts.control,
             from_peers: parts.from_peers,
@@ -324,20 +337,20 @@ impl Worker {
     /// A millisecond or more has passed: a step of the sweep, the neighbours' timers, the levels.
     fn tick(&mut self, world: &World) {
         let core = &mut self.core;
-        let elapsed = core.now.wrapping_sub(self.ticked).min(SWEEP_ROUND as u32) as usize;
+        let elapsed = core.now.wrapping_sub(self.ticked).min(SWEEP_ROUND) as usize;
         self.ticked = core.now;
         core.out.counters.now_ms.set(u64::from(core.now));
         let mut removed = 0;
         if let Some(nat) = &mut core.nat {
             let records = core.flows.owned_records_of::<Record4>();
-            removed += in_steps(records, elapsed, |step| nat.sweep(&mut core.flows, step, core.now));
+            removed += nat.sweep(&mut core.flows, due(records, elapsed, self.sweep_rounds[0]), core.now);
             let (mappings, subscribers) = nat.population();
             core.out.counters.mappings.set(mappings as u64);
             core.out.counters.subscribers.set(subscribers as u64);
         }
         if let Some(firewall) = &mut core.firewall {
             let records = core.flows.owned_records_of::<Record6>();
-            removed += in_steps(records, elapsed, |step| firewall.sweep(&mut core.flows, step, core.now));
+            removed += firewall.sweep(&mut core.flows, due(records, elapsed, self.sweep_rounds[1]), core.now);
         }
         core.out.counters.sessions_removed.add(removed as u64);
         unsolicited::tick(core, world);
@@ -377,5 +390,21 @@ impl Worker {
             self.heard = self.core.now;
             self.control.input.store(current + 1, Ordering::Release);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sweep_keeps_up_with_short_idle_times() {
+        assert_eq!(round_of([300_000, 7_440_000, 240_000, 60_000]), SWEEP_ROUND);
+        assert_eq!(round_of([1_000, 240_000]), 250);
+        assert_eq!(round_of([0]), 1);
+        assert_eq!(round_of([]), SWEEP_ROUND);
+        assert_eq!(due(100_000, 1, SWEEP_ROUND), 11);
+        assert_eq!(due(100_000, 1, 250), 401);
+        assert_eq!(due(1 << 24, 250, 250), SWEEP_BUDGET);
     }
 }

@@ -110,7 +110,7 @@ impl World {
         let i = &self.interfaces[usize::from(interface)];
         let own = i.addresses.iter().any(|n| n.addr() == IpAddr::V4(address));
         let nat = self.nat.as_deref().is_some_and(|nat| {
-            nat.is_outside(i.realm) && nat.answers_for(address) && self.is_on_link(interface, address)
+            nat.is_outside(i.realm) && nat.contains(address) && self.is_on_link(interface, address)
         });
         own || nat
     }

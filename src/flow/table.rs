@@ -12,11 +12,16 @@ use super::quiescence::Quiescence;
 use super::record::{Action, Half, Record, Record4, Record6};
 use super::slab::{Chunks, Slab};
 use super::tcp::{self, Segment, Side, Window};
+use arrayvec::ArrayVec;
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Sessions that a worker may have removed and not yet reclaimed.
 const RETIRED: usize = 4096;
+/// Records that the sweep looks at before it removes what of them is over: as many as the first-level cache has room for,
+/// with all that their removal touches.
+const STRETCH: usize = 64;
 
 /// Why a session could not be made. Nothing of it is left behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -230,6 +235,31 @@ impl FlowTable {
         self.get(record.common().twin())
     }
 
+    /// Gathers the sessions among these records of a home that `judge` calls over, and fetches the lines that their removal
+    /// needs: so the waits for one overlap with those for the others.
+    fn find_over<R: Family>(
+        &self,
+        records: Range<usize>,
+        now: u32,
+        judge: &mut impl Judge<R>,
+        over: &mut ArrayVec<Over, STRETCH>,
+    ) {
+        for i in records {
+            let Some(record) = R::slab(self).get(i) else { break };
+            let common = record.common();
+            if !common.action().is_initiator() {
+                continue;
+            }
+            let Some(twin) = self.twin(record) else { continue };
+            if judge.is_over(record, twin, now) {
+                let hashes = [record.key().hash(&self.hash), twin.key().hash(&self.hash)];
+                hashes.iter().for_each(|hash| self.index.prefetch(*hash));
+                let initiator = Ref::new(R::TABLE, i as u32, common.generation());
+                over.push(Over { initiator, other: common.twin(), hashes });
+            }
+        }
+    }
+
     /// Every session, as (initiator's half, other half), for management: a session that comes or goes meanwhile may be
     /// missed, or seen with counters of its successor.
     pub fn sessions<'a, R: Family + 'a>(&'a self) -> impl Iterator<Item = (&'a R, &'a R)> {
@@ -247,6 +277,13 @@ pub trait Judge<R> {
     fn is_over(&mut self, initiator: &R, other: &R, now: u32) -> bool;
     /// It has left the index: release what it held.
     fn removed(&mut self, initiator: &R, other: &R);
+}
+
+/// A session whose time is over, on its way out: what removes it is being fetched.
+struct Over {
+    initiator: Ref,
+    other: Ref,
+    hashes: [Hash; 2],
 }
 
 /// The home side: the one worker that creates, sweeps and removes the sessions made through it.
@@ -296,6 +333,9 @@ impl FlowHome {
         }
         let (table, chunks) = R::home(self);
         let slab = R::slab(table);
+        let (hash_a, hash_b) = (initiator.key.hash(&table.hash), other.key.hash(&table.hash));
+        // The initiator's was looked at just now; this one comes while the records are written.
+        table.index.prefetch(hash_b);
         let a = chunks.allocate(slab).ok_or(Full::Records)?;
         let Some(b) = chunks.allocate(slab) else {
             chunks.free(slab, a);
@@ -315,7 +355,6 @@ impl FlowHome {
             now,
         );
         rb.write(other, ref_a, generation, now);
-        let (hash_a, hash_b) = (initiator.key.hash(&table.hash), other.key.hash(&table.hash));
         let published = table.index.insert(hash_b, ref_b).is_ok();
         if published && table.index.insert(hash_a, ref_a).is_ok() {
             return Ok(ref_a);
@@ -392,26 +431,38 @@ impl FlowHome {
     pub fn sweep<R: Family>(&mut self, budget: usize, now: u32, judge: &mut impl Judge<R>) -> usize {
         self.reclaim();
         // A removal needs a place among the retired: without one the sweep goes on later.
-        let budget = budget.min((2 * RETIRED).saturating_sub(self.retired.len()) / 2);
+        let mut budget = budget.min((2 * RETIRED).saturating_sub(self.retired.len()) / 2);
         let table = self.table.clone();
+        let mut over = ArrayVec::new();
         let mut removed = 0;
-        for i in R::home(self).1.next_stretch(budget) {
-            let Some(record) = R::slab(&table).get(i) else { break };
-            let common = record.common();
-            if !common.action().is_initiator() {
-                continue;
-            }
-            let r = Ref::new(R::TABLE, i as u32, common.generation());
-            let Some(other) = table.twin(record) else { continue };
-            if judge.is_over(record, other, now) && self.remove::<R>(r) {
-                judge.removed(record, other);
-                removed += 1;
+        while budget > 0 {
+            let stretch = R::home(self).1.next_stretch(budget.min(STRETCH));
+            // A stretch may be empty: it counts too, so that this ends.
+            budget -= stretch.len().max(1);
+            table.find_over(stretch, now, judge, &mut over);
+            for session in over.drain(..) {
+                removed += usize::from(self.remove_over(&table, &session, judge));
             }
         }
         if removed > 0 {
             self.seal();
         }
         removed
+    }
+
+    /// Takes a session that the sweep has found over out of the index.
+    fn remove_over<R: Family>(&mut self, table: &FlowTable, over: &Over, judge: &mut impl Judge<R>) -> bool {
+        let (Some(a), Some(b)) = (table.get::<R>(over.initiator), table.get::<R>(over.other)) else {
+            return false;
+        };
+        if !table.index.remove(over.hashes[0], over.initiator) {
+            return false;
+        }
+        table.index.remove(over.hashes[1], over.other);
+        a.common().retire();
+        self.retire(over.initiator, over.other);
+        judge.removed(a, b);
+        true
     }
 
     /// What a full round of [`Self::sweep`] looks at, for one family.

@@ -218,3 +218,22 @@ proptest! {
         prop_assert_eq!(table.sessions::<Record4>().count(), oracle.len());
     }
 }
+
+/// Steps that are no part of a chunk add up to a round all the same.
+#[test]
+fn odd_steps_of_the_sweep_are_a_round() {
+    let n = 1000;
+    let table = Arc::new(FlowTable::new(n as usize, 0, 2, hash_key(5)));
+    let mut home = FlowHome::new(table.clone());
+    // Somebody holds records meanwhile: none comes back, and the round keeps its length.
+    let slow = Reporter::new(table.quiescence().clone(), 1);
+    slow.online();
+    for i in 0..n {
+        home.create::<Record4>(&half(key(i, 1)), &half(key(i, 2)), 0).unwrap();
+    }
+    let steps = home.owned_records().div_ceil(100);
+    let removed: usize = (0..steps).map(|_| home.sweep(100, 500, &mut OlderThan(100))).sum();
+    assert_eq!(removed, n as usize);
+    assert!((0..n).all(|i| table.lookup::<Record4>(&key(i, 1)).is_none()));
+    assert!((0..n).all(|i| table.lookup::<Record4>(&key(i, 2)).is_none()));
+}

@@ -129,6 +129,7 @@ fn now_or_none(result: io::Result<usize>) -> io::Result<Option<usize>> {
 #[cfg(test)]
 mod tests {
     use super::super::{Counters, FlowFilter, Flows, NeighborStatus, PortStatus, Refusal, Status};
+    use super::super::{Determined, Nat44Question, PoolChange, PoolChanged, PoolStatus};
     use super::super::{RouteChange, RouteChanged, RouteFilter, Routes};
     use super::*;
 
@@ -154,10 +155,19 @@ mod tests {
         fn routes(&self, _: &RouteFilter) -> Result<Routes, Refusal> {
             unreachable!("nobody asks")
         }
+        fn pools(&self) -> Vec<PoolStatus> {
+            unreachable!("nobody asks")
+        }
+        fn determined(&self, _: &Nat44Question) -> Result<Vec<Determined>, Refusal> {
+            unreachable!("nobody asks")
+        }
     }
 
     impl Commands for Lonely {
         fn change_route(&self, _: &RouteChange) -> Result<RouteChanged, Refusal> {
+            unreachable!("nobody commands")
+        }
+        fn change_pool(&self, _: &PoolChange) -> Result<PoolChanged, Refusal> {
             unreachable!("nobody commands")
         }
     }

@@ -11,6 +11,7 @@
 //! [`Source`] and the [`Commands`].
 
 mod connection;
+mod pool_model;
 mod server;
 
 pub mod client;
@@ -21,8 +22,11 @@ pub mod text;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use model::{Counters, Flows, NeighborStatus, PortStatus, RouteChanged, Routes, Status};
-pub use protocol::{FlowFilter, Refusal, RouteChange, RouteFilter};
+pub use model::{
+    Counters, Determined, Flows, NeighborStatus, PoolChanged, PoolStatus, PortStatus, RouteChanged, Routes,
+    Status,
+};
+pub use protocol::{FlowFilter, Nat44Question, PoolChange, Refusal, RouteChange, RouteFilter};
 pub use server::{CLIENTS_MAX, Error, Server, serve};
 
 /// Where instances put their sockets unless told otherwise.
@@ -45,6 +49,11 @@ pub trait Source: Send + Sync {
     /// The routes that match `filter`, at most `filter.limit` of them; a [`Refusal`] if the filter names a realm that
     /// does not exist.
     fn routes(&self, filter: &RouteFilter) -> Result<Routes, Refusal>;
+    /// Every pool of public addresses, in the config's order; none without translation.
+    fn pools(&self) -> Vec<PoolStatus>;
+    /// Who has what in the deterministic pools, in the order in which they are asked for a host: one or more; a
+    /// [`Refusal`] where no formula says.
+    fn determined(&self, question: &Nat44Question) -> Result<Vec<Determined>, Refusal>;
 }
 
 /// What the socket lets be changed. Called on the management thread, one command at a time; the answer is sent when the
@@ -52,6 +61,8 @@ pub trait Source: Send + Sync {
 pub trait Commands: Send + Sync {
     /// Adds, replaces or deletes a route; a [`Refusal`], and nothing is changed, when it can't be.
     fn change_route(&self, change: &RouteChange) -> Result<RouteChanged, Refusal>;
+    /// Drains, undrains or removes a pool; a [`Refusal`], and nothing is changed, when it can't be.
+    fn change_pool(&self, change: &PoolChange) -> Result<PoolChanged, Refusal>;
 }
 
 /// The socket of an instance.

@@ -10,6 +10,10 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+pub use super::pool_model::{
+    AddressRange, Dependence, Determined, InUse, PoolChanged, PoolState, PoolStatus, PortRange,
+    PortSelection, Sharing,
+};
 use crate::packet::{DROP_REASONS, DropReason};
 
 /// `show status`: the process as a whole.

@@ -2,14 +2,16 @@
 //!
 //! `{"show":"status"}` and `{"show":"flows","host":"10.0.0.2","realm":"home","limit":100}` are requests; the answer is
 //! `{"ok":…}` with a type of [`super::model`], or `{"error":{"message":…,"hint":…}}`. Commands are told by another key:
-//! `{"route":"add","realm":"internet","prefix":"0.0.0.0/0","to":{"via":{"gateways":["203.0.113.254"]}}}`.
+//! `{"route":"add","realm":"internet","prefix":"0.0.0.0/0","to":{"via":{"gateways":["203.0.113.254"]}}}`,
+//! `{"pool":"drain","name":"homes"}`.
 //!
 //! Guarantees: whatever the line, there is exactly one answer line. Never guesses: an unknown verb, field or value is
 //! refused.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
+use serde::de::DeserializeOwned;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +33,18 @@ pub enum Request {
     Flows(FlowFilter),
     Neighbors {},
     Routes(RouteFilter),
+    Pools {},
+    Nat44(Nat44Question),
+}
+
+/// Whose block of a deterministic pool to show: `{"show":"nat44","inside":{"realm":"home","address":"10.0.0.2"}}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
+pub enum Nat44Question {
+    /// That of a subscriber; the realm by name.
+    Inside { realm: String, address: Ipv4Addr },
+    /// The one that has this port.
+    Public { address: Ipv4Addr, port: u16 },
 }
 
 /// Which sessions to show: those that meet every condition.
@@ -114,6 +128,18 @@ pub struct RouteDeletion {
     pub prefix: IpNet,
 }
 
+/// A change of what a pool may do, by name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "pool", rename_all = "lowercase", deny_unknown_fields)]
+pub enum PoolChange {
+    /// No new mappings; those that are there live on.
+    Drain { name: String },
+    /// As it was before it was drained.
+    Undrain { name: String },
+    /// Its sessions end, and nobody uses it until a restart.
+    Remove { name: String },
+}
+
 /// How many sessions, or routes, one answer may show: 0 (count only) to [`FlowLimit::MAX`], 100 by default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "u64")]
@@ -172,6 +198,12 @@ pub enum Reply<T> {
     Error(Refusal),
 }
 
+impl<T> From<Result<T, Refusal>> for Reply<T> {
+    fn from(result: Result<T, Refusal>) -> Self {
+        result.map_or_else(Reply::Error, Reply::Ok)
+    }
+}
+
 impl<T: Serialize> Reply<T> {
     /// The line, newline included.
     pub fn to_line(&self) -> Vec<u8> {
@@ -183,30 +215,59 @@ impl<T: Serialize> Reply<T> {
 
 /// The answer line to a request line, which comes without its newline.
 pub fn answer(line: &[u8], source: &dyn Source, commands: &dyn Commands) -> Vec<u8> {
-    if is_command(line) {
-        return match serde_json::from_slice(line) {
-            Ok(change) => commands.change_route(&change).map_or_else(Reply::Error, Reply::Ok).to_line(),
-            Err(error) => not_understood(&error),
-        };
+    match Verb::of(line) {
+        Verb::Route => carry_out(line, |change| commands.change_route(change)),
+        Verb::Pool => carry_out(line, |change| commands.change_pool(change)),
+        Verb::Show => show(line, source),
     }
+}
+
+/// Reads a command and does what it says.
+fn carry_out<C: DeserializeOwned, T: Serialize>(
+    line: &[u8],
+    command: impl FnOnce(&C) -> Result<T, Refusal>,
+) -> Vec<u8> {
     match serde_json::from_slice(line) {
-        Ok(Request::Status {}) => Reply::Ok(source.status()).to_line(),
-        Ok(Request::Ports {}) => Reply::Ok(source.ports()).to_line(),
-        Ok(Request::Counters {}) => Reply::Ok(source.counters()).to_line(),
-        Ok(Request::Flows(filter)) => source.flows(&filter).map_or_else(Reply::Error, Reply::Ok).to_line(),
-        Ok(Request::Neighbors {}) => Reply::Ok(source.neighbors()).to_line(),
-        Ok(Request::Routes(filter)) => source.routes(&filter).map_or_else(Reply::Error, Reply::Ok).to_line(),
+        Ok(change) => Reply::from(command(&change)).to_line(),
         Err(error) => not_understood(&error),
     }
 }
 
-/// Whether a line is a command rather than a question: then its errors are the command's.
-fn is_command(line: &[u8]) -> bool {
-    #[derive(Deserialize)]
-    struct Verb {
-        route: Option<IgnoredAny>,
+fn show(line: &[u8], source: &dyn Source) -> Vec<u8> {
+    match serde_json::from_slice(line) {
+        Ok(Request::Status {}) => Reply::Ok(source.status()).to_line(),
+        Ok(Request::Ports {}) => Reply::Ok(source.ports()).to_line(),
+        Ok(Request::Counters {}) => Reply::Ok(source.counters()).to_line(),
+        Ok(Request::Flows(filter)) => Reply::from(source.flows(&filter)).to_line(),
+        Ok(Request::Neighbors {}) => Reply::Ok(source.neighbors()).to_line(),
+        Ok(Request::Routes(filter)) => Reply::from(source.routes(&filter)).to_line(),
+        Ok(Request::Pools {}) => Reply::Ok(source.pools()).to_line(),
+        Ok(Request::Nat44(question)) => Reply::from(source.determined(&question)).to_line(),
+        Err(error) => not_understood(&error),
     }
-    serde_json::from_slice::<Verb>(line).is_ok_and(|verb| verb.route.is_some())
+}
+
+/// What a line is, by its key: then its errors are that one's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verb {
+    Show,
+    Route,
+    Pool,
+}
+
+impl Verb {
+    fn of(line: &[u8]) -> Verb {
+        #[derive(Deserialize)]
+        struct Keys {
+            route: Option<IgnoredAny>,
+            pool: Option<IgnoredAny>,
+        }
+        match serde_json::from_slice(line) {
+            Ok(Keys { route: Some(_), .. }) => Verb::Route,
+            Ok(Keys { pool: Some(_), .. }) => Verb::Pool,
+            _ => Verb::Show,
+        }
+    }
 }
 
 fn not_understood(error: &serde_json::Error) -> Vec<u8> {
@@ -242,6 +303,19 @@ mod tests {
         let line = r#"{"show":"flows","host":"10.0.0.2","realm":"home","limit":7}"#;
         assert_eq!(parse(line), Ok(Request::Flows(filter.clone())));
         assert_eq!(serde_json::to_string(&Request::Flows(filter)).unwrap(), line);
+        for (line, question) in [
+            (
+                r#"{"show":"nat44","inside":{"realm":"home","address":"10.0.0.2"}}"#,
+                Nat44Question::Inside { realm: "home".into(), address: [10, 0, 0, 2].into() },
+            ),
+            (
+                r#"{"show":"nat44","public":{"address":"198.51.100.1","port":2047}}"#,
+                Nat44Question::Public { address: [198, 51, 100, 1].into(), port: 2047 },
+            ),
+        ] {
+            assert_eq!(parse(line), Ok(Request::Nat44(question.clone())));
+            assert_eq!(serde_json::to_string(&Request::Nat44(question)).unwrap(), line);
+        }
     }
 
     #[test]
@@ -256,7 +330,7 @@ mod tests {
         };
         let parse = |to: &str| {
             let line = format!(r#"{{"route":"add","realm":"internet","prefix":"0.0.0.0/0","to":{to}}}"#);
-            assert!(is_command(line.as_bytes()));
+            assert_eq!(Verb::of(line.as_bytes()), Verb::Route);
             serde_json::from_str::<RouteChange>(&line).map_err(|e| e.to_string())
         };
         let gateways = vec![[203, 0, 113, 254].into()];
@@ -279,7 +353,13 @@ mod tests {
         let delete: RouteChange =
             serde_json::from_str(r#"{"route":"delete","realm":"internet","prefix":"::/0"}"#).unwrap();
         assert!(matches!(delete, RouteChange::Delete(RouteDeletion { realm, .. }) if realm == "internet"));
-        assert!(!is_command(b"{\"show\":\"routes\"}") && !is_command(b"[]"));
+        let drain = r#"{"pool":"drain","name":"homes"}"#;
+        assert_eq!(Verb::of(drain.as_bytes()), Verb::Pool);
+        assert_eq!(
+            serde_json::from_str::<PoolChange>(drain).unwrap(),
+            PoolChange::Drain { name: "homes".into() }
+        );
+        assert_eq!([Verb::of(b"{\"show\":\"routes\"}"), Verb::of(b"[]")], [Verb::Show; 2]);
     }
 
     #[test]
@@ -296,6 +376,10 @@ mod tests {
             (r#"{"show":"flows","limit":-1}"#, "-1"),
             (r#"{"show":"flows","limit":"5"}"#, "\"5\""),
             (r#"{"show":"ports"} {"show":"ports"}"#, "trailing"),
+            (r#"{"show":"nat44"}"#, "map"),
+            (r#"{"show":"nat44","inside":{"address":"10.0.0.2"}}"#, "realm"),
+            (r#"{"show":"nat44","public":{"address":"10.0.0.2","port":65536}}"#, "65536"),
+            (r#"{"show":"nat44","public":{"address":"10.0.0.2","port":1,"x":1}}"#, "`x`"),
         ] {
             let error = parse(line).unwrap_err();
             assert!(error.contains(word), "{line}: {error}");

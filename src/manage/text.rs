@@ -6,7 +6,8 @@
 use std::fmt::{self, Display, Write};
 
 use super::model::{
-    Counters, Flows, NeighborStatus, PortStatus, RouteChanged, RouteStatus, Routes, Status, WorkerCounters,
+    Counters, Determined, Flows, NeighborStatus, PoolChanged, PoolStatus, PortStatus, RouteChanged,
+    RouteStatus, Routes, Status, WorkerCounters,
 };
 use crate::packet::DropReason;
 
@@ -239,6 +240,66 @@ fn route_rows(table: &mut Table, route: &RouteStatus) {
             once(route.origin.to_string()),
         ]);
     }
+}
+
+/// `show pools`.
+pub fn pools(pools: &[PoolStatus]) -> String {
+    let mut behaviours = Table::new(&[LEFT; 6]);
+    behaviours.row(["pool", "state", "mapping", "filtering", "ports", "sharing"].map(str::to_owned));
+    let mut use_ = Table::new(&[LEFT, RIGHT, RIGHT, RIGHT, RIGHT, RIGHT, RIGHT]);
+    use_.row(["pool", "blocks leased", "resting", "TCP", "UDP", "ICMP", "other"].map(str::to_owned));
+    let mut members = Table::new(&[LEFT; 4]);
+    members.row(["pool", "realms", "subscribers", "addresses"].map(str::to_owned));
+    for pool in pools {
+        behaviours.row([
+            pool.name.clone(),
+            pool.state.to_string(),
+            pool.mapping.to_string(),
+            pool.filtering.to_string(),
+            format!("{} {}", pool.ports, pool.port_selection),
+            pool.sharing.to_string(),
+        ]);
+        let numbers = [pool.in_use.tcp, pool.in_use.udp, pool.in_use.icmp, pool.in_use.other];
+        let leased = share(pool.blocks_leased, pool.blocks);
+        let counts = [pool.blocks_resting].into_iter().chain(numbers).map(count);
+        use_.row([pool.name.clone(), leased].into_iter().chain(counts));
+        let all = pool.subscribers.is_empty().then(|| "all".to_owned());
+        members.row([
+            pool.name.clone(),
+            pool.realms.join(","),
+            all.unwrap_or_else(|| list(&pool.subscribers)),
+            list(&pool.addresses),
+        ]);
+    }
+    format!("{behaviours}\n{use_}\n{members}")
+}
+
+fn list(items: &[impl Display]) -> String {
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+}
+
+/// `pool drain`, `undrain` and `remove`.
+pub fn pool_changed(changed: &PoolChanged) -> String {
+    let PoolStatus { name, state, blocks_leased, .. } = &changed.pool;
+    let (when, blocks) = (if changed.changed { "now" } else { "already" }, count(*blocks_leased));
+    format!("pool {name} is {state} {when}; {blocks} blocks are leased\n")
+}
+
+/// `nat44 inside` and `nat44 public`.
+pub fn determined(determined: &[Determined]) -> String {
+    let mut table = Table::new(&[LEFT; 6]);
+    table.row(["pool", "state", "realm", "inside", "public", "ports"].map(str::to_owned));
+    for d in determined {
+        table.row([
+            d.pool.clone(),
+            d.state.to_string(),
+            d.realm.clone(),
+            d.inside.to_string(),
+            d.public.to_string(),
+            d.ports.to_string(),
+        ]);
+    }
+    table.to_string()
 }
 
 /// `1,032,192`.

@@ -4,7 +4,7 @@
 use super::tests::*;
 use super::*;
 use crate::nat::session::Timeouts;
-use crate::nat::{PoolOptions, PortSelection, Sharing};
+use crate::nat::{PoolOptions, PortSelection, Sharing, Usage};
 use proptest::prelude::*;
 use std::collections::{HashMap, HashSet};
 
@@ -137,7 +137,8 @@ fn ports_are_chosen_as_the_pool_says() {
     }
     let mut b = bed_of(1, options(), of(PortSelection::PreserveParity));
     let parities = |b: &mut Bed, ports: std::ops::Range<u16>| -> usize {
-        let kept = |p: &u16| b.send(&udp(1, 2, 4000 + 2 * p, 1, 53), 0).unwrap().source_port() % 2 == 0;
+        let kept =
+            |p: &u16| b.send(&udp(1, 2, 4000 + 2 * p, 1, 53), 0).unwrap().source_port().is_multiple_of(2);
         ports.filter(kept).count()
     };
     // Two blocks have 64 even ports; the rest gets what there is (RFC 4787 REQ-4).
@@ -364,6 +365,11 @@ fn check(b: &Bed, held: &mut Held) -> Result<(), TestCaseError> {
     }
     prop_assert!(sessions.values().all(|n| *n <= b.nat.options().sessions_per_subscriber));
     prop_assert_eq!(b.population().0, mappings.len());
+    for pool in 0..b.nat.pools().len() {
+        let (usage, counted) = (b.nat.pools()[pool].blocks().usage(), b.counted(pool));
+        prop_assert_eq!((usage.leased, usage.tcp + usage.udp + usage.icmp + usage.other), counted);
+        prop_assert!((usage.leased + usage.resting) as usize <= b.nat.pools()[pool].blocks().count());
+    }
     for (end, (owner, gone)) in held.iter_mut() {
         match live.remove(end) {
             Some(now) => {
@@ -440,7 +446,8 @@ proptest! {
         prop_assert_eq!(b.table.sessions::<Record4>().count(), 0);
         for pool in b.nat.pools() {
             let free = |n: &u32| pool.blocks().owner(*n).is_none() && pool.blocks().in_use(*n) == 0;
-            let whole = pool.blocks().len() as u32;
+            let whole = pool.blocks().count() as u32;
+            prop_assert_eq!(pool.blocks().usage(), Usage::default());
             prop_assert_eq!((0..whole).filter(free).count() as u32, whole);
             if pool.options().sharing != Sharing::Deterministic {
                 let layout = *pool.blocks().layout();

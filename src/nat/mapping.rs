@@ -274,13 +274,11 @@ impl Mappings {
     ) -> Result<u32, DropReason> {
         let who = (key.realm(), key.source());
         let known = self.subscribers.find(who.0, who.1);
-        let pool_of = |s: u32| usize::from(self.subscribers[s].pool);
-        if let Some(s) = known.filter(|s| nat.pools()[pool_of(*s)].state() == PoolState::Active) {
-            return if can_carry(&nat.pools()[pool_of(s)], key) {
-                Ok(s)
-            } else {
-                Err(DropReason::ProtocolUnsupported)
-            };
+        let pool_of = |s: u32| &nat.pools()[usize::from(self.subscribers[s].pool)];
+        // A former self whose pool is drained no longer is as good as the present one: there is never a second one in a pool.
+        let active = self.subscribers.selves(who.0, who.1).find(|s| pool_of(*s).state() == PoolState::Active);
+        if let Some(s) = active {
+            return if can_carry(pool_of(s), key) { Ok(s) } else { Err(DropReason::ProtocolUnsupported) };
         }
         let mut why = if known.is_some() { DropReason::NatPoolDraining } else { DropReason::NatNoPool };
         let (rate, workers) = (nat.options().new_sessions_per_second, self.worker);
@@ -417,11 +415,12 @@ impl Mappings {
             }
             blocks.set_next(at, blocks.next(block));
         }
-        blocks.vacate(block);
         if !pool.must_rest() {
+            blocks.vacate(block);
             return pool.give_back(block);
         }
         blocks.rest(block, now);
+        blocks.vacate(block);
         blocks.set_next(block, NONE);
         let resting = &mut self.resting[number];
         match resting.first {
@@ -440,7 +439,7 @@ impl Mappings {
                     break;
                 }
                 resting.first = pool.blocks().next(block);
-                pool.blocks().refresh(block, now);
+                pool.blocks().wake(block, self.worker, now);
                 pool.give_back(block);
             }
         }

@@ -41,5 +41,6 @@ pub mod subscriber;
 
 pub use nat44::{Nat44, NatHome};
 pub use options::{Dependence, NatOptions, PoolOptions, PortSelection, Sharing};
-pub use pool::{Pool, PoolState};
+pub use pool::{Endpoint, Pool, PoolState};
+pub use ports::Usage;
 pub use session::Timeouts;

@@ -9,6 +9,7 @@ use super::mapping::Mappings;
 use super::options::{Dependence, NatOptions};
 use super::permits::Permits;
 use super::pool::{Endpoint, Pool, PoolState};
+use super::ports::WORKERS_MAX;
 use super::session;
 use crate::flow::hash::Hashed;
 use crate::flow::key;
@@ -45,7 +46,7 @@ pub struct Nat44 {
 impl Nat44 {
     /// `pools` are asked in their order who serves a new subscriber.
     pub fn new(options: NatOptions, pools: Vec<Pool>, hash: HashKey, workers: usize) -> Self {
-        assert!((1..=64).contains(&workers));
+        assert!((1..=WORKERS_MAX).contains(&workers));
         let of = |(number, pool): (usize, &Pool)| {
             let span = move |r: &(Ipv4Addr, Ipv4Addr)| Span {
                 first: r.0.into(),
@@ -76,15 +77,14 @@ impl Nat44 {
         Some(&self.pools[usize::from(span.pool)])
     }
 
-    /// Whether this is a public address of any pool.
+    /// Whether this is a public address of any pool. Those of a removed pool may be somebody else's already.
     #[inline]
     pub fn contains(&self, address: Ipv4Addr) -> bool {
-        self.pool_of(address).is_some()
+        self.pool_of(address).is_some_and(|pool| pool.state() != PoolState::Removed)
     }
 
-    /// Whether the edge says that this address is its own to the link that it lies in.
-    pub fn answers_for(&self, address: Ipv4Addr) -> bool {
-        self.pool_of(address).is_some_and(|pool| pool.state() != PoolState::Removed)
+    fn is_removed(&self, address: Ipv4Addr) -> bool {
+        self.pool_of(address).is_some_and(|pool| pool.state() == PoolState::Removed)
     }
 
     /// Whether subscribers of this realm are translated.
@@ -174,7 +174,7 @@ impl NatHome {
 
     /// (mappings, subscribers) that live here.
     pub fn population(&self) -> (usize, usize) {
-        (self.mappings.len(), self.mappings.subscribers.len())
+        (self.mappings.len(), self.mappings.subscribers.count())
     }
 
     /// A packet of a subscriber whose home this is has no session: makes one. `tcp_flags` are the segment's, 0 for other
@@ -389,8 +389,9 @@ impl Judge<Record4> for NatHome {
                 self.permit(mapping, back.key().source(), true);
             }
         }
-        let pool = self.nat.pool_of(back.key().destination());
-        pool.is_some_and(|p| p.state() == PoolState::Removed)
+        let hairpin = out.common().action().kind() == Action::HAIRPIN;
+        self.nat.is_removed(back.key().destination())
+            || (hairpin && self.nat.is_removed(back.key().source()))
             || self.nat.options.timeouts.is_over(initiator, other, now)
     }
 
@@ -442,3 +443,7 @@ mod tests;
 #[cfg(test)]
 #[path = "behaviour_tests.rs"]
 mod behaviour_tests;
+
+#[cfg(test)]
+#[path = "drain_tests.rs"]
+mod drain_tests;

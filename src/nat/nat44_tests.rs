@@ -107,6 +107,13 @@ impl Bed {
         Err(DropReason::HairpinLoop)
     }
 
+    /// (blocks leased, ports in use) of a pool, block by block.
+    pub fn counted(&self, pool: usize) -> (u32, u32) {
+        let blocks = self.nat.pools()[pool].blocks();
+        let leased = (0..blocks.count() as u32).filter(|b| blocks.owner(*b).is_some());
+        leased.fold((0, 0), |(n, ports), b| (n + 1, ports + blocks.in_use(b)))
+    }
+
     pub fn sweep_all(&mut self) {
         for (flows, nat) in &mut self.homes {
             for _ in 0..=flows.owned_records() / 128 + 1 {

@@ -237,6 +237,11 @@ impl Pool {
         self.options.sharing == Sharing::WholeAddress
     }
 
+    /// Subscribers that share an address of a deterministic pool.
+    pub fn ratio(&self) -> Option<u32> {
+        self.formula.as_ref().map(Formula::ratio)
+    }
+
     /// The public address and ports that the formula of a deterministic pool gives a subscriber (RFC 7422).
     pub fn determined(&self, realm: Realm, inside: Ipv4Addr) -> Option<(Ipv4Addr, RangeInclusive<u16>)> {
         let block = self.formula.as_ref()?.block(realm, inside)?;

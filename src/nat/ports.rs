@@ -125,10 +125,41 @@ struct Block {
     used: [AtomicU32; SPACES + 1],
 }
 
+/// Workers that there may be.
+pub(super) const WORKERS_MAX: usize = 64;
+
+/// What one worker has of the blocks. Written by that worker alone, read by management.
+#[derive(Default)]
+#[repr(align(64))]
+struct Share {
+    leased: AtomicU32,
+    resting: AtomicU32,
+    /// As [`Block::used`].
+    used: [AtomicU32; SPACES + 1],
+}
+
+/// What all workers have of the blocks: counted as they take and give, so that nobody looks through millions of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Blocks that subscribers have.
+    pub leased: u32,
+    /// Blocks that their subscribers have left, and nobody else may have yet.
+    pub resting: u32,
+    /// Ports in use.
+    pub tcp: u32,
+    pub udp: u32,
+    /// Identifiers in use.
+    pub icmp: u32,
+    /// Mappings of protocols without ports.
+    pub other: u32,
+}
+
 /// The blocks of all addresses, numbered address by address.
 pub struct Blocks {
     layout: Layout,
     cool_down: u32,
+    /// By owner as [`Block::owner`] has it; the first is nobody's.
+    shares: Box<[Share]>,
     blocks: Region<Block>,
     /// Block by block, space by space, word by word the planes.
     bits: Region<AtomicU64>,
@@ -140,6 +171,7 @@ impl Blocks {
         Self {
             layout,
             cool_down,
+            shares: (0..=WORKERS_MAX).map(|_| Share::default()).collect(),
             blocks: Region::new((addresses * layout.blocks()) as usize, |_| Block {
                 owner: AtomicU8::new(0),
                 subscriber: AtomicU32::new(NONE),
@@ -156,8 +188,21 @@ impl Blocks {
     }
 
     /// Blocks of all addresses.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.blocks.len()
+    }
+
+    /// Management: what all workers have at the moment.
+    pub fn usage(&self) -> Usage {
+        let sum = |of: fn(&Share) -> &AtomicU32| self.shares.iter().map(|s| of(s).load(Relaxed)).sum();
+        Usage {
+            leased: sum(|s| &s.leased),
+            resting: sum(|s| &s.resting),
+            tcp: sum(|s| &s.used[0]),
+            udp: sum(|s| &s.used[1]),
+            icmp: sum(|s| &s.used[2]),
+            other: sum(|s| &s.used[WITHOUT_PORTS]),
+        }
     }
 
     fn block(&self, number: u32) -> &Block {
@@ -190,10 +235,17 @@ impl Blocks {
             self.rotate(number, now);
         }
         block.owner.store(worker as u8 + 1, std::sync::atomic::Ordering::Release);
+        add(&self.share(number).leased, 1);
+    }
+
+    /// The owner's.
+    fn share(&self, number: u32) -> &Share {
+        &self.shares[usize::from(self.block(number).owner.load(Relaxed))]
     }
 
     /// Nobody's from now on; what was freed in it goes on resting.
     pub fn vacate(&self, number: u32) {
+        add(&self.share(number).leased, u32::MAX);
         self.block(number).owner.store(0, std::sync::atomic::Ordering::Release);
     }
 
@@ -217,13 +269,20 @@ impl Blocks {
         now.wrapping_sub(self.block(number).since.load(Relaxed)) >= self.cool_down
     }
 
-    /// The owner: the block rests from now on, as a whole.
+    /// The owner, which is about to vacate it: the block rests from now on, as a whole.
     pub fn rest(&self, number: u32, now: u32) {
         self.block(number).since.store(now, Relaxed);
+        add(&self.share(number).resting, 1);
+    }
+
+    /// The worker that let it rest: it has rested, and all of it is free.
+    pub fn wake(&self, number: u32, worker: usize, now: u32) {
+        add(&self.shares[worker + 1].resting, u32::MAX);
+        self.refresh(number, now);
     }
 
     /// The owner: all of a block that has rested is free.
-    pub fn refresh(&self, number: u32, now: u32) {
+    fn refresh(&self, number: u32, now: u32) {
         self.block(number).since.store(now, Relaxed);
         self.each_word(number, |planes| {
             planes[1].store(0, Relaxed);
@@ -259,6 +318,7 @@ impl Blocks {
         let used = &self.block(number).used;
         let Some(space) = space(protocol) else {
             add(&used[WITHOUT_PORTS], 1);
+            add(&self.share(number).used[WITHOUT_PORTS], 1);
             return Some(0);
         };
         let (first, size) = self.layout.ports_of(number % self.layout.blocks());
@@ -295,6 +355,7 @@ impl Blocks {
                 let bit = free.trailing_zeros();
                 planes[0].store(planes[0].load(Relaxed) | 1 << bit, Relaxed);
                 add(&used[space], 1);
+                add(&self.share(number).used[space], 1);
                 return Some((first + w as u32 * 64 + bit) as u16);
             }
         }
@@ -304,6 +365,7 @@ impl Blocks {
     /// The owner: frees what it took. Whether nothing of the block is in use any more.
     pub fn free(&self, number: u32, port: u16, protocol: u8, now: u32) -> bool {
         let used = &self.block(number).used;
+        add(&self.share(number).used[space(protocol).unwrap_or(WITHOUT_PORTS)], u32::MAX);
         match space(protocol) {
             None => add(&used[WITHOUT_PORTS], u32::MAX),
             Some(space) => {

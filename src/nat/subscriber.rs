@@ -74,7 +74,7 @@ impl Subscribers {
     }
 
     /// Live subscribers, each once.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.by_address.len()
     }
 

@@ -1,0 +1,161 @@
+//! The process under measurement where sessions come and go: the worker of `cesd`, made as `cesd` makes it from its
+//! configuration, but for its source: a ring that the generator fills, on the control thread's core. Or, on the same ring,
+//! the floor.
+
+use crate::bed::Outcome;
+use crate::floor;
+use crate::generator::{self, Traffic};
+use ces::appliance::{assemble, plan};
+use ces::config::{self, Config};
+use ces::dataplane::{RxSide, Worker, WorkerCounters};
+use ces::dpdk::{Eal, Pool, PoolOptions, Port, PortOptions, RxQueue};
+use std::io::BufRead;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// The ring, and its place among the configured ports: there the configuration names a device that receives nothing.
+const RING: &str = "net_ring0";
+const SOURCE: usize = 0;
+/// The floor's sink, another than those of the configuration.
+const FLOOR_SINK: &str = "net_null9,no-rx=1";
+
+/// What the parent says on the command line.
+pub struct Churn {
+    pub config: PathBuf,
+    /// Forwarding only.
+    pub floor: bool,
+    pub traffic: Traffic,
+}
+
+impl Churn {
+    pub fn arguments(&self) -> Vec<String> {
+        let t = &self.traffic;
+        let numbers =
+            [u64::from(t.held), u64::from(t.fresh_percent), u64::from(t.sessions_per_mapping), t.fresh_live];
+        let mut arguments = vec![self.config.display().to_string(), self.floor.to_string()];
+        arguments.extend(numbers.map(|n| n.to_string()));
+        arguments
+    }
+
+    pub fn parse(mut arguments: impl Iterator<Item = String>) -> Option<Self> {
+        let (config, floor) = (arguments.next()?.into(), arguments.next()?.parse().ok()?);
+        let mut number = || arguments.next()?.parse::<u64>().ok();
+        let traffic = Traffic {
+            held: number()? as u32,
+            fresh_percent: number()? as u32,
+            sessions_per_mapping: number()? as u32,
+            fresh_live: number()?,
+        };
+        Some(Self { config, floor, traffic })
+    }
+}
+
+/// Runs until standard input ends; answers each line with what was counted so far.
+pub fn run(churn: Churn) -> Outcome<()> {
+    let config = config::load(&churn.config)?;
+    let layout = plan::cores(&config.workers)?;
+    let mut options = plan::eal(&config, &layout);
+    options.vdevs.extend([RING.into(), FLOOR_SINK.into()]);
+    options.extra_args.push("--log-level=*:error".into());
+    let eal = Eal::init(options)?;
+    // What the ring, the caches of two cores and some bursts hold.
+    let mut pool = PoolOptions::new("generator", 4095);
+    pool.data_room = config.eal.mbuf_data_room;
+    let pool = Pool::new(&eal, &pool)?;
+    let (_port, mut rx, mut tx) = Port::start(&eal, &PortOptions::new(RING), &pool)?;
+    let (rx, tx) = (rx.remove(0), &mut tx[0]);
+    if churn.floor {
+        let (_sink, _, mut sink) = Port::start(&eal, &PortOptions::new(FLOOR_SINK), &pool)?;
+        let (mut queues, forwarded) = (vec![(rx, sink.remove(0))], Arc::new(AtomicU64::new(0)));
+        let (stop, count) = (Arc::new(AtomicBool::new(false)), forwarded.clone());
+        let (stop2, sent) = (stop.clone(), AtomicU64::new(0));
+        let lcore = eal.launch(1, "ces-floor", move || floor::forward(&mut queues, &stop2, &count))?;
+        std::thread::scope(|threads| {
+            threads.spawn(|| answer(&stop, || forwarded.load(Ordering::Relaxed).to_string()));
+            generator::run(churn.traffic, &pool, tx, &stop, &sent, || 0);
+        });
+        lcore.join();
+        return Ok(());
+    }
+    edge(&config, &eal, rx, |counters| {
+        let (stop, sent) = (AtomicBool::new(false), AtomicU64::new(0));
+        std::thread::scope(|threads| {
+            threads.spawn(|| answer(&stop, || Counts::of(counters, &sent).json()));
+            generator::run(churn.traffic, &pool, tx, &stop, &sent, || counters.sessions_removed.get());
+        });
+    })
+}
+
+/// The worker on the queue `rx`, for as long as `work` lasts.
+fn edge(config: &Config, eal: &Eal, rx: RxQueue, work: impl FnOnce(&WorkerCounters)) -> Outcome<()> {
+    let mut parts = assemble::assemble(config, eal)?;
+    let mut worker = parts.workers.remove(0);
+    let source = worker.rx.iter_mut().find(|side| side.port == SOURCE).ok_or("no source is configured")?;
+    *source = RxSide { queue: rx, port: SOURCE, rate: None };
+    let lcore = eal.launch(plan::lcore(0), &plan::thread_name(0), move || Worker::new(worker).run())?;
+    work(&parts.counters[0]);
+    parts.control.stop();
+    lcore.join();
+    Ok(())
+}
+
+/// Answers each line of standard input; at its end says stop.
+fn answer(stop: &AtomicBool, counts: impl Fn() -> String) {
+    println!("ready");
+    for _ in std::io::stdin().lock().lines().map_while(Result::ok) {
+        println!("{}", counts());
+    }
+    stop.store(true, Ordering::Relaxed);
+}
+
+/// What an edge has done so far.
+#[derive(Clone, Copy, Debug)]
+pub struct Counts {
+    /// By the generator, into the ring.
+    pub sent: u64,
+    pub tx: u64,
+    pub forwarded: u64,
+    pub created: u64,
+    pub removed: u64,
+    pub drops: u64,
+}
+
+impl Counts {
+    fn of(counters: &WorkerCounters, sent: &AtomicU64) -> Self {
+        Self {
+            sent: sent.load(Ordering::Relaxed),
+            tx: counters.tx_packets.get(),
+            forwarded: counters.forwarded_packets.get(),
+            // In this order: never more than live.
+            removed: counters.sessions_removed.get(),
+            created: counters.sessions_created.get(),
+            drops: counters.drops.iter().map(|d| d.get()).sum(),
+        }
+    }
+
+    fn json(&self) -> String {
+        let Self { sent, tx, forwarded, created, removed, drops } = self;
+        serde_json::json!({
+            "sent": sent, "tx": tx, "forwarded": forwarded, "created": created, "removed": removed, "drops": drops
+        })
+        .to_string()
+    }
+
+    pub fn parse(line: &str) -> Outcome<Self> {
+        let value: serde_json::Value = serde_json::from_str(line)?;
+        let get = |name: &str| value[name].as_u64().ok_or(format!("{name} is missing in {line}"));
+        Ok(Self {
+            sent: get("sent")?,
+            tx: get("tx")?,
+            forwarded: get("forwarded")?,
+            created: get("created")?,
+            removed: get("removed")?,
+            drops: get("drops")?,
+        })
+    }
+
+    pub fn live(&self) -> u64 {
+        self.created - self.removed
+    }
+}

@@ -1,0 +1,292 @@
+//! The cases where sessions come and go. `nat44_setup`: every packet opens a session, and as many go as come, for ten
+//! seconds. `nat44_mixed`: a part of the packets do, the others belong to sessions that live.
+
+use crate::bed::{Asked, Case, Kind, Outcome};
+use crate::capture::{self, PORTS_PER_HOST};
+use crate::churn::{Churn, Counts};
+use crate::generator::{self, HOSTS, Traffic};
+use crate::{Spread, round};
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// Sessions that live during `nat44_setup`.
+pub const LIVE: u64 = 1_000_000;
+/// How far they may be from that, in per cent.
+const LIVE_TOLERANCE: u64 = 3;
+const SETUP_WINDOW: Duration = Duration::from_secs(10);
+/// Idle times, in seconds: with the first by which a worker holds [`LIVE`] sessions. They bound the rate from above.
+const TIMEOUTS: [u32; 4] = [1, 2, 4, 8];
+/// Ports rest for as long as a pool of four million allows, where each is used again every few seconds.
+const COOL_DOWN: &str = "port_cool_down = 1\n";
+/// How many sessions share a mapping.
+const SHARED: [u32; 2] = [1, 8];
+/// Of 100 packets, those that open a session.
+const FRESH: [u32; 2] = [1, 10];
+const MIXED_WINDOW: Duration = Duration::from_millis(700);
+const MIXED_ROUNDS: usize = 5;
+/// Sessions that stay: each has its next packet long before [`MIXED_TIMEOUT`] seconds, also while all are being opened.
+const MIXED_HELD: u32 = HOSTS / 4 * PORTS_PER_HOST;
+const MIXED_TIMEOUT: u32 = 2;
+/// Room for the fresh sessions of `nat44_mixed` beside the held ones.
+const MIXED_ROOM: u32 = 2_200_000;
+/// Packets in the ring, in bursts and between two counters.
+const IN_FLIGHT: u64 = 4096;
+/// Frames of the generator that are translated into a capture, and checked there, first.
+const CHECKED: u32 = 64 * 1024;
+
+/// The most sessions that a case has room for.
+pub const MOST: u32 = MIXED_HELD + MIXED_ROOM;
+
+/// A directory and a core to run in.
+pub struct Place<'a> {
+    pub directory: &'a Path,
+    pub core: usize,
+    pub hertz: f64,
+}
+
+impl Place<'_> {
+    fn case(&self, sessions: u32) -> Case {
+        Case { kind: Kind::Nat44, directory: self.directory.into(), flows: sessions, core: self.core }
+    }
+
+    /// Each frame of the generator is translated rightly, and every one has a public endpoint of its own.
+    pub fn check(&self) -> Outcome<()> {
+        let case = self.case(CHECKED);
+        let traffic =
+            Traffic { held: 0, fresh_percent: 100, sessions_per_mapping: 1, fresh_live: CHECKED.into() };
+        capture::write(&case.file("inside"), generator::first_frames(traffic, CHECKED))?;
+        case.translate()?;
+        capture::check(&case.file("translated"), CHECKED, Kind::Nat44).map(|_| ())
+    }
+
+    fn start(&self, sessions: u32, timeout: u32, floor: bool, traffic: Traffic) -> Outcome<Running> {
+        let case = self.case(sessions);
+        let config = self.directory.join("churn.toml");
+        let ports = [
+            ("in-source", "net_null2,no-rx=1".to_owned()),
+            ("in-sink", "net_null0,no-rx=1".into()),
+            ("out-sink", "net_null1,no-rx=1".into()),
+        ];
+        // A worker that is faster than sessions may come is not to count as busy meanwhile.
+        let text = case.config("bench-churn", 8191, &ports, "idle = \"sleep\"\n");
+        std::fs::write(&config, format!("{text}{COOL_DOWN}[nat44.timeouts]\nudp = {timeout}\n"))?;
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg("--churn").args(Churn { config, floor, traffic }.arguments());
+        Ok(Running(Asked::start(command)?))
+    }
+}
+
+struct Running(Asked);
+
+struct Reading {
+    at: Instant,
+    cpu_ns: u64,
+    counts: Counts,
+}
+
+impl Running {
+    fn read(&mut self) -> Outcome<Reading> {
+        let (cpu_ns, line) = self.0.ask("ces-worker-0")?;
+        Ok(Reading { at: Instant::now(), cpu_ns, counts: Counts::parse(&line)? })
+    }
+
+    fn window(&mut self, length: Duration) -> Outcome<(Reading, Reading)> {
+        let before = self.read()?;
+        std::thread::sleep(length);
+        let after = self.read()?;
+        let drops = (before.counts.drops, after.counts.drops);
+        if drops != (0, 0) {
+            return Err(format!("drops before and after a window: {drops:?}").into());
+        }
+        Ok((before, after))
+    }
+
+    /// Waits until [`LIVE`] sessions have lived for some seconds, with sessions that go; false if that does not happen.
+    fn is_steady(&mut self, timeout: u32) -> Outcome<bool> {
+        let (mut good, wanted) = (0, 6 + 2 * timeout);
+        for _ in 0..wanted + 6 + 6 * timeout {
+            std::thread::sleep(Duration::from_millis(500));
+            let counts = self.read()?.counts;
+            good = if is_live(&counts) && counts.removed > 0 { good + 1 } else { 0 };
+            if good == wanted {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+fn is_live(counts: &Counts) -> bool {
+    counts.live().abs_diff(LIVE) * 100 <= LIVE * LIVE_TOLERANCE
+}
+
+/// `nat44_setup`, once for every way of sharing mappings.
+pub fn setup(place: &Place<'_>, json: bool) -> Outcome<()> {
+    place.check()?;
+    for sessions_per_mapping in SHARED {
+        let traffic = Traffic { held: 0, fresh_percent: 100, sessions_per_mapping, fresh_live: LIVE };
+        let mut steady = None;
+        for timeout in TIMEOUTS {
+            let mut running = place.start(LIVE as u32, timeout, false, traffic)?;
+            if running.is_steady(timeout)? {
+                steady = Some((timeout, running));
+                break;
+            }
+        }
+        let (timeout, mut running) = steady.ok_or("this worker cannot hold a million sessions that go")?;
+        let (before, after) = running.window(SETUP_WINDOW)?;
+        let row = SetupRow::of(traffic, timeout, &before, &after, place.hertz)?;
+        println!("{}", if json { row.json() } else { row.text() });
+    }
+    Ok(())
+}
+
+struct SetupRow {
+    sessions_per_mapping: u32,
+    timeout: u32,
+    created: u64,
+    removed: u64,
+    live: [u64; 2],
+    wall: f64,
+    cpu: f64,
+    hertz: f64,
+}
+
+impl SetupRow {
+    fn of(traffic: Traffic, timeout: u32, a: &Reading, b: &Reading, hertz: f64) -> Outcome<Self> {
+        let (created, removed) = (b.counts.created - a.counts.created, b.counts.removed - a.counts.removed);
+        let forwarded = (b.counts.forwarded - a.counts.forwarded).min(b.counts.tx - a.counts.tx);
+        // Every session is one packet that was translated and sent.
+        if created.abs_diff(forwarded) > IN_FLIGHT || !is_live(&a.counts) || !is_live(&b.counts) {
+            return Err(format!("no steady state: from {:?} to {:?}", a.counts, b.counts).into());
+        }
+        Ok(Self {
+            sessions_per_mapping: traffic.sessions_per_mapping,
+            timeout,
+            created,
+            removed,
+            live: [a.counts.live(), b.counts.live()],
+            wall: (b.at - a.at).as_secs_f64(),
+            cpu: (b.cpu_ns - a.cpu_ns) as f64 / 1e9,
+            hertz,
+        })
+    }
+
+    fn per_second(&self) -> f64 {
+        self.created as f64 / self.cpu
+    }
+
+    fn text(&self) -> String {
+        format!(
+            "nat44_setup, {} a mapping: {:.0} sessions a second of CPU time ({:.0} cycles each); {:.1} s: {} made, {} removed, \
+             {} to {} live (idle time {} s), {:.0} a second, {:.0} % CPU, none dropped",
+            self.sessions_per_mapping,
+            self.per_second(),
+            self.hertz / self.per_second(),
+            self.wall,
+            self.created,
+            self.removed,
+            self.live[0],
+            self.live[1],
+            self.timeout,
+            self.created as f64 / self.wall,
+            100.0 * self.cpu / self.wall
+        )
+    }
+
+    fn json(&self) -> String {
+        serde_json::json!({
+            "case": "nat44_setup",
+            "sessions_per_mapping": self.sessions_per_mapping,
+            "sessions_per_second": self.per_second().round(),
+            "cycles_per_session": round(self.hertz / self.per_second()),
+            "sessions_per_second_wall_clock": (self.created as f64 / self.wall).round(),
+            "seconds": round(self.wall),
+            "worker_cpu_seconds": round(self.cpu),
+            "created": self.created,
+            "removed": self.removed,
+            "live": self.live,
+            "dropped": 0,
+            "udp_timeout_s": self.timeout,
+        })
+        .to_string()
+    }
+}
+
+/// `nat44_mixed`, once for every share of fresh sessions. Sessions time out while a process is stopped: the floor runs before,
+/// not in turns.
+pub fn mixed(place: &Place<'_>, json: bool) -> Outcome<()> {
+    place.check()?;
+    let held = MIXED_HELD;
+    for fresh_percent in FRESH {
+        let fresh_live = u64::from(MIXED_ROOM);
+        let traffic = Traffic { held, fresh_percent, sessions_per_mapping: 1, fresh_live };
+        let floor = mixed_floor(place, traffic)?;
+        let mut running = place.start(MOST, MIXED_TIMEOUT, false, traffic)?;
+        std::thread::sleep(Duration::from_secs(6));
+        let (mut created, mut removed, mut sent, mut live) = (0, 0, 0, 0);
+        let cycles = windows(place.hertz, || {
+            let (a, b) = running.window(MIXED_WINDOW)?;
+            let packets = (b.counts.forwarded - a.counts.forwarded).min(b.counts.tx - a.counts.tx);
+            created += b.counts.created - a.counts.created;
+            removed += b.counts.removed - a.counts.removed;
+            sent += packets;
+            live = b.counts.live();
+            Ok((b.cpu_ns - a.cpu_ns, packets))
+        })?;
+        let percent = 100.0 * created as f64 / sent as f64;
+        let off = (percent / f64::from(fresh_percent) - 1.0).abs();
+        if off > 0.05 || created.abs_diff(removed) * 10 > created {
+            return Err(format!("no steady state: {created} made, {removed} removed, {sent} sent").into());
+        }
+        let mpps = place.hertz / 1e6 / cycles.0;
+        if json {
+            let row = serde_json::json!({
+                "case": "nat44_mixed",
+                "new_percent": fresh_percent,
+                "held_flows": held,
+                "mpps": round(mpps),
+                "cycles_per_packet": round(cycles.0),
+                "cycles_per_packet_range": [round(cycles.1), round(cycles.2)],
+                "floor_cycles_per_packet": round(floor.0),
+                "created": created,
+                "removed": removed,
+                "live": live,
+                "dropped": 0,
+                "rounds": MIXED_ROUNDS,
+            });
+            println!("{row}");
+        } else {
+            println!(
+                "nat44_mixed, {fresh_percent} % new, {held} held: {mpps:.2} Mpps, {} cycles a packet, floor {}; \
+                 {created} made, {removed} removed, {live} live, none dropped",
+                cycles.text(),
+                floor.text()
+            );
+        }
+    }
+    Ok(())
+}
+
+/// The floor with the packets of `nat44_mixed`. Its process is gone at the end.
+fn mixed_floor(place: &Place<'_>, traffic: Traffic) -> Outcome<Spread> {
+    let Running(mut floor) = place.start(MOST, MIXED_TIMEOUT, true, traffic)?;
+    std::thread::sleep(Duration::from_millis(500));
+    let mut read = || -> Outcome<(u64, u64)> {
+        let (cpu_ns, line) = floor.ask("ces-floor")?;
+        Ok((cpu_ns, line.trim().parse()?))
+    };
+    windows(place.hertz, || {
+        let before = read()?;
+        std::thread::sleep(MIXED_WINDOW);
+        let after = read()?;
+        Ok((after.0 - before.0, after.1 - before.1))
+    })
+}
+
+/// Cycles a packet of some windows.
+fn windows(hertz: f64, mut window: impl FnMut() -> Outcome<(u64, u64)>) -> Outcome<Spread> {
+    let per_packet = (0..MIXED_ROUNDS).map(|_| window().map(|(ns, n)| ns as f64 * hertz / 1e9 / n as f64));
+    Ok(Spread::of(per_packet.collect::<Outcome<_>>()?))
+}

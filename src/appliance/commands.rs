@@ -1,0 +1,22 @@
+//! What the operator's socket lets be changed: each command goes to the owner of what it changes.
+
+use super::pools::PoolControl;
+use super::routes::RouteControl;
+use crate::manage::{Commands, PoolChange, PoolChanged, Refusal, RouteChange, RouteChanged};
+use std::sync::Arc;
+
+/// See the module.
+pub struct Owners {
+    pub routes: Arc<RouteControl>,
+    pub pools: Arc<PoolControl>,
+}
+
+impl Commands for Owners {
+    fn change_route(&self, change: &RouteChange) -> Result<RouteChanged, Refusal> {
+        self.routes.command(change)
+    }
+
+    fn change_pool(&self, change: &PoolChange) -> Result<PoolChanged, Refusal> {
+        self.pools.change(change)
+    }
+}
