@@ -282,7 +282,7 @@ cgn_drain() {
     grows "$WORK/old" || fail "the download through the drained pool stands still"
     ctl pool remove old
     pool_is removed || fail "the pool is not removed"
-    wait_for 5 "the removed pool's download stands still" stands_still "$WORK/old"
+    wait_for 8 "the removed pool's download stands still" stands_still "$WORK/old"
     wait "$other"
     cmp "$WORK/other" "$WORK/www/50M"
     kill "$through"
@@ -295,11 +295,18 @@ pool_is() { ctl show pools | jq -e --arg state "$1" 'any(.[]; .name == "old" and
 # seen_as MARK : the public endpoint that a request with this mark came from.
 seen_as() { grep "?$1\$" "$WORK/access.log" | tail -n 1 | cut -d ' ' -f 1; }
 
-stands_still() { ! grows "$1"; }
-
+# With a limit to its rate curl rests for up to a second at a time.
 grows() {
     local before
     before=$(stat -c %s "$1")
-    sleep 0.5
-    (($(stat -c %s "$1") > before))
+    wait_for 3 "$1 grows" larger "$1" "$before"
 }
+
+stands_still() {
+    local before
+    before=$(stat -c %s "$1")
+    sleep 2
+    ! larger "$1" "$before"
+}
+
+larger() { (($(stat -c %s "$1") > $2)); }
