@@ -23,9 +23,8 @@ impl Noted {
         let either = idle(0).min(idle(1));
         let within = self.keys[0].realm() == self.keys[1].realm();
         let inside = if within { either } else { idle(usize::from(self.is_from_outside())) };
-        let all = self.flags[0] | self.flags[1];
         let both = self.flags[0] & self.flags[1];
-        let established = both & (SYN | ACK) == SYN | ACK && all & RST == 0 && both & 1 == 0;
+        let established = both & (SYN | ACK) == SYN | ACK && both & 1 == 0;
         let answered = self.seen[0].is_some() && self.seen[1].is_some();
         match self.keys[0].protocol() {
             6 => either > if established { t.tcp_established } else { t.tcp_transitory },

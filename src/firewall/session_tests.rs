@@ -81,19 +81,8 @@ impl Bed {
             assert!(home.sessions_from_outside() - before <= 1);
         }
         let (_, record) = self.table.lookup::<Record6>(&key).expect("just made");
-        let numbers = Segment {
-            flags: flow.tcp_flags,
-            sequence: 0,
-            acknowledgement: 0,
-            window: 1000,
-            window_scale: None,
-            payload: 0,
-        };
-        if flow.tcp_flags == 0 || self.table.pass_segment(record, &numbers) {
-            record.common().count(64, self.now);
-        } else {
-            record.common().count_quietly(64);
-        }
+        record.common().count(64, self.now);
+        record.common().saw_tcp(flow.tcp_flags);
         let twin = self.table.twin(record).expect("both halves live");
         assert_eq!(twin.key(), key.reversed(twin.key().realm()));
         let (a, b) = (record.common().action(), twin.common().action());
@@ -240,7 +229,7 @@ fn idle_times() {
         }
     }
     let out = out(Protocol::TCP);
-    for (last, expected) in [(ACK, 7_440_000), (RST, 240_000), (FIN_ACK, 240_000)] {
+    for (last, expected) in [(ACK, 7_440_000), (FIN_ACK, 240_000)] {
         let mut bed = bed(1, false);
         bed.send(&out, OUTSIDE).unwrap();
         bed.send(&answer(&out, OUTSIDE, SYN_ACK), INSIDE).unwrap();
@@ -248,6 +237,27 @@ fn idle_times() {
         bed.send(&answer(&out, OUTSIDE, last), INSIDE).unwrap();
         bed.send(&segment(&out, last), OUTSIDE).unwrap();
         assert_eq!(bed.life_time(), expected, "{last:#x}");
+    }
+}
+
+/// Which resets are believed is [`crate::flow::tcp`]'s.
+#[test]
+fn a_reset_connection_is_transitory() {
+    for (sequence, expected) in [(999, 240_000), (1000, 7_440_000)] {
+        let (mut bed, out) = (bed(1, false), out(Protocol::TCP));
+        bed.send(&out, OUTSIDE).unwrap();
+        for (key, flags, sequence) in [
+            (out.key, SYN, 0),
+            (out.key.reversed(OUTSIDE), SYN_ACK, 0),
+            (out.key, ACK, 1),
+            (out.key, RST, sequence),
+        ] {
+            let (_, record) = bed.table.lookup::<Record6>(&key).unwrap();
+            let numbers =
+                Segment { flags, sequence, acknowledgement: 0, window: 1000, window_scale: None, payload: 0 };
+            bed.table.pass_segment(record, &numbers);
+        }
+        assert_eq!(bed.life_time(), expected);
     }
 }
 

@@ -1,6 +1,6 @@
 //! A bounded hash map from hashes to numbers: the keys lie in the elements that the numbers name.
 //!
-//! Linear probing at a load of at most two thirds, where each number knows how far it is from where its hash would have it.
+//! Linear probing at a load of at most three quarters, where each number knows how far it is from where its hash would have it.
 //! Those that are farther from home go first, so that a look-up ends early, asks for few elements but the right one, and a
 //! removal closes its gap without asking for any. Preallocated: a cache line has twelve slots. Private to one worker.
 
@@ -30,7 +30,7 @@ pub struct IdMap {
 impl IdMap {
     /// Room for `capacity` numbers.
     pub fn new(capacity: usize) -> Self {
-        let lines = (capacity * 3 / 2 + 8).div_ceil(SLOTS);
+        let lines = (capacity * 4 / 3 + 8).div_ceil(SLOTS);
         let line = |_| Line { numbers: [EMPTY; SLOTS], distances: [0; SLOTS] };
         Self { lines: Region::new(lines, line), slots: lines * SLOTS, len: 0, capacity }
     }
