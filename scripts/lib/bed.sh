@@ -200,10 +200,11 @@ edge_config() {
 }
 
 # Starts cesd on devices of the bed's kind, without the features named (see edge_config), and joins the hosts to it.
+# A scenario with a configuration of its own names its function in EDGE_CONFIG.
 edge_up() {
     edge_down
     [[ $DEVICE == tap ]] || veths_up
-    edge_config "$@" >"$WORK/edge.toml"
+    "${EDGE_CONFIG:-edge_config}" "$@" >"$WORK/edge.toml"
     edge_start
     [[ $DEVICE != tap ]] || taps_move
     local realm
