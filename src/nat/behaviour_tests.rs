@@ -224,6 +224,35 @@ fn deterministic_blocks_are_where_the_formula_says() {
 }
 
 #[test]
+fn a_subscriber_that_comes_back_finds_its_address_again() {
+    let whole = PoolOptions { sharing: Sharing::WholeAddress, ..pool("whole", 20, 21) };
+    for pools in [vec![whole], vec![pool("shared", 16, 17)]] {
+        let mut b = bed_of(1, options(), pools);
+        let first = b.send(&udp(1, 2, 4000, 1, 53), 0).unwrap();
+        // It is silent for longer than its mapping lives, and not for as long as ports rest.
+        b.now = b.now.wrapping_add(Timeouts::default().udp + 1);
+        b.sweep_all();
+        b.now = b.now.wrapping_add(100_000);
+        b.sweep_all();
+        assert_eq!(b.population(), (0, 0));
+        let strangers: HashSet<Ipv4Addr> =
+            (10..60).filter_map(|host| b.send(&udp(1, host, 1, 1, 53), 0).ok()).map(|t| t.source()).collect();
+        let again = b.send(&udp(1, 2, 5000, 1, 53), 0).unwrap();
+        assert_eq!(again.source(), first.source());
+        if b.nat.pools()[0].is_whole() {
+            assert!(!strangers.contains(&first.source()), "RFC 6888 REQ-8");
+        }
+        // Who stays away has none any more.
+        b.now = b.now.wrapping_add(Timeouts::default().udp + 1);
+        b.sweep_all();
+        b.now = b.now.wrapping_add(250_000);
+        b.sweep_all();
+        b.sweep_all();
+        assert_eq!(b.nat.pools()[0].blocks().usage().leased, 0);
+    }
+}
+
+#[test]
 fn a_whole_address_carries_every_protocol() {
     let whole = PoolOptions {
         sharing: Sharing::WholeAddress,

@@ -119,7 +119,7 @@ fn inside_hash(key: &HashKey, subscriber: u32, port: u16, remote: Remote, protoc
     Key4::from_words(addresses, ports, Realm(0), protocol).hash(key).buckets as u32
 }
 
-/// Blocks that their subscribers have left, the one that has rested for longest first.
+/// Those that rest, the one that came first at the head: blocks that their subscribers have left, or subscribers that have left.
 #[derive(Clone, Copy)]
 struct Resting {
     first: u32,
@@ -134,8 +134,11 @@ pub struct Mappings {
     by_inside: IdMap,
     by_public: IdMap,
     pub subscribers: Subscribers,
-    /// By pool.
+    /// Blocks, by pool.
     resting: Box<[Resting]>,
+    /// Subscribers without a mapping, which keep their blocks meanwhile; and how many they are.
+    absent: Resting,
+    absent_count: usize,
 }
 
 /// Blocks that one step wakes at most.
@@ -151,6 +154,8 @@ impl Mappings {
             by_public: IdMap::new(mappings),
             subscribers: Subscribers::new(subscribers, hash.clone()),
             resting: vec![Resting { first: NONE, last: NONE }; pools].into(),
+            absent: Resting { first: NONE, last: NONE },
+            absent_count: 0,
             hash,
         }
     }
@@ -163,6 +168,11 @@ impl Mappings {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Subscribers with a mapping, each once.
+    pub fn present(&self) -> usize {
+        self.subscribers.count() - self.absent_count
     }
 
     pub fn get(&self, n: u32) -> &Mapping {
@@ -244,6 +254,7 @@ impl Mappings {
         };
         let pool = &nat.pools()[usize::from(self.subscribers[s].pool)];
         let remote = Remote::of(pool.options().mapping, key);
+        self.set_absent(s, false);
         self.subscribers[s].mappings += 1;
         self.mappings[n] = Mapping {
             subscriber: s,
@@ -291,10 +302,17 @@ impl Mappings {
                 why = DropReason::ProtocolUnsupported;
                 continue;
             }
-            let s = self.subscribers.add(who, number, known, (rate, now))?;
+            let mut added = self.subscribers.add(who, number, known, (rate, now));
+            if added.is_err() && self.forget_one(nat, now) {
+                added = self.subscribers.add(who, number, known, (rate, now));
+            }
+            let s = added?;
             if let Some(block) = pool.lease_first(who, workers, s, random(), now) {
                 self.subscribers[s].first_block = block;
                 self.subscribers[s].blocks = 1;
+                if let Some(former) = known {
+                    self.set_absent(former, false);
+                }
                 return Ok(s);
             }
             self.subscribers.remove(s);
@@ -430,8 +448,9 @@ impl Mappings {
         resting.last = block;
     }
 
-    /// Gives blocks back that have rested.
+    /// What has rested is free: subscribers' blocks, and those that were left alone.
     pub fn wake(&mut self, nat: &Nat44, now: u32) {
+        self.wake_absent(nat, now);
         for (resting, pool) in self.resting.iter_mut().zip(nat.pools()) {
             for _ in 0..WAKE_BUDGET {
                 let block = resting.first;
@@ -445,11 +464,105 @@ impl Mappings {
         }
     }
 
-    /// Forgets a subscriber that has no mapping.
+    /// A subscriber may have no mapping any more: then it rests, and its blocks with it, so that it finds the same address and
+    /// ports when it comes back; unless they are by formula, or it has a successor.
     fn drop_unused(&mut self, nat: &Nat44, s: u32, now: u32) {
-        if self.subscribers[s].mappings > 0 {
+        let subscriber = self.subscribers[s];
+        if subscriber.mappings > 0 {
             return;
         }
+        let pool = &nat.pools()[usize::from(subscriber.pool)];
+        let is_present = self.subscribers.find(subscriber.realm(), subscriber.address()) == Some(s);
+        let rests = pool.must_rest() && pool.state() == PoolState::Active && is_present;
+        if !rests && !subscriber.is_queued {
+            return self.forget(nat, s, now);
+        }
+        self.subscribers[s].left = now;
+        self.set_absent(s, is_present);
+        if !subscriber.is_queued {
+            self.queue(s, now);
+        }
+    }
+
+    /// Keeps count of those who are in the map and have no mapping.
+    fn set_absent(&mut self, s: u32, is_absent: bool) {
+        let was = std::mem::replace(&mut self.subscribers[s].is_absent, is_absent);
+        self.absent_count += usize::from(is_absent);
+        self.absent_count -= usize::from(was);
+    }
+
+    /// Puts a subscriber at the end of those that rest.
+    fn queue(&mut self, s: u32, now: u32) {
+        let subscriber = &mut self.subscribers[s];
+        (subscriber.queued, subscriber.is_queued, subscriber.next_resting) = (now, true, NONE);
+        match self.absent.first {
+            NONE => self.absent.first = s,
+            _ => self.subscribers[self.absent.last].next_resting = s,
+        }
+        self.absent.last = s;
+    }
+
+    /// Takes the first of those that rest from its queue.
+    fn unqueue(&mut self) -> Option<u32> {
+        let s = self.absent.first;
+        if s == NONE {
+            return None;
+        }
+        self.absent.first = self.subscribers[s].next_resting;
+        self.subscribers[s].is_queued = false;
+        Some(s)
+    }
+
+    /// Forgets subscribers that have rested, their blocks are free.
+    fn wake_absent(&mut self, nat: &Nat44, now: u32) {
+        for _ in 0..WAKE_BUDGET {
+            let s = self.absent.first;
+            if s == NONE {
+                return;
+            }
+            let subscriber = self.subscribers[s];
+            let cool_down = nat.pools()[usize::from(subscriber.pool)].options().cool_down;
+            if now.wrapping_sub(subscriber.queued) < cool_down {
+                return;
+            }
+            self.unqueue();
+            if subscriber.mappings > 0 {
+                continue;
+            }
+            if now.wrapping_sub(subscriber.left) < cool_down {
+                // It was back meanwhile: it rests anew.
+                self.queue(s, subscriber.left);
+                continue;
+            }
+            self.set_absent(s, false);
+            let pool = &nat.pools()[usize::from(subscriber.pool)];
+            let mut block = subscriber.first_block;
+            while block != NONE {
+                let next = pool.blocks().next(block);
+                pool.blocks().vacate(block);
+                pool.blocks().refresh(block, now);
+                pool.give_back(block);
+                block = next;
+            }
+            self.subscribers[s].first_block = NONE;
+            self.subscribers.remove(s);
+        }
+    }
+
+    /// The table of subscribers is full: forgets the one that has rested for longest; false when nobody rests.
+    fn forget_one(&mut self, nat: &Nat44, now: u32) -> bool {
+        while let Some(s) = self.unqueue() {
+            if self.subscribers[s].mappings == 0 {
+                self.set_absent(s, false);
+                self.forget(nat, s, now);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Forgets a subscriber that has no mapping; its blocks rest alone.
+    fn forget(&mut self, nat: &Nat44, s: u32, now: u32) {
         while self.subscribers[s].first_block != NONE {
             self.give_back(nat, s, self.subscribers[s].first_block, now);
         }

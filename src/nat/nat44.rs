@@ -174,7 +174,7 @@ impl NatHome {
 
     /// (mappings, subscribers) that live here.
     pub fn population(&self) -> (usize, usize) {
-        (self.mappings.len(), self.mappings.subscribers.count())
+        (self.mappings.len(), self.mappings.present())
     }
 
     /// A packet of a subscriber whose home this is has no session: makes one. `tcp_flags` are the segment's, 0 for other

@@ -282,7 +282,7 @@ impl Blocks {
     }
 
     /// The owner: all of a block that has rested is free.
-    fn refresh(&self, number: u32, now: u32) {
+    pub fn refresh(&self, number: u32, now: u32) {
         self.block(number).since.store(now, Relaxed);
         self.each_word(number, |planes| {
             planes[1].store(0, Relaxed);

@@ -1,6 +1,7 @@
 //! The subscribers of one home: who has which blocks of which pool, and what each may take.
 //!
-//! A subscriber stays on one public address (RFC 4787 REQ-2, paired pooling). When its pool is drained, a successor on another
+//! A subscriber stays on one public address (RFC 4787 REQ-2, paired pooling), and finds it again when it comes back before its
+//! ports have rested. When its pool is drained, a successor on another
 //! pool takes its place for new mappings, and the former one lives on until its last mapping ends.
 
 use super::id_map::IdMap;
@@ -30,6 +31,15 @@ pub struct Subscriber {
     pub from_outside: u32,
     /// The same subscriber on a pool that is being drained, or [`NONE`].
     pub former: u32,
+    /// The subscriber behind this one among those that rest, or [`NONE`]; and since when it stands there.
+    pub next_resting: u32,
+    pub queued: u32,
+    /// Whether it stands there, though it may have come back since.
+    pub is_queued: bool,
+    /// Whether it is counted as one without a mapping that stands in the map.
+    pub is_absent: bool,
+    /// When its last mapping ended. Only of one that has none.
+    pub left: u32,
     /// Thousandths of sessions that it may open now, and when that was counted.
     tokens: u32,
     counted: u32,
@@ -111,6 +121,7 @@ impl Subscribers {
             realm: realm.0,
             pool: pool as u16,
             first_block: NONE,
+            next_resting: NONE,
             former: former.unwrap_or(NONE),
             tokens: rate.saturating_mul(TOKEN),
             counted: now,
