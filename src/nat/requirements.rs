@@ -34,7 +34,7 @@
 //! | REQ-12 | MUST | no ICMP message ends a mapping | errors only look sessions up | `nat::icmp_error::tests::a_session_takes_no_notice_of_errors` |
 //! | REQ-12 a | SHOULD | ICMP from any source by default | any router may report; the quote decides | `nat::icmp_error::tests::from_the_outside_the_inside_host_reads_its_own_packet` |
 //! | REQ-12 b | SHOULD | destination unreachable is translated | as all errors | `nat::icmp_error::tests::from_the_outside_the_inside_host_reads_its_own_packet`, `nat::icmp_error::tests::from_the_inside_the_sender_reads_its_own_packet_and_no_private_address` |
-//! | REQ-13 | MUST | too big and DF: the host is told | fragmentation needed, with the next link's MTU | `tests/golden.rs::one_worker`, `demo network: IPv4 path MTU from inside` |
+//! | REQ-13 | MUST | too big and DF: the host is told | fragmentation needed, with the next link's MTU | `tests/golden.rs::one_worker`, `tests/hairpin_live.rs::who_sends_too_much_by_a_hairpin_is_told`, `demo network: IPv4 path MTU from inside` |
 //! | REQ-13 a | MUST | too big without DF: fragments | cut behind the translation, of a fresh identification | `tests/fragments.rs::what_the_edge_cuts_has_its_identification`, `tests/fragments.rs::datagrams_of_64_kib_arrive_over_smaller_links`, `packet::ipv4::fragment::tests::fragments_reassemble` |
 //! | REQ-13 a | SHOULD | fragments leave in order | as they are cut | `packet::ipv4::fragment::tests::fragments_reassemble` |
 //! | REQ-14 | MUST | fragments arrive in any order | others wait for the one that has the ports | `tests/fragments.rs::datagrams_of_64_kib_arrive_with_one_worker`, `tests/fragments.rs::a_storm_of_fragments_is_not_mixed_up`, `demo cgn: 64 KiB in shuffled fragments` |
