@@ -104,6 +104,9 @@ fn a_pool_is_of_any_addresses() {
         let key = udp(1, host, 4000, 1, 53);
         let out = b.send(&key, 0).unwrap();
         assert_eq!(b.send(&out.reversed(OUTSIDE), 0), Ok(key.reversed(Realm(1))));
+        let stranger = (public(200), 7);
+        let call = Key4::new(OUTSIDE, Protocol::Udp, stranger, (out.source(), out.source_port()));
+        assert_eq!(b.send(&call, 0).map(|heard| heard.destination()), Ok(key.source()));
         *subscribers.entry(out.source()).or_default() += 1;
     }
     let all = [public(16), public(17), public(40), alone].map(|address| (address, 16));
