@@ -26,40 +26,55 @@ fn gre(host: u8, remote: u8) -> Key4 {
     Key4::of_any_protocol(Realm(1), GRE, ends, 0)
 }
 
+/// The class of mapping that three packets of one inside endpoint show.
+pub(super) fn mapping_seen(b: &mut Bed, protocol: Protocol, port: u16) -> Dependence {
+    let [to_a, to_a2, to_b] = [(1, 53), (1, 54), (2, 53)].map(|(remote, remote_port)| {
+        b.send(&with_protocol(udp(1, 2, port, remote, remote_port), protocol), SYN).unwrap().source_port()
+    });
+    match (to_a == to_a2, to_a == to_b) {
+        (true, true) => Dependence::Endpoint,
+        (true, false) => Dependence::Address,
+        (false, false) => Dependence::AddressAndPort,
+        (false, true) => panic!("by port alone"),
+    }
+}
+
+/// The class of filter that an inside endpoint has which has sent to one remote end alone.
+pub(super) fn filtering_seen(b: &mut Bed, protocol: Protocol, port: u16) -> Dependence {
+    let out = b.send(&with_protocol(udp(1, 2, port, 1, 53), protocol), SYN).unwrap();
+    let mut passes = |remote| match b.send(&to(&out, remote), SYN) {
+        Ok(inside) => {
+            assert_eq!((inside.destination(), inside.destination_port()), ([10, 0, 0, 2].into(), port));
+            true
+        }
+        Err(why) => {
+            assert_eq!(why, DropReason::NatFiltered);
+            false
+        }
+    };
+    assert!(passes((1, 53)), "whom it was sent to");
+    match (passes((1, 99)), passes((3, 53))) {
+        (true, true) => Dependence::Endpoint,
+        (true, false) => Dependence::Address,
+        (false, false) => Dependence::AddressAndPort,
+        (false, true) => panic!("by address alone"),
+    }
+}
+
+/// Every pair of classes.
+pub(super) fn nine() -> impl Iterator<Item = (Dependence, Dependence)> {
+    CLASSES.into_iter().flat_map(|mapping| CLASSES.map(|filtering| (mapping, filtering)))
+}
+
 #[test]
 fn nine_combinations_of_mapping_and_filtering() {
-    for (mapping, filtering) in CLASSES.iter().flat_map(|m| CLASSES.map(|f| (*m, f))) {
-        let mut b = bed_of(1, options(), vec![PoolOptions { mapping, filtering, ..pool("p", 16, 17) }]);
-        let [to_a, to_a2, to_b] = [(1, 53), (1, 54), (2, 53)]
-            .map(|(remote, port)| b.send(&udp(1, 2, 4000, remote, port), 0).unwrap().source_port());
-        let seen = match (to_a == to_a2, to_a == to_b) {
-            (true, true) => Dependence::Endpoint,
-            (true, false) => Dependence::Address,
-            (false, false) => Dependence::AddressAndPort,
-            (false, true) => panic!("by port alone"),
-        };
-        assert_eq!(seen, mapping, "filtering {filtering:?}");
-
-        // Another endpoint, that has sent to one remote end alone.
-        let out = b.send(&udp(1, 2, 5000, 1, 53), 0).unwrap();
-        let passes = |b: &mut Bed, remote| match b.send(&to(&out, remote), 0) {
-            Ok(inside) => {
-                assert_eq!((inside.destination(), inside.destination_port()), ([10, 0, 0, 2].into(), 5000));
-                true
-            }
-            Err(why) => {
-                assert_eq!(why, DropReason::NatFiltered);
-                false
-            }
-        };
-        let seen = match (passes(&mut b, (1, 99)), passes(&mut b, (3, 53))) {
-            (true, true) => Dependence::Endpoint,
-            (true, false) => Dependence::Address,
-            (false, false) => Dependence::AddressAndPort,
-            (false, true) => panic!("by address alone"),
-        };
-        assert_eq!(seen, filtering, "mapping {mapping:?}");
-        assert!(passes(&mut b, (1, 53)), "whom it was sent to");
+    for (mapping, filtering) in nine() {
+        for protocol in [Protocol::Udp, Protocol::Tcp] {
+            let pools = vec![PoolOptions { mapping, filtering, ..pool("p", 16, 17) }];
+            let mut b = bed_of(1, options(), pools);
+            let seen = (mapping_seen(&mut b, protocol, 4000), filtering_seen(&mut b, protocol, 5000));
+            assert_eq!(seen, (mapping, filtering), "{protocol:?}");
+        }
     }
 }
 

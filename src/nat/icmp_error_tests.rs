@@ -229,18 +229,54 @@ fn checksums_that_cannot_be_right_are_left_as_they_are() {
 
 #[test]
 fn a_session_takes_no_notice_of_errors() {
-    let mut bed = bed();
-    let inside = session_key(1, Protocol::Icmp, HOST);
-    let public = bed.open(&inside);
-    let about = |bed: &Bed| {
-        [inside, public.reversed(OUTSIDE)].map(|k| {
-            let c = bed.record(&k).common();
-            (c.packets(), c.bytes(), c.last_seen(), c.tcp_flags())
-        })
-    };
-    let before = about(&bed);
-    bed.carry(&expired(ROUTER, &packet_of(&public, &[], &[])), OUTSIDE).expect("a session");
-    assert_eq!(about(&bed), before, "RFC 5508 REQ-6");
+    for protocol in PROTOCOLS {
+        let mut bed = bed();
+        let inside = session_key(1, protocol, HOST);
+        let public = bed.open(&inside);
+        let about = |bed: &Bed| {
+            let records = [inside, public.reversed(OUTSIDE)].map(|k| {
+                let c = bed.record(&k).common();
+                (c.packets(), c.bytes(), c.last_seen(), c.tcp_flags())
+            });
+            (records, bed.nat.population())
+        };
+        let before = about(&bed);
+        let quotes = [packet_of(&public, &[], &[]), packet_of(&inside.reversed(Realm(1)), &[], &[])];
+        for kind in [IcmpType::DESTINATION_UNREACHABLE, IcmpType::TIME_EXCEEDED] {
+            let (from_outside, from_inside) = (
+                error(kind, ROUTER, public.source(), 60, &quotes[0]),
+                error(kind, HOST, SERVER, 60, &quotes[1]),
+            );
+            bed.carry(&from_outside, OUTSIDE).expect("a session");
+            bed.carry(&from_inside, Realm(1)).expect("a session");
+        }
+        assert_eq!(about(&bed), before, "RFC 5508 REQ-6, RFC 4787 REQ-12, RFC 5382 REQ-10");
+    }
+}
+
+/// RFC 5508 REQ-3 d: what RFC 4884 appends behind the quote, and the zeros before it, are no part of the quoted packet.
+#[test]
+fn extensions_and_their_padding_are_left_as_they_are() {
+    // Version 2, a checksum, and an object of eight bytes (RFC 4884 section 7).
+    const EXTENSION: [u8; 12] = [0x20, 0, 0x61, 0x2c, 0, 8, 1, 1, 0, 0, 0xb1, 0x40];
+    for protocol in PROTOCOLS {
+        let mut bed = bed();
+        let inside = session_key(1, protocol, HOST);
+        let public = bed.open(&inside);
+        let extended = |to, ttl, mut quote: Vec<u8>| {
+            quote.resize(128, 0);
+            quote.extend(EXTENSION);
+            let mut packet = error(IcmpType::TIME_EXCEEDED, ROUTER, to, ttl, &quote);
+            packet[22..24].fill(0);
+            packet[25] = 128 / 4;
+            let sum = packet::checksum::checksum(&packet[20..]);
+            packet[22..24].copy_from_slice(&sum.to_ne_bytes());
+            packet
+        };
+        let arrives = extended(public.source(), 60, packet_of(&public, &[], b"payload"));
+        let leaves = extended(HOST, 59, packet_of(&inside, &[], b"payload"));
+        assert_eq!(bed.carry(&arrives, OUTSIDE), Ok(leaves), "{protocol:?}");
+    }
 }
 
 #[test]

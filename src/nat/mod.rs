@@ -23,6 +23,7 @@
 //! | [`nat44`] | what happens on a miss, from either side; when a session is over |
 //! | [`fragments`] | fragments that belong together, and the ports of those that show none |
 //! | [`icmp_error`] | errors about the packets of sessions, from either side |
+//! | [`requirements`] | what the RFCs ask of a NAT, and which test holds it |
 //! | [`session`] | the life times of sessions: TCP state from both halves' flags |
 
 pub mod deterministic;
@@ -35,6 +36,7 @@ pub mod options;
 pub mod permits;
 pub mod pool;
 pub mod ports;
+pub mod requirements;
 pub mod session;
 pub mod store;
 pub mod subscriber;

@@ -441,6 +441,10 @@ pub fn compile(from: &Key4, to: &Key4, takes_ttl: bool) -> Rewrite4 {
 mod tests;
 
 #[cfg(test)]
+#[path = "requirements_tests.rs"]
+mod requirements_tests;
+
+#[cfg(test)]
 #[path = "behaviour_tests.rs"]
 mod behaviour_tests;
 

@@ -87,6 +87,8 @@ proptest! {
         if bytes.len() <= mtu {
             prop_assert_eq!(&fragments[0], &bytes);
         }
+        let offsets = |f: &[Vec<u8>]| f.iter().map(|f| Ipv4::parse(f).unwrap().fragment_offset()).collect::<Vec<_>>();
+        prop_assert!(offsets(&fragments).is_sorted(), "RFC 4787 REQ-13 a");
         let middle = rotate.index(fragments.len());
         fragments.rotate_left(middle);
         let mut together = vec![None; payload.len()];

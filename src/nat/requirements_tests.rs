@@ -1,0 +1,176 @@
+//! What the RFCs ask of a NAT and the tests of one mechanism don't show by themselves: see [`crate::nat::requirements`].
+
+use super::behaviour_tests::{filtering_seen, mapping_seen, nine};
+use super::tests::*;
+use super::*;
+use crate::nat::{PoolOptions, PortSelection, Sharing};
+use std::collections::{HashMap, HashSet};
+
+/// RFC 4787 REQ-11 and REQ-3: neither numbers that are somebody else's already nor the want of ports make another class of
+/// it, or have two inside endpoints share a port.
+#[test]
+fn a_class_stays_as_it_is_where_numbers_clash_and_ports_run_out() {
+    for selection in [PortSelection::Random, PortSelection::Preserve, PortSelection::PreserveParity] {
+        for (mapping, filtering) in nine() {
+            let one = PoolOptions { mapping, filtering, selection, ..pool("p", 16, 16) };
+            let mut b = bed_of(1, options(), vec![one]);
+            for host in 3..9 {
+                b.send(&udp(1, host, 1100, 1, 53), 0).unwrap();
+            }
+            let seen =
+                (mapping_seen(&mut b, Protocol::Udp, 1100), filtering_seen(&mut b, Protocol::Udp, 1101));
+            assert_eq!(seen, (mapping, filtering), "{selection:?}");
+
+            let refused = (0..200).find_map(|n| b.send(&udp(1, 2, 2000 + n, 1, 53), 0).err());
+            assert_eq!(refused, Some(DropReason::NatNoPort));
+            let mut port_to = |remote, remote_port| {
+                b.send(&udp(1, 2, 1100, remote, remote_port), 0).map(|out| out.source_port())
+            };
+            let (had, none) = (port_to(1, 53), Err(DropReason::NatNoPort));
+            let expected = match mapping {
+                Dependence::Endpoint => (had, had),
+                Dependence::Address => (had, none),
+                Dependence::AddressAndPort => (none, none),
+            };
+            assert_eq!((port_to(1, 200), port_to(5, 77)), expected, "{selection:?} {mapping:?}");
+        }
+    }
+}
+
+/// RFC 4787 REQ-7: an address means one host inside and another outside, even one's own.
+#[test]
+fn an_outside_host_may_have_an_inside_hosts_address() {
+    let mut b = bed(2, options());
+    b.send(&udp(1, 3, 4000, 1, 53), 0).unwrap();
+    for remote in [[10, 0, 0, 2], [10, 0, 0, 3]].map(Ipv4Addr::from) {
+        let key = Key4::new(Realm(1), Protocol::Udp, ([10, 0, 0, 2].into(), 4000), (remote, 53));
+        let out = b.send(&key, 0).unwrap();
+        assert_eq!((out.realm(), out.destination(), out.destination_port()), (OUTSIDE, remote, 53));
+        assert!(b.nat.contains(out.source()));
+        assert_eq!(b.send(&out.reversed(OUTSIDE), 0), Ok(key.reversed(Realm(1))));
+    }
+}
+
+/// RFC 5382 REQ-8 a: the called host sees the endpoint that everybody else sees of the caller.
+#[test]
+fn hairpin_is_for_tcp_too() {
+    let mut b = bed(2, options());
+    let server = b.send(&with_protocol(udp(1, 2, 4000, 1, 53), Protocol::Tcp), SYN).unwrap();
+    let elsewhere = with_protocol(udp(2, 9, 5, 7, 80), Protocol::Tcp);
+    let caller = (elsewhere.source(), elsewhere.source_port());
+    let call = Key4::new(Realm(2), Protocol::Tcp, caller, (server.source(), server.source_port()));
+    let heard = b.send(&call, SYN).unwrap();
+    assert_eq!(heard.realm(), Realm(1));
+    assert_eq!((heard.destination(), heard.destination_port()), ([10, 0, 0, 2].into(), 4000));
+    assert_eq!(b.send(&heard.reversed(Realm(1)), SYN | ACK), Ok(call.reversed(Realm(2))));
+    let shown = b.send(&elsewhere, SYN).unwrap();
+    assert_eq!((heard.source(), heard.source_port()), (shown.source(), shown.source_port()));
+}
+
+/// RFC 5508 REQ-1 a.
+#[test]
+fn an_identifier_is_the_same_for_all_who_are_asked() {
+    let mut b = bed(1, options());
+    let ask = |remote| with_protocol(udp(1, 2, 77, remote, 77), Protocol::Icmp);
+    let shown = [1, 2, 3].map(|remote| {
+        let out = b.send(&ask(remote), 0).unwrap();
+        assert_eq!(b.send(&out.reversed(OUTSIDE), 0), Ok(ask(remote).reversed(Realm(1))));
+        (out.source(), out.source_port())
+    });
+    assert_eq!((shown[0], shown[1]), (shown[1], shown[2]));
+    assert_eq!(b.population(), (1, 1));
+}
+
+/// RFC 7857 sections 5 and 6.
+#[test]
+fn mappings_and_filters_are_of_one_protocol() {
+    let mut b = bed(1, options());
+    let datagram = udp(1, 2, 4000, 1, 53);
+    let out = b.send(&with_protocol(datagram, Protocol::Tcp), SYN).unwrap();
+    let answer = out.reversed(OUTSIDE);
+    assert_eq!(b.send(&with_protocol(answer, Protocol::Udp), 0), Err(DropReason::NatNoMapping));
+    b.send(&datagram, 0).unwrap();
+    assert_eq!(b.population(), (2, 1));
+}
+
+/// RFC 6888 REQ-3.
+#[test]
+fn a_pool_is_of_any_addresses() {
+    let alone = Ipv4Addr::new(192, 0, 2, 200);
+    let ranges = vec![(public(40), public(40)), (public(16), public(17)), (alone, alone)];
+    let mut b = bed_of(1, options(), vec![PoolOptions { ranges, ..pool("p", 16, 16) }]);
+    let mut subscribers = HashMap::<_, u32>::new();
+    for host in 0..64 {
+        let key = udp(1, host, 4000, 1, 53);
+        let out = b.send(&key, 0).unwrap();
+        assert_eq!(b.send(&out.reversed(OUTSIDE), 0), Ok(key.reversed(Realm(1))));
+        let stranger = (public(200), 7);
+        let call = Key4::new(OUTSIDE, Protocol::Udp, stranger, (out.source(), out.source_port()));
+        assert_eq!(b.send(&call, 0).map(|heard| heard.destination()), Ok(key.source()));
+        *subscribers.entry(out.source()).or_default() += 1;
+    }
+    let all = [public(16), public(17), public(40), alone].map(|address| (address, 16));
+    assert_eq!(subscribers, all.into());
+    assert_eq!(b.send(&udp(1, 64, 4000, 1, 53), 0), Err(DropReason::NatNoPort));
+}
+
+/// RFC 6888 REQ-2 and RFC 7857 section 4: one address for all protocols; where it has no port left there is none elsewhere.
+#[test]
+fn a_subscriber_stays_on_its_address_and_is_refused_when_that_is_full() {
+    let sharing = Sharing::Blocks { first: 64, block: 64, per_subscriber: 16 };
+    let limits = NatOptions { sessions_per_subscriber: 4000, ..options() };
+    let mut b = bed_of(1, limits, vec![PoolOptions { sharing, ..pool("p", 16, 17) }]);
+    let mut addresses = HashSet::new();
+    let refused = (0..2000).find_map(|n| match b.send(&udp(1, 2, 4000 + n, 1, 53), 0) {
+        Ok(out) => {
+            addresses.insert(out.source());
+            None
+        }
+        Err(why) => Some((n, why)),
+    });
+    assert_eq!(refused, Some((1024, DropReason::NatNoPort)));
+    for protocol in [Protocol::Tcp, Protocol::Icmp] {
+        addresses.insert(b.send(&with_protocol(udp(1, 2, 4000, 1, 4000), protocol), SYN).unwrap().source());
+    }
+    assert_eq!(addresses.len(), 1);
+    let neighbour = b.send(&udp(1, 3, 4000, 1, 53), 0).unwrap();
+    assert!(!addresses.contains(&neighbour.source()), "the other address had room");
+}
+
+/// RFC 6888 REQ-11 a and d.
+#[test]
+fn what_is_refused_takes_nothing_from_what_is_there() {
+    for (limits, reason) in [
+        (options(), DropReason::NatNoPort),
+        (NatOptions { mappings: 40, ..options() }, DropReason::NatMappingsFull),
+        (NatOptions { sessions_per_subscriber: 40, ..options() }, DropReason::NatSessionLimit),
+        (NatOptions { new_sessions_per_second: 40, ..options() }, DropReason::NatSessionRate),
+    ] {
+        let mut b = bed(1, limits);
+        let mut there = vec![];
+        let refused = (0..200).find_map(|n| {
+            let key = udp(1, 2, 4000 + n, 1, 53);
+            b.send(&key, 0).map(|out| there.push((key, out))).err()
+        });
+        assert_eq!(refused, Some(reason));
+        assert!(there.len() > 20, "{}", there.len());
+        assert_eq!(b.population(), (there.len(), 1), "what was refused left nothing");
+        for (key, out) in there {
+            assert_eq!(b.send(&key, 0), Ok(out), "{reason:?}");
+            assert_eq!(b.send(&out.reversed(OUTSIDE), 0), Ok(key.reversed(Realm(1))), "{reason:?}");
+        }
+    }
+}
+
+/// RFC 6888 REQ-15 and RFC 7857 section 9: neither the next port nor a neighbour's follows from one that is known.
+#[test]
+fn ports_follow_no_order() {
+    let mut b = bed(1, options());
+    let mut of = |host| -> Vec<u16> {
+        (0..32).map(|n| b.send(&udp(1, host, 4000 + n, 1, 53), 0).unwrap().source_port() % 64).collect()
+    };
+    let (one, other) = (of(2), of(3));
+    assert_ne!(one, other);
+    let beside = |ports: &[u16]| ports.windows(2).filter(|p| p[0].abs_diff(p[1]) <= 1).count();
+    assert!(beside(&one) < 8 && beside(&other) < 8, "{one:?} {other:?}");
+}
