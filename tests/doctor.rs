@@ -221,7 +221,7 @@ const CASES: &[Case] = &[
     }),
     ("vfio", BAD, "modprobe vfio-pci", |f| f.remove("sys/module/vfio_pci")),
     ("vfio", WARN, "echo N >", |f| f.write("sys/module/vfio/parameters/enable_unsafe_noiommu_mode", "Y")),
-    ("huge-pages", BAD, "echo 2583 >/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages", |f| {
+    ("huge-pages", BAD, "echo 2621 >/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages", |f| {
         f.pages("sys/kernel/mm/hugepages", (0, 0), (0, 0));
     }),
     ("huge-pages", WARN, "numa_maps", |f| f.pages("sys/kernel/mm/hugepages", (4, 1), (768, 768))),
@@ -229,7 +229,7 @@ const CASES: &[Case] = &[
         f.pages("sys/kernel/mm/hugepages", (0, 0), (3000, 3000));
         f.pages("sys/devices/system/node/node0/hugepages", (0, 0), (3000, 3000));
     }),
-    ("huge-page-size", WARN, "echo 535 >", |f| {
+    ("huge-page-size", WARN, "echo 573 >", |f| {
         f.pages("sys/kernel/mm/hugepages", (6, 6), (2, 2));
         f.pages("sys/devices/system/node/node0/hugepages", (6, 6), (2, 2));
     }),
