@@ -55,7 +55,7 @@ impl Place<'_> {
         let case = self.case(CHECKED);
         let traffic =
             Traffic { held: 0, fresh_percent: 100, sessions_per_mapping: 1, fresh_live: CHECKED.into() };
-        capture::write(&case.file("inside"), generator::first_frames(traffic, CHECKED))?;
+        capture::write(&case.file("opening"), generator::first_frames(traffic, CHECKED))?;
         case.translate()?;
         capture::check(&case.file("translated"), CHECKED, Kind::Nat44).map(|_| ())
     }
