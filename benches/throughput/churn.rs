@@ -1,9 +1,7 @@
 //! The process under measurement where sessions come and go: the worker of `cesd`, made as `cesd` makes it from its
-//! configuration, but for its source: a ring that the generator fills, on the control thread's core. Or, on the same ring,
-//! the floor.
+//! configuration, but for its source: a ring that the generator fills, on the control thread's core.
 
 use crate::bed::Outcome;
-use crate::floor;
 use crate::generator::{self, Traffic};
 use ces::appliance::{assemble, plan};
 use ces::config::{self, Config};
@@ -17,37 +15,39 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 /// The ring, and its place among the configured ports: there the configuration names a device that receives nothing.
 const RING: &str = "net_ring0";
 const SOURCE: usize = 0;
-/// The floor's sink, another than those of the configuration.
-const FLOOR_SINK: &str = "net_null9,no-rx=1";
 
 /// What the parent says on the command line.
 pub struct Churn {
     pub config: PathBuf,
-    /// Forwarding only.
-    pub floor: bool,
     pub traffic: Traffic,
 }
 
 impl Churn {
     pub fn arguments(&self) -> Vec<String> {
         let t = &self.traffic;
-        let numbers =
-            [u64::from(t.held), u64::from(t.fresh_percent), u64::from(t.sessions_per_mapping), t.fresh_live];
-        let mut arguments = vec![self.config.display().to_string(), self.floor.to_string()];
+        let numbers = [
+            u64::from(t.held),
+            u64::from(t.fresh_percent),
+            u64::from(t.sessions_per_mapping),
+            t.fresh_live,
+            t.fresh_per_second,
+        ];
+        let mut arguments = vec![self.config.display().to_string()];
         arguments.extend(numbers.map(|n| n.to_string()));
         arguments
     }
 
     pub fn parse(mut arguments: impl Iterator<Item = String>) -> Option<Self> {
-        let (config, floor) = (arguments.next()?.into(), arguments.next()?.parse().ok()?);
+        let config = arguments.next()?.into();
         let mut number = || arguments.next()?.parse::<u64>().ok();
         let traffic = Traffic {
             held: number()? as u32,
             fresh_percent: number()? as u32,
             sessions_per_mapping: number()? as u32,
             fresh_live: number()?,
+            fresh_per_second: number()?,
         };
-        Some(Self { config, floor, traffic })
+        Some(Self { config, traffic })
     }
 }
 
@@ -56,7 +56,7 @@ pub fn run(churn: Churn) -> Outcome<()> {
     let config = config::load(&churn.config)?;
     let layout = plan::cores(&config.workers)?;
     let mut options = plan::eal(&config, &layout);
-    options.vdevs.extend([RING.into(), FLOOR_SINK.into()]);
+    options.vdevs.push(RING.into());
     options.extra_args.push("--log-level=*:error".into());
     let eal = Eal::init(options)?;
     // What the ring, the caches of two cores and some bursts hold.
@@ -65,19 +65,6 @@ pub fn run(churn: Churn) -> Outcome<()> {
     let pool = Pool::new(&eal, &pool)?;
     let (_port, mut rx, mut tx) = Port::start(&eal, &PortOptions::new(RING), &pool)?;
     let (rx, tx) = (rx.remove(0), &mut tx[0]);
-    if churn.floor {
-        let (_sink, _, mut sink) = Port::start(&eal, &PortOptions::new(FLOOR_SINK), &pool)?;
-        let (mut queues, forwarded) = (vec![(rx, sink.remove(0))], Arc::new(AtomicU64::new(0)));
-        let (stop, count) = (Arc::new(AtomicBool::new(false)), forwarded.clone());
-        let (stop2, sent) = (stop.clone(), AtomicU64::new(0));
-        let lcore = eal.launch(1, "ces-floor", move || floor::forward(&mut queues, &stop2, &count))?;
-        std::thread::scope(|threads| {
-            threads.spawn(|| answer(&stop, || forwarded.load(Ordering::Relaxed).to_string()));
-            generator::run(churn.traffic, &pool, tx, &stop, &sent, || 0);
-        });
-        lcore.join();
-        return Ok(());
-    }
     edge(&config, &eal, rx, |counters| {
         let (stop, sent) = (AtomicBool::new(false), AtomicU64::new(0));
         std::thread::scope(|threads| {

@@ -5,6 +5,7 @@ use crate::capture::{self, PORTS_PER_HOST};
 use ces::dpdk::{Burst, Pool, TxQueue};
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
 
 /// The subscribers, a power of two: as many as in the largest of the other cases. They stay; what is fresh is their ports,
 /// and whom they talk to.
@@ -24,6 +25,8 @@ pub struct Traffic {
     pub sessions_per_mapping: u32,
     /// Fresh sessions that may live at a time: a new one is sent for one that was removed.
     pub fresh_live: u64,
+    /// And how many are sent in a second at most: else what came in a wave goes in one, again and again.
+    pub fresh_per_second: u64,
 }
 
 /// A flow's ends: (host, its port), (remote, its port).
@@ -119,12 +122,14 @@ pub fn run(
     let template = Template::new();
     let mut burst = Burst::new();
     let (mut fresh, mut held, mut random) = (0u64, 0u32, 1u64);
+    let start = Instant::now();
     while !stop.load(Ordering::Relaxed) {
-        let may_live = traffic.fresh_live + removed();
+        let by_now = start.elapsed().as_micros() as u64 * traffic.fresh_per_second / 1_000_000;
+        let may_be = by_now.min(traffic.fresh_live + removed());
         while !burst.is_full() {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             let is_fresh = ((random >> 32) * 100) >> 32 < u64::from(traffic.fresh_percent);
-            let tuple = if is_fresh && fresh < may_live {
+            let tuple = if is_fresh && fresh < may_be {
                 fresh += 1;
                 traffic.fresh(fresh - 1)
             } else if traffic.held > 0 {
