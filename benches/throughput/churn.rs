@@ -9,7 +9,6 @@ use ces::dataplane::{RxSide, Worker, WorkerCounters};
 use ces::dpdk::{Eal, Pool, PoolOptions, Port, PortOptions, RxQueue};
 use std::io::BufRead;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// The ring, and its place among the configured ports: there the configuration names a device that receives nothing.
