@@ -116,6 +116,7 @@ impl Bed {
         let options = NatOptions {
             inside: vec![INSIDE],
             outside: OUTSIDE,
+            untranslated: vec![],
             hairpin: true,
             inbound_sessions_per_mapping: 64,
             sessions_per_subscriber: u32::MAX,

@@ -751,3 +751,19 @@ fn values() -> impl Strategy<Value = String> {
         prop::collection::vec(value, 0..5).prop_map(|list| format!("[{}]", list.join(", ")))
     ]
 }
+
+#[test]
+fn destinations_without_translation() {
+    let text =
+        format!("{SMALL}untranslated = [\"192.0.2.0/24\", \"198.51.100.7/32 port 443\", \"port 25\"]\n");
+    let entries: Vec<(String, Option<u16>)> = accepted(&text)
+        .nat44
+        .expect("nat44")
+        .untranslated
+        .iter()
+        .map(|entry| (entry.prefix.to_string(), entry.port))
+        .collect();
+    let written = [("192.0.2.0/24", None), ("198.51.100.7/32", Some(443)), ("0.0.0.0/0", Some(25))];
+    assert_eq!(entries, written.map(|(prefix, port)| (prefix.to_owned(), port)));
+    assert!(accepted(SMALL).nat44.expect("nat44").untranslated.is_empty());
+}

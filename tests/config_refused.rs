@@ -362,6 +362,11 @@ const CASES: &[Case] = &[
     case("a cool-down as text", POOL, "pool = [\"198.51.100.0/28\"]\nport_cool_down = \"2 min\" #!", "nat44.port_cool_down", "expected an integer", "whole number"),
     case("no inbound sessions", POOL, "pool = [\"198.51.100.0/28\"]\ninbound_sessions_per_mapping = 0 #!", "nat44.inbound_sessions_per_mapping", "out of range", "from 1 to 65535"),
     case("deterministic without pools", POOL, "pool = [\"198.51.100.0/28\"]\ndeterministic = true #!", "nat44.deterministic", "no key", "keys"),
+    case("a destination of two words", POOL, "pool = [\"198.51.100.0/28\"]\nuntranslated = [\"192.0.2.0/24 443\"] #!", "nat44.untranslated", "no destination", "port 443"),
+    case("a destination of IPv6", POOL, "pool = [\"198.51.100.0/28\"]\nuntranslated = [\"2001:db8::/32\"] #!", "nat44.untranslated", "no destination", "192.0.2.0/24"),
+    case("a destination's port 0", POOL, "pool = [\"198.51.100.0/28\"]\nuntranslated = [\"port 0\"] #!", "nat44.untranslated", "no destination", "port 25"),
+    case("a destination with host bits", POOL, "pool = [\"198.51.100.0/28\"]\nuntranslated = [\"192.0.2.1/24\"] #!", "nat44.untranslated", "host bits", "192.0.2.0/24"),
+    case("destinations as text", POOL, "pool = [\"198.51.100.0/28\"]\nuntranslated = \"port 25\" #!", "nat44.untranslated", "expected a list", "untranslated = ["),
     case("negative seed", POOL, "pool = [\"198.51.100.0/28\"]\nrandom_seed = -1 #!", "nat44.random_seed", "out of range", "from 0"),
 
     // [[nat44.pools]]

@@ -2,7 +2,9 @@
 
 use crate::config;
 use crate::flow::{HashKey, Realm};
-use crate::nat::{Dependence, Nat44, NatOptions, Pool, PoolOptions, PortSelection, Sharing, Timeouts};
+use crate::nat::{
+    Dependence, Nat44, NatOptions, Pool, PoolOptions, PortSelection, Sharing, Timeouts, Untranslated,
+};
 use rand::RngExt;
 use rand::rngs::StdRng;
 
@@ -12,6 +14,11 @@ pub fn nat44(n: &config::Nat44, workers: usize, hash: HashKey, random: &mut StdR
     let options = NatOptions {
         inside: n.inside.iter().map(|&r| Realm(r)).collect(),
         outside: Realm(n.outside),
+        untranslated: n
+            .untranslated
+            .iter()
+            .map(|u| Untranslated { prefix: u.prefix, port: u.port })
+            .collect(),
         hairpin: n.hairpin,
         inbound_sessions_per_mapping: n.inbound_sessions_per_mapping,
         sessions_per_subscriber: n.sessions_per_subscriber,

@@ -5,11 +5,11 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 
-use super::error::Report;
+use super::error::{Report, Wrong};
 use super::model::{Flow, Neighbor, Route, Side};
-use super::nat_model::{Nat44, NatPool, PoolRange, Timeouts};
+use super::nat_model::{Nat44, NatPool, PoolRange, Timeouts, Untranslated};
 use super::nat_pools;
 use super::network::Network;
 use super::section::{Located, Section, or};
@@ -54,6 +54,7 @@ pub(super) fn read(
     };
     let subscribers = section.integer("subscribers", 1..=SESSIONS_MAX);
     let mappings = section.integer("mappings", SESSIONS_MIN..=SESSIONS_MAX);
+    let untranslated = section.strings("untranslated", 0..=Nat44::UNTRANSLATED_MAX, untranslated);
     let hairpin = or(section.boolean("hairpin"), true);
     let inbound_sessions_per_mapping = or(section.integer("inbound_sessions_per_mapping", 1..=u16::MAX), 64);
     let sessions_per_subscriber = section.integer("sessions_per_subscriber", 1..=SESSIONS_MAX);
@@ -82,6 +83,7 @@ pub(super) fn read(
         pools: pools.into_iter().map(|read| read.pool).collect(),
         subscribers: 0,
         mappings: or(mappings, around.flow.sessions),
+        untranslated: untranslated.unwrap_or_default().into_iter().map(|entry| entry.value).collect(),
         hairpin,
         inbound_sessions_per_mapping,
         sessions_per_subscriber: or(sessions_per_subscriber, around.flow.sessions),
@@ -92,6 +94,23 @@ pub(super) fn read(
     };
     nat.subscribers = subscribers_of(report, subscribers, &nat, around.flow);
     Some(nat)
+}
+
+/// `"192.0.2.0/24"`, `"192.0.2.0/24 port 443"` or `"port 25"`.
+fn untranslated(text: &str) -> Result<Untranslated, Wrong> {
+    let hint = "write \"192.0.2.0/24\", \"192.0.2.0/24 port 443\" or \"port 25\"";
+    let wrong = || Wrong::new(format!("\"{text}\" is no destination"), hint);
+    let port = |text: &str| text.parse().ok().filter(|port| *port > 0).ok_or_else(wrong);
+    let prefix = |text: &str| match values::prefix(text)? {
+        IpNet::V4(prefix) => Ok(prefix),
+        IpNet::V6(_) => Err(wrong()),
+    };
+    match text.split_whitespace().collect::<Vec<_>>()[..] {
+        ["port", number] => Ok(Untranslated { prefix: Ipv4Net::default(), port: Some(port(number)?) }),
+        [network, "port", number] => Ok(Untranslated { prefix: prefix(network)?, port: Some(port(number)?) }),
+        [network] => Ok(Untranslated { prefix: prefix(network)?, port: None }),
+        _ => Err(wrong()),
+    }
 }
 
 /// How many subscribers there can be; each needs a block and a session.

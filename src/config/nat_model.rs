@@ -20,6 +20,8 @@ pub struct Nat44 {
     pub subscribers: u32,
     /// Mappings: 1,024 to 67,108,864. Default [`Flow::sessions`](super::Flow::sessions).
     pub mappings: u32,
+    /// Destinations towards which hosts keep their addresses (RFC 6888 REQ-6): 0 to [`Nat44::UNTRANSLATED_MAX`]. Default: none.
+    pub untranslated: Vec<Untranslated>,
     /// Whether inside hosts reach each other's public addresses (RFC 4787 section 6, REQ-9). Default true.
     pub hairpin: bool,
     /// Sessions that outside hosts may open through one mapping: 1 to 65,535. Default 64.
@@ -39,6 +41,8 @@ pub struct Nat44 {
 }
 
 impl Nat44 {
+    /// Entries of `untranslated` that there may be.
+    pub const UNTRANSLATED_MAX: usize = 64;
     /// Pools that there may be.
     pub const POOLS_MAX: usize = 256;
 
@@ -46,6 +50,15 @@ impl Nat44 {
     pub fn addresses(&self) -> u32 {
         self.pools.iter().map(NatPool::count).sum()
     }
+}
+
+/// One of `nat44.untranslated`: `"192.0.2.0/24"`, or `"192.0.2.0/24 port 443"`, or `"port 25"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Untranslated {
+    /// 0.0.0.0/0 where only a port is written.
+    pub prefix: Ipv4Net,
+    /// Of TCP and UDP: 1 to 65,535.
+    pub port: Option<u16>,
 }
 
 /// `[[nat44.pools]]`: public addresses, and how hosts share them. What a pool does not say, `[nat44]` says for all.

@@ -71,7 +71,7 @@ pub fn gather<'w>(
     if !outbound && !nat.is_outside(arrival.realm) {
         return Err(DropReason::Ipv4Fragment);
     }
-    if !outbound && !nat.contains(ip.destination()) {
+    if !outbound && !nat.contains(ip.destination()) && !nat.knows_untranslated() {
         return Err(DropReason::NoSession);
     }
     if arrival.hops == 0 {

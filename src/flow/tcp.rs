@@ -57,7 +57,7 @@ const MAX_SHIFT: u8 = 14;
 
 /// What one direction of a connection has said of itself: the cold part of its half.
 ///
-/// Layout of its bits, from the highest: acknowledgement 32 | unused 10 | [`Phase`] 2 | scale 4 | window 16.
+/// Layout of its bits, from the highest: acknowledgement 32 | unused 10 | phase 2 | scale 4 | window 16.
 #[repr(transparent)]
 pub struct Window(AtomicU64);
 

@@ -36,6 +36,7 @@ fn bed() -> Bed {
     let options = NatOptions {
         inside: vec![Realm(1), Realm(2)],
         outside: OUTSIDE,
+        untranslated: vec![],
         hairpin: true,
         inbound_sessions_per_mapping: 3,
         sessions_per_subscriber: 100,

@@ -225,6 +225,18 @@ impl Mappings {
         })
     }
 
+    /// Who holds the whole of a public address, and has a session there that packets from inside have opened.
+    pub fn whole_holder(&self, nat: &Nat44, e: Endpoint) -> Option<Inside> {
+        let pool = nat.pool_of(e.address).filter(|pool| pool.is_whole())?;
+        let block = pool.block_of(e)?;
+        if pool.blocks().owner(block) != Some(self.worker) {
+            return None;
+        }
+        let s = &self.subscribers[pool.blocks().subscriber(block)];
+        let keeps = s.sessions > s.from_outside;
+        keeps.then(|| Inside { realm: s.realm(), address: s.address(), port: e.port })
+    }
+
     /// Makes a mapping without sessions for packets of this key, which has none. The caller enters a session at once, or
     /// removes it.
     ///

@@ -42,7 +42,7 @@ pub mod store;
 pub mod subscriber;
 
 pub use nat44::{Nat44, NatHome};
-pub use options::{Dependence, NatOptions, PoolOptions, PortSelection, Sharing};
+pub use options::{Dependence, NatOptions, PoolOptions, PortSelection, Sharing, Untranslated};
 pub use pool::{Endpoint, Pool, PoolState};
 pub use ports::Usage;
 pub use session::Timeouts;

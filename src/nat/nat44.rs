@@ -127,6 +127,20 @@ impl Nat44 {
         self.pool_of(address)?.owner(Endpoint { address, port })
     }
 
+    /// Whether packets of this key, which come from inside, keep their source.
+    fn is_untranslated(&self, key: &Key4) -> bool {
+        let has_port = matches!(key.protocol(), 6 | 17);
+        self.options.untranslated.iter().any(|u| {
+            u.prefix.contains(&key.destination())
+                && u.port.is_none_or(|port| has_port && port == key.destination_port())
+        })
+    }
+
+    /// Whether packets from outside may be for inside addresses.
+    pub fn knows_untranslated(&self) -> bool {
+        !self.options.untranslated.is_empty()
+    }
+
     /// Whether some pool filters by address what goes to mappings that don't say for whom they are.
     fn needs_permits(&self) -> bool {
         let needs = |p: &Pool| {
@@ -191,6 +205,9 @@ impl NatHome {
     ) -> Result<Ref, DropReason> {
         self.now = now;
         opens(key, tcp_flags)?;
+        if self.nat.is_untranslated(key) {
+            return self.untranslated(flows, key);
+        }
         let hairpin = self.nat.contains(key.destination());
         if hairpin && !self.nat.options.hairpin {
             return Err(DropReason::HairpinOff);
@@ -239,10 +256,11 @@ impl NatHome {
     ) -> Result<Ref, DropReason> {
         self.now = now;
         opens(key, tcp_flags)?;
-        let public = Endpoint { address: key.destination(), port: key.destination_port() };
-        let mapping = self.mappings.find_public(&self.nat, public, key.protocol());
-        let mapping = mapping.filter(|m| self.mappings.get(*m).is_kept()).ok_or(DropReason::NatNoMapping)?;
-        self.may_enter(mapping, key)?;
+        let mapping = self.entrance(key)?;
+        if let Err(why) = self.may_enter(mapping, key) {
+            self.mappings.remove_unused(&self.nat, mapping, now);
+            return Err(why);
+        }
         let inside = self.mappings.inside(mapping);
         let (ends, ports) = ((inside.address, key.source()), key::ports(inside.port, key.source_port()));
         let answer = Key4::of_any_protocol(inside.realm, key.protocol(), ends, ports);
@@ -254,6 +272,48 @@ impl NatHome {
         }
         let made = flows.create::<Record4>(&back, &out, now);
         self.settle(mapping, made, &back.key, true)
+    }
+
+    /// The mapping by which a packet from outside may come in.
+    fn entrance(&mut self, key: &Key4) -> Result<u32, DropReason> {
+        let public = Endpoint { address: key.destination(), port: key.destination_port() };
+        let found = self.mappings.find_public(&self.nat, public, key.protocol());
+        if let Some(mapping) = found.filter(|m| self.mappings.get(*m).is_kept()) {
+            return Ok(mapping);
+        }
+        // Who holds a whole address, and keeps it by packets of its own, is asked by every echo, whichever its identifier
+        // (RFC 5508 REQ-7, RFC 7857 section 12).
+        let holder = self.mappings.whole_holder(&self.nat, public);
+        let holder =
+            holder.filter(|_| key.protocol() == Protocol::Icmp as u8).ok_or(DropReason::NatNoMapping)?;
+        if let Some(mapping) = found {
+            return Ok(mapping);
+        }
+        let ends = (holder.address, key.source());
+        let answer =
+            Key4::of_any_protocol(holder.realm, key.protocol(), ends, key::ports(public.port, public.port));
+        let random = &mut self.random;
+        let mapping = self.mappings.create(&self.nat, &answer, self.now, || random.random())?;
+        if self.mappings.public(&self.nat, mapping) != public {
+            self.mappings.remove_unused(&self.nat, mapping, self.now);
+            return Err(DropReason::NatNoMapping);
+        }
+        Ok(mapping)
+    }
+
+    /// A session that is followed and not translated.
+    fn untranslated(&mut self, flows: &mut FlowHome, key: &Key4) -> Result<Ref, DropReason> {
+        let beyond = key.reversed(self.nat.options.outside);
+        // Another realm's host of the same address is talking there already.
+        if flows.table().lookup::<Record4>(&beyond).is_some() {
+            return Err(DropReason::NatUntranslatedTaken);
+        }
+        let action = Action::FORWARD;
+        let there =
+            Half { key: *key, rewrite: compile(key, key, true), action: action.with(Action::OUTBOUND) };
+        let answers = beyond.reversed(self.nat.options.outside).reversed(key.realm());
+        let back = Half { key: beyond, rewrite: compile(&beyond, &answers, true), action };
+        flows.create::<Record4>(&there, &back, self.now).map_err(full)
     }
 
     /// Whether the filter lets a packet of this key, which has no session, in by a mapping (RFC 4787 section 5).
@@ -305,12 +365,9 @@ impl NatHome {
                 }
                 Ok(r)
             }
-            Err(full) => {
+            Err(what) => {
                 self.mappings.remove_unused(&self.nat, mapping, self.now);
-                Err(match full {
-                    Full::Records => DropReason::SessionsFull,
-                    Full::Index => DropReason::IndexFull,
-                })
+                Err(full(what))
             }
         }
     }
@@ -364,11 +421,14 @@ impl NatHome {
         flows.sweep(budget, now, self)
     }
 
-    /// The mapping of a session, given the half of its answers.
+    /// The mapping of a session, given the half of its answers; `None` of one that is not translated.
     fn mapping_of(&self, back: &Key4) -> Option<u32> {
         let public = Endpoint { address: back.destination(), port: back.destination_port() };
         let mapping = self.mappings.find_public(&self.nat, public, back.protocol());
-        debug_assert!(mapping.is_some(), "a session without a mapping: {back:?}");
+        debug_assert!(
+            mapping.is_some() || self.nat.pool_of(public.address).is_none(),
+            "a session without a mapping: {back:?}"
+        );
         mapping
     }
 }
@@ -406,6 +466,14 @@ impl Judge<Record4> for NatHome {
             }
             self.mappings.leave(&self.nat, mapping, from_outside, kept, self.now);
         }
+    }
+}
+
+/// What a full table is called where packets are dropped.
+fn full(what: Full) -> DropReason {
+    match what {
+        Full::Records => DropReason::SessionsFull,
+        Full::Index => DropReason::IndexFull,
     }
 }
 

@@ -32,6 +32,7 @@ pub(super) fn options() -> NatOptions {
     NatOptions {
         inside: vec![Realm(1), Realm(2)],
         outside: OUTSIDE,
+        untranslated: vec![],
         hairpin: true,
         inbound_sessions_per_mapping: 3,
         sessions_per_subscriber: 1000,

@@ -84,6 +84,14 @@ impl PoolOptions {
     }
 }
 
+/// Destinations towards which nobody is translated (RFC 6888 REQ-6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Untranslated {
+    pub prefix: Ipv4Net,
+    /// That port alone, of TCP and UDP.
+    pub port: Option<u16>,
+}
+
 /// What holds for all pools.
 #[derive(Clone, Debug)]
 pub struct NatOptions {
@@ -91,6 +99,8 @@ pub struct NatOptions {
     pub inside: Vec<Realm>,
     /// The realm of the public addresses.
     pub outside: Realm,
+    /// Towards these, packets keep their source. The sessions are followed all the same; what is behind must know the way back.
+    pub untranslated: Vec<Untranslated>,
     /// Whether subscribers reach one another by their public addresses.
     pub hairpin: bool,
     /// Sessions opened from outside that one mapping may have at a time.

@@ -85,7 +85,7 @@
 //! | REQ-5 c | MUST | from a public address | the session's, whoever inside reports: of a whole address its host's own | `nat::icmp_error::tests::from_the_inside_the_sender_reads_its_own_packet_and_no_private_address`, `nat::icmp_error::tests::a_session_opened_from_outside_has_errors_too` |
 //! | REQ-6 | MUST | an error about a query neither keeps nor ends its session | errors only look sessions up | `nat::icmp_error::tests::a_session_takes_no_notice_of_errors` |
 //! | REQ-7 | MUST | errors cross hairpins | two legs, as packets do | `nat::icmp_error::tests::a_hairpin_error_takes_two_legs` |
-//! | REQ-7 | MUST | queries cross hairpins to whole addresses | unmet: an echo is let in only by an identifier that the subscriber itself has used within the last minute | (pending: an echo of any identifier to a whole address) |
+//! | REQ-7 | MUST | queries cross hairpins to whole addresses | an echo of any identifier is let in, as long as the subscriber has a session of its own | `nat::nat44::requirements_tests::who_holds_an_address_hears_every_echo` |
 //! | REQ-7 a | MUST | a hairpin's error goes to whom its quote is from | by the second leg | `nat::icmp_error::tests::a_hairpin_error_takes_two_legs` |
 //! | REQ-8 | SHOULD | who gets no session hears code 13 | prohibited, within the limit of errors; the packet is dropped | `tests/golden.rs::full_tables_refuse` |
 //! | REQ-9 | MAY | no ICMP towards some interfaces | not done: one limit for all | - |
@@ -113,7 +113,7 @@
 //! | REQ-1 a | MUST | UDP: RFC 4787 | above | `tests/requirements.rs::every_requirement_has_its_test` |
 //! | REQ-1 b | MUST | TCP: RFC 5382 | above | `tests/requirements.rs::every_requirement_has_its_test` |
 //! | REQ-1 c | MUST | ICMP: RFC 5508 | above | `tests/requirements.rs::every_requirement_has_its_test` |
-//! | REQ-1 d | MUST | DCCP: RFC 5597 | unmet: it crosses by whole addresses only, unchanged but for addresses and checksum; REQ-5 asks 124 minutes, and it has those of UDP | (pending: 124 minutes for DCCP) |
+//! | REQ-1 d | MUST | DCCP: RFC 5597 | it crosses by whole addresses, unchanged but for addresses and checksum, and has the time of established TCP (REQ-5) | `nat::nat44::requirements_tests::dccp_has_its_time` |
 //! | REQ-2 | MUST | one public address for each subscriber by default | always, for all protocols | `nat::nat44::requirements_tests::a_subscriber_stays_on_its_address_and_is_refused_when_that_is_full`, `nat::nat44::behaviour_tests::promises_hold` |
 //! | REQ-2 | MAY | another way for some applications | not done | - |
 //! | REQ-3 | MUST | ranges that are not contiguous | a pool has any number of ranges | `nat::nat44::requirements_tests::a_pool_is_of_any_addresses` |
@@ -125,7 +125,7 @@
 //! | REQ-5 | SHOULD | a limit of state for each subscriber and mapping | sessions of both, and half of them for strangers at the most | `nat::nat44::behaviour_tests::sessions_of_a_subscriber_have_limits`, `nat::nat44::behaviour_tests::strangers_leave_the_subscriber_half_of_its_sessions` |
 //! | REQ-5 a | SHOULD | which the operator sets | `sessions_per_subscriber`, `inbound_sessions_per_mapping` | `tests/config_accepted.rs::pools_may_serve_the_same_hosts_and_use_every_limit` |
 //! | REQ-5 b | SHOULD | and a limit of its rate | `new_sessions_per_second` | `nat::nat44::behaviour_tests::sessions_of_a_subscriber_have_limits` |
-//! | REQ-6 | MUST | no translation towards some destinations | unmet: who is inside is always translated | (pending: destinations that are not translated) |
+//! | REQ-6 | MUST | no translation towards some destinations | `untranslated`: prefixes, ports, or both; such sessions are followed all the same | `nat::nat44::requirements_tests::towards_some_destinations_nobody_is_translated`, `tests/config_accepted.rs::destinations_without_translation` |
 //! | REQ-7 | SHOULD | filters that depend on no endpoint | the default | `nat::nat44::behaviour_tests::nine_combinations_of_mapping_and_filtering` |
 //! | REQ-7 | MAY | on the address where that does no harm | `filtering`, by pool | `nat::nat44::behaviour_tests::nine_combinations_of_mapping_and_filtering` |
 //! | REQ-8 | SHOULD | a port rests for 120 s | and a block before another subscriber has it | `nat::ports::tests::ports_rest`, `nat::nat44::behaviour_tests::promises_hold` |
@@ -134,7 +134,7 @@
 //! | REQ-8 a | MAY | not where TCP is tracked | not done: all rest | - |
 //! | REQ-8 b | MAY | not where ports are assigned for ever | not done: all rest | `nat::nat44::behaviour_tests::deterministic_blocks_are_where_the_formula_says` |
 //! | REQ-8 c | MAY | not where the filter is stricter | not done: all rest | - |
-//! | REQ-9 | MUST | a protocol by which subscribers control mappings | unmet: there is none | (pending: a protocol for subscribers) |
+//! | REQ-9 | MUST | a protocol by which subscribers control mappings | unmet: there is none yet | (pending: a protocol for subscribers) |
 //! | REQ-9 | SHOULD | that of RFC 6887 | unmet: see above | - |
 //! | REQ-10 | SHOULD | it can be managed | `cesctl`, JSON over a socket, telemetry | `tests/manage_socket.rs::every_verb_answers_with_its_model`, `tests/pools_live.rs::pools_are_drained_and_removed_and_formulas_tell_the_truth` |
 //! | REQ-10 | SHOULD | by a standard | unmet: no MIB; the models are JSON that whoever collects them can read | - |
@@ -179,5 +179,5 @@
 //! | section 10 | SHOULD | identifications by RFC 6864 section 5.3.1 | what leaves in fragments has a fresh one | `tests/fragments.rs::what_the_edge_cuts_has_its_identification`, `nat::fragments::identification::tests::no_two_workers_share_one_and_none_repeats_before_all_are_used` |
 //! | section 11 | MAY | a query's mapping ends with its last session | as every mapping | `nat::nat44::behaviour_tests::promises_hold` |
 //! | section 12 | MUST | errors cross hairpins | two legs, as packets do | `nat::icmp_error::tests::a_hairpin_error_takes_two_legs` |
-//! | section 12 | MUST | queries from outside find a whole address's subscriber | unmet: see RFC 5508 REQ-7 | (pending: an echo of any identifier to a whole address) |
+//! | section 12 | MUST | queries from outside find a whole address's subscriber | as RFC 5508 REQ-7 | `nat::nat44::requirements_tests::who_holds_an_address_hears_every_echo` |
 //! | section 13 | MUST | no port is shared but towards different destinations | none is shared | `nat::nat44::behaviour_tests::promises_hold` |

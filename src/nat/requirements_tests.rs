@@ -3,7 +3,7 @@
 use super::behaviour_tests::{filtering_seen, mapping_seen, nine};
 use super::tests::*;
 use super::*;
-use crate::nat::{PoolOptions, PortSelection, Sharing};
+use crate::nat::{PoolOptions, PortSelection, Sharing, Untranslated};
 use std::collections::{HashMap, HashSet};
 
 /// RFC 4787 REQ-11 and REQ-3: neither numbers that are somebody else's already nor the want of ports make another class of
@@ -173,4 +173,85 @@ fn ports_follow_no_order() {
     assert_ne!(one, other);
     let beside = |ports: &[u16]| ports.windows(2).filter(|p| p[0].abs_diff(p[1]) <= 1).count();
     assert!(beside(&one) < 8 && beside(&other) < 8, "{one:?} {other:?}");
+}
+
+fn whole() -> PoolOptions {
+    PoolOptions { sharing: Sharing::WholeAddress, ..pool("whole", 20, 21) }
+}
+
+/// RFC 5508 REQ-7, RFC 7857 section 12: from outside and across a hairpin.
+#[test]
+fn who_holds_an_address_hears_every_echo() {
+    let shared = PoolOptions { realms: vec![Realm(2)], ..pool("shared", 16, 17) };
+    let mut b = bed_of(2, options(), vec![PoolOptions { realms: vec![Realm(1)], ..whole() }, shared]);
+    let held = b.send(&udp(1, 2, 4000, 1, 53), 0).unwrap().source();
+    let echo = |remote: u8, identifier| {
+        let from = (Ipv4Addr::new(198, 51, 100, remote), identifier);
+        Key4::new(OUTSIDE, Protocol::Icmp, from, (held, identifier))
+    };
+    for (remote, identifier) in [(7, 1), (8, 1), (7, 60_000)] {
+        let heard = b.send(&echo(remote, identifier), 0).unwrap();
+        assert_eq!((heard.destination(), heard.destination_port()), ([10, 0, 0, 2].into(), identifier));
+        let answered = b.send(&heard.reversed(Realm(1)), 0).unwrap();
+        assert_eq!(answered, echo(remote, identifier).reversed(OUTSIDE));
+    }
+    let across = Key4::new(Realm(2), Protocol::Icmp, ([10, 0, 0, 9].into(), 5), (held, 5));
+    let heard = b.send(&across, 0).unwrap();
+    assert_eq!((heard.realm(), heard.destination()), (Realm(1), [10, 0, 0, 2].into()));
+    assert_eq!(b.send(&heard.reversed(Realm(1)), 0).unwrap(), across.reversed(Realm(2)));
+
+    // Who shares an address is not asked, nor is whoever has gone: strangers keep nobody's address.
+    let sharer = b.send(&udp(2, 3, 4000, 1, 53), 0).unwrap();
+    let ends = ((Ipv4Addr::new(198, 51, 100, 7), 9), (sharer.source(), 9));
+    assert!(b.send(&Key4::new(OUTSIDE, Protocol::Icmp, ends.0, ends.1), 0).is_err());
+    for minute in 0..30 {
+        b.now = b.now.wrapping_add(60_000);
+        let _ = b.send(&echo(50, 1000 + minute), 0);
+        b.sweep_all();
+    }
+    assert_eq!(b.send(&echo(7, 3), 0), Err(DropReason::NatNoMapping));
+    assert_eq!(b.population(), (0, 0));
+}
+
+/// RFC 6888 REQ-6.
+#[test]
+fn towards_some_destinations_nobody_is_translated() {
+    let untranslated = |prefix: &str, port| Untranslated { prefix: prefix.parse().unwrap(), port };
+    let exempt = vec![untranslated("198.51.100.64/26", None), untranslated("0.0.0.0/0", Some(25))];
+    let mut b = bed_of(2, NatOptions { untranslated: exempt, ..options() }, vec![pool("p", 16, 17)]);
+    let there = [
+        udp(1, 2, 4000, 64, 53),
+        with_protocol(udp(1, 2, 4000, 127, 80), Protocol::Tcp),
+        udp(1, 2, 9, 1, 25),
+    ];
+    for key in there {
+        let as_it_is = Key4 { tail: key.reversed(OUTSIDE).reversed(OUTSIDE).tail, ..key };
+        assert_eq!(b.send(&key, SYN).unwrap(), as_it_is);
+        assert_eq!(b.send(&as_it_is.reversed(OUTSIDE), SYN | ACK).unwrap(), key.reversed(Realm(1)));
+    }
+    assert_eq!(b.population(), (0, 0), "no port is spent");
+    for key in [udp(1, 2, 4000, 63, 53), udp(1, 2, 4000, 1, 26)] {
+        let seen = b.send(&key, 0).unwrap();
+        assert!(b.nat.contains(seen.source()));
+    }
+    // A realm with the same addresses: what is in use there stays whose it is.
+    assert_eq!(b.send(&udp(2, 2, 4000, 64, 53), 0), Err(DropReason::NatUntranslatedTaken));
+    assert!(b.send(&udp(2, 3, 4000, 64, 53), 0).is_ok());
+    b.now = b.now.wrapping_add(10_000_000);
+    b.sweep_all();
+    b.sweep_all();
+    assert_eq!(b.table.sessions::<Record4>().count(), 0);
+}
+
+/// RFC 5597 REQ-5, by RFC 6888 REQ-1 d.
+#[test]
+fn dccp_has_its_time() {
+    let mut b = bed_of(1, options(), vec![whole()]);
+    let ends = (Ipv4Addr::new(10, 0, 0, 2), Ipv4Addr::new(198, 51, 100, 1));
+    b.send(&Key4::of_any_protocol(Realm(1), 33, ends, 0), 0).unwrap();
+    for (later, left) in [(7_440_000, 1), (1, 0)] {
+        b.now = b.now.wrapping_add(later);
+        b.sweep_all();
+        assert_eq!(b.population().0, left);
+    }
 }

@@ -10,17 +10,7 @@
 //! ICMP errors keep nothing alive (RFC 5508 REQ-6, RFC 7857 section 7.1), nor do resets that change nothing: neither comes
 //! here, see [`crate::flow::tcp`].
 //!
-//! | requirement | test |
-//! |---|---|
-//! | RFC 4787 REQ-5, RFC 5382 REQ-5, RFC 5508 REQ-2 | `the_defaults_are_those_of_the_rfcs`, `what_is_odd_is_warned_about_at_its_place` |
-//! | RFC 4787 REQ-5 a | `udp_ports_have_their_own_time`, `life_times_have_parts_of_their_own` |
-//! | RFC 4787 REQ-6 | `udp_inbound_refreshes_only_where_it_may` |
-//! | RFC 5382 REQ-2 (simultaneous open) | `a_simultaneous_open_is_an_open`, `connections_are_in_the_state_that_their_segments_say` |
-//! | RFC 5382 REQ-4 | `an_unsolicited_syn_is_refused_after_six_seconds_unless_the_host_opens_too` |
-//! | RFC 7857 section 2 | `tcp_has_a_time_for_each_state`, `it_is_what_the_model_says`, `a_connection_that_survives_its_reset_is_established_again` |
-//! | RFC 7857 section 2.1 | `tcp_has_a_time_for_each_state`, `life_times_have_parts_of_their_own` |
-//! | RFC 7857 section 2.2 | `a_reset_is_believed_in_the_window_and_nowhere_else`, `connections_are_in_the_state_that_their_segments_say` |
-//! | RFC 7857 section 7, 7.1 | `a_stranger_whom_nobody_answers_refreshes_nothing`, `an_outbound_reset_refuses_a_stranger_without_a_refresh`, `a_repeated_reset_refreshes_nothing` |
+//! Which demand of which RFC each of these meets is in [`super::requirements`].
 
 use crate::flow::lifetime::{Counted, idle};
 use crate::flow::record::Record;
@@ -63,6 +53,9 @@ impl Default for Timeouts {
     }
 }
 
+/// Its IANA number.
+const DCCP: u8 = 33;
+
 /// SYN or ACK: what a host sends that takes part in a connection.
 const TAKES_PART: u8 = 2 | 16;
 
@@ -82,6 +75,8 @@ impl Timeouts {
                 (self.udp_to(key.destination_port()), counted(both))
             }
             Some(Protocol::Icmp) => (self.icmp, Counted::Outbound),
+            // DCCP has connections (RFC 5597 REQ-5: 124 minutes), whose states are not followed.
+            None if key.protocol() == DCCP => (self.tcp_established, Counted::Outbound),
             // No RFC says: as UDP, which has no connections either.
             _ => (self.udp, Counted::Outbound),
         }

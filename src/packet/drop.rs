@@ -128,6 +128,8 @@ drop_reasons! {
     NatSessionLimit = "nat_session_limit",
     /// A subscriber opens more sessions a second than it may.
     NatSessionRate = "nat_session_rate",
+    /// Towards a destination without translation, where another realm's host of the same address talks already.
+    NatUntranslatedTaken = "nat_untranslated_taken",
     /// No pool serves this subscriber.
     NatNoPool = "nat_no_pool",
     /// The pools that serve this subscriber take no new mappings.
