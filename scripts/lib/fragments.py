@@ -12,16 +12,10 @@ import struct
 import sys
 import time
 
+from internet import checksum
+
 LENGTH, PIECE, SECONDS = 65507, 1480, 1.0
 IP_MTU_DISCOVER, IP_PMTUDISC_DONT = 10, 0
-
-
-def checksum(data):
-    data += b"\0" * (len(data) % 2)
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF
 
 
 def datagram(source, destination, payload):

@@ -14,19 +14,13 @@ import struct
 import sys
 import time
 
+from internet import checksum
+
 SOL_PACKET, PACKET_AUXDATA, ETH_P_ALL, PACKET_OUTGOING = 263, 8, 3, 4
 ARP, IPV4, IPV6, C_TAG, S_TAG = 0x0806, 0x0800, 0x86DD, 0x8100, 0x88A8
 OWN_MAC = bytes.fromhex("020000c0ffee")
 BROADCAST = b"\xff" * 6
 COUNT = 20
-
-
-def checksum(data):
-    data += b"\0" * (len(data) % 2)
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF
 
 
 def ethernet(to, tags, ether_type, payload):

@@ -12,6 +12,8 @@ import struct
 import sys
 import time
 
+from internet import checksum
+
 ETH_P_IP, ACK, PAUSE = 0x0800, 0x10, 1.0
 HELD, AT_MOST = 6.0, 12.0
 
@@ -31,14 +33,6 @@ def holds(local, host, port):
     except OSError as error:
         print(f"in its second line: {error!r}", file=sys.stderr)
         return 3
-
-
-def checksum(data):
-    data += b"\0" * (len(data) % 2)
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF
 
 
 def reset_packet(source, destination, ports, sequence):
