@@ -46,10 +46,20 @@ def learned(host, port, peer):
 
 
 def serve(host, port):
-    asked = opened(host, port)
+    for attempt in range(50):  # an IPv6 address is not there before its detection of duplicates is over
+        try:
+            asked = opened(host, port)
+            break
+        except OSError:
+            if attempt == 49:
+                raise
+            time.sleep(0.1)
     while True:
-        _, peer = asked.recvfrom(2048)
-        learned(host, port, peer)
+        try:
+            _, peer = asked.recvfrom(2048)
+            learned(host, port, peer)
+        except OSError as error:  # one asker has gone; the next is served
+            print(f"an asker had no answer: {error!r}", file=sys.stderr)
 
 
 def ask(local, host, port):

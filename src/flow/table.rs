@@ -362,6 +362,7 @@ impl FlowHome {
         if published {
             // Others may have found the answers' entry meanwhile: its records wait for quiescence like any.
             table.index.remove(hash_b, ref_b);
+            ra.common().retire();
             self.retire(ref_a, ref_b);
             self.seal();
         } else {

@@ -2,6 +2,7 @@
 
 use super::tests::*;
 use super::*;
+use crate::nat::session::Timeouts;
 use crate::nat::{PoolOptions, Sharing, Usage};
 
 /// The hosts 0 to 7 of realm 1 share 203.0.113.16.
@@ -83,5 +84,80 @@ fn a_block_by_formula_is_never_given_to_others() {
         b.sweep_all();
         b.sweep_all();
         assert_eq!(b.nat.pools()[0].blocks().usage(), Usage::default());
+    }
+}
+
+/// The table of subscribers is full, and who makes room is the asker's own former self.
+#[test]
+fn who_makes_room_for_oneself_is_nobodys_former_self() {
+    let limits = NatOptions { subscribers: 1, ..options() };
+    let mut b = bed_of(1, limits, vec![pool("old", 16, 16), pool("new", 20, 20)]);
+    b.send(&udp(1, 2, 4000, 1, 53), 0).unwrap();
+    b.now = b.now.wrapping_add(Timeouts::default().udp + 1);
+    b.sweep_all();
+    b.sweep_all();
+    assert_eq!(b.population(), (0, 0));
+    b.nat.pools()[0].set_state(PoolState::Draining);
+    for port in 1..5 {
+        let seen = b.send(&udp(1, 2, port, 1, 53), 0).unwrap();
+        assert!(b.nat.pools()[1].contains(seen.source()));
+    }
+    assert_eq!(b.population(), (4, 1));
+}
+
+/// What is refused takes no port, and puts none to rest: a neighbour finds all that there was.
+#[test]
+fn refusals_burn_nothing() {
+    let limits = NatOptions { sessions_per_subscriber: 10, ..options() };
+    let mut b = bed(1, limits);
+    for port in 0..10 {
+        b.send(&udp(1, 2, 4000 + port, 1, 53), 0).unwrap();
+    }
+    let before = b.nat.pools()[0].blocks().usage();
+    for port in 0..2000 {
+        assert_eq!(b.send(&udp(1, 2, 10_000 + port, 1, 53), 0), Err(DropReason::NatSessionLimit));
+    }
+    let after = b.nat.pools()[0].blocks().usage();
+    assert_eq!((after.leased, after.resting, after.udp), (before.leased, before.resting, before.udp));
+
+    // The same where the table of sessions is full: newcomers leave nothing behind.
+    let mut b = bed(1, NatOptions { sessions_per_subscriber: 100_000, ..options() });
+    let mut opened = 0u32;
+    while b.send(&udp(1, 2, 4000, (opened >> 14) as u8, opened as u16 & 0x3fff), 0).is_ok() {
+        opened += 1;
+    }
+    let before = b.nat.pools()[0].blocks().usage();
+    for host in 10..200 {
+        assert_eq!(b.send(&udp(1, host, 4000, 9, 9), 0), Err(DropReason::SessionsFull));
+    }
+    let after = b.nat.pools()[0].blocks().usage();
+    assert_eq!((after.leased, after.resting, after.udp), (before.leased, before.resting, before.udp));
+}
+
+/// Every remote address of a protocol without ports is by one mapping, whatever the class: they have one public endpoint.
+#[test]
+fn what_has_no_ports_has_one_mapping() {
+    for (mapping, filtering) in
+        [(Dependence::Address, Dependence::Address), (Dependence::AddressAndPort, Dependence::Endpoint)]
+    {
+        let sharing = Sharing::WholeAddress;
+        let mut b =
+            bed_of(1, options(), vec![PoolOptions { mapping, filtering, sharing, ..pool("p", 16, 16) }]);
+        let gre = |remote: u8| {
+            let ends = (Ipv4Addr::new(10, 0, 0, 2), Ipv4Addr::new(198, 51, 100, remote));
+            Key4::of_any_protocol(Realm(1), 47, ends, 0)
+        };
+        let seen: Vec<Key4> = (1..200).map(|remote| b.send(&gre(remote), 0).unwrap()).collect();
+        assert_eq!(b.population(), (1, 1));
+        for out in &seen {
+            assert_eq!(b.send(&out.reversed(OUTSIDE), 0).unwrap().destination(), Ipv4Addr::new(10, 0, 0, 2));
+        }
+        let stranger = gre(250).reversed(OUTSIDE);
+        let stranger = Key4::of_any_protocol(OUTSIDE, 47, (stranger.source(), seen[0].source()), 0);
+        assert_eq!(b.send(&stranger, 0).is_ok(), filtering == Dependence::Endpoint);
+        b.now = b.now.wrapping_add(Timeouts::default().udp + 1);
+        b.sweep_all();
+        b.sweep_all();
+        assert_eq!(b.population(), (0, 0));
     }
 }

@@ -27,6 +27,13 @@ pub struct Inside {
     pub port: u16,
 }
 
+/// Who holds a whole public address, and how many sessions strangers have opened to it.
+pub struct Holder {
+    pub realm: Realm,
+    pub address: Ipv4Addr,
+    pub from_outside: u32,
+}
+
 /// Of whom an inside endpoint talks to, what its mapping depends on; zeros for what it doesn't.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Remote {
@@ -40,6 +47,8 @@ impl Remote {
         let address = u32::from(key.destination());
         match dependence {
             Dependence::Endpoint => Self::default(),
+            // It has one public endpoint, whatever the class: its address.
+            _ if space(key.protocol()).is_none() => Self::default(),
             Dependence::AddressAndPort if matches!(key.protocol(), 6 | UDP) => {
                 Self { address, port: key.destination_port() }
             }
@@ -69,6 +78,10 @@ pub struct Mapping {
 impl Mapping {
     pub fn subscriber(&self) -> u32 {
         self.subscriber
+    }
+
+    pub fn protocol(&self) -> u8 {
+        self.protocol
     }
 
     pub fn sessions_from_outside(&self) -> u16 {
@@ -226,7 +239,7 @@ impl Mappings {
     }
 
     /// Who holds the whole of a public address, and has a session there that packets from inside have opened.
-    pub fn whole_holder(&self, nat: &Nat44, e: Endpoint) -> Option<Inside> {
+    pub fn whole_holder(&self, nat: &Nat44, e: Endpoint) -> Option<Holder> {
         let pool = nat.pool_of(e.address).filter(|pool| pool.is_whole())?;
         let block = pool.block_of(e)?;
         if pool.blocks().owner(block) != Some(self.worker) {
@@ -234,7 +247,7 @@ impl Mappings {
         }
         let s = &self.subscribers[pool.blocks().subscriber(block)];
         let keeps = s.sessions > s.from_outside;
-        keeps.then(|| Inside { realm: s.realm(), address: s.address(), port: e.port })
+        keeps.then(|| Holder { realm: s.realm(), address: s.address(), from_outside: s.from_outside })
     }
 
     /// Makes a mapping without sessions for packets of this key, which has none. The caller enters a session at once, or
@@ -283,7 +296,7 @@ impl Mappings {
         if self.by_inside.insert(inside, n) && self.by_public.insert(public, n) {
             return Ok(n);
         }
-        self.remove_unused(nat, n, now);
+        self.undo(nat, n, now);
         Err(DropReason::NatMappingsFull)
     }
 
@@ -296,7 +309,7 @@ impl Mappings {
         random: &mut impl FnMut() -> u32,
     ) -> Result<u32, DropReason> {
         let who = (key.realm(), key.source());
-        let known = self.subscribers.find(who.0, who.1);
+        let mut known = self.subscribers.find(who.0, who.1);
         let pool_of = |s: u32| &nat.pools()[usize::from(self.subscribers[s].pool)];
         // A former self whose pool is drained no longer is as good as the present one: there is never a second one in a pool.
         let active = self.subscribers.selves(who.0, who.1).find(|s| pool_of(*s).state() == PoolState::Active);
@@ -316,6 +329,8 @@ impl Mappings {
             }
             let mut added = self.subscribers.add(who, number, known, (rate, now));
             if added.is_err() && self.forget_one(nat, now) {
+                // It may have been this one's own former self.
+                known = self.subscribers.find(who.0, who.1);
                 added = self.subscribers.add(who, number, known, (rate, now));
             }
             let s = added?;
@@ -405,6 +420,31 @@ impl Mappings {
         s.from_outside -= u32::from(from_outside);
         m.keepers -= u32::from(kept);
         self.remove_unused(nat, n, now);
+    }
+
+    /// Takes back a mapping that was made just now and has had no session: nothing of it needs to rest, nor does a subscriber
+    /// that came with it.
+    pub fn undo(&mut self, nat: &Nat44, n: u32, now: u32) {
+        let m = self.mappings[n];
+        if m.sessions > 0 {
+            return;
+        }
+        self.by_inside.remove(m.inside_hash(&self.hash), n);
+        self.by_public.remove(m.public_hash(&self.hash, nat, &self.subscribers), n);
+        let (e, pool, s) = (self.public(nat, n), self.pool(nat, n), m.subscriber);
+        if let Some(block) = pool.block_of(e) {
+            pool.blocks().unuse(block, e.port, m.protocol);
+        }
+        self.mappings.give(n, |m, next| m.subscriber = next);
+        self.subscribers[s].mappings -= 1;
+        let subscriber = self.subscribers[s];
+        if subscriber.mappings > 0 || subscriber.is_queued || subscriber.blocks > 1 {
+            return self.drop_unused(nat, s, now);
+        }
+        pool.blocks().vacate(subscriber.first_block);
+        pool.give_back(subscriber.first_block);
+        self.subscribers[s].first_block = NONE;
+        self.subscribers.remove(s);
     }
 
     /// Removes a mapping that has no session.
@@ -563,7 +603,8 @@ impl Mappings {
 
     /// The table of subscribers is full: forgets the one that has rested for longest; false when nobody rests.
     fn forget_one(&mut self, nat: &Nat44, now: u32) -> bool {
-        while let Some(s) = self.unqueue() {
+        for _ in 0..WAKE_BUDGET {
+            let Some(s) = self.unqueue() else { return false };
             if self.subscribers[s].mappings == 0 {
                 self.set_absent(s, false);
                 self.forget(nat, s, now);

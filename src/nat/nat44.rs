@@ -9,7 +9,7 @@ use super::mapping::Mappings;
 use super::options::{Dependence, NatOptions};
 use super::permits::Permits;
 use super::pool::{Endpoint, Pool, PoolState};
-use super::ports::WORKERS_MAX;
+use super::ports::{WORKERS_MAX, space};
 use super::session;
 use crate::flow::hash::Hashed;
 use crate::flow::key;
@@ -22,6 +22,8 @@ use rand::{RngExt, SeedableRng};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+/// One of the protocols without ports, by its IANA number.
+const GRE: u8 = 47;
 /// TCP flag bits that tell a segment which opens a connection (RFC 9293 section 3.1).
 const SYN: u8 = 2;
 const NOT_OPENING: u8 = 1 | 4 | 16;
@@ -143,10 +145,9 @@ impl Nat44 {
 
     /// Whether some pool filters by address what goes to mappings that don't say for whom they are.
     fn needs_permits(&self) -> bool {
-        let needs = |p: &Pool| {
-            p.options().filtering == Dependence::Address && p.options().mapping == Dependence::Endpoint
-        };
-        self.pools.iter().any(needs)
+        self.pools
+            .iter()
+            .any(|p| asks_permits(p, Protocol::Udp as u8) || p.is_whole() && asks_permits(p, GRE))
     }
 }
 
@@ -156,6 +157,9 @@ pub struct NatHome {
     mappings: Mappings,
     permits: Permits,
     random: StdRng,
+    /// Sessions without translation, and how many there may be.
+    untranslated: usize,
+    most_untranslated: usize,
     /// Of the present call, for what it leads to.
     now: u32,
 }
@@ -178,7 +182,9 @@ impl NatHome {
         );
         let permits = if nat.needs_permits() { share(o.mappings, w) } else { 0 };
         let permits = Permits::new(permits, nat.hash.clone());
-        Self { mappings, permits, random: StdRng::from_seed(seed), nat, now: 0 }
+        let most_untranslated = share(o.mappings, w) / 4;
+        let random = StdRng::from_seed(seed);
+        Self { mappings, permits, random, untranslated: 0, most_untranslated, nat, now: 0 }
     }
 
     /// The shared side.
@@ -205,34 +211,35 @@ impl NatHome {
     ) -> Result<Ref, DropReason> {
         self.now = now;
         opens(key, tcp_flags)?;
-        if self.nat.is_untranslated(key) {
+        let hairpin = self.nat.contains(key.destination());
+        if !hairpin && self.nat.is_untranslated(key) {
             return self.untranslated(flows, key);
         }
-        let hairpin = self.nat.contains(key.destination());
         if hairpin && !self.nat.options.hairpin {
             return Err(DropReason::HairpinOff);
         }
-        let nat = &*self.nat;
-        let mapping = match self.mappings.find_inside(nat, key) {
+        let known = self.mappings.find_inside(&self.nat, key);
+        let subscriber = match known {
+            Some(m) => Some(self.mappings.get(m).subscriber()),
+            None => self.mappings.subscribers.find(key.realm(), key.source()),
+        };
+        // Before anything is taken for it. A newcomer may open its first.
+        subscriber.map_or(Ok(()), |s| self.may_open(s))?;
+        let mapping = match known {
             Some(m) => m,
             None => {
                 let random = &mut self.random;
-                self.mappings.create(nat, key, now, || random.random())?
+                self.mappings.create(&self.nat, key, now, || random.random())?
             }
         };
-        if let Err(why) = self.may_open(mapping) {
-            self.mappings.remove_unused(&self.nat, mapping, now);
-            return Err(why);
-        }
         let (out, back) = self.halves(mapping, key, hairpin);
         let made = flows.create::<Record4>(&out, &back, now);
         self.settle(mapping, made, &back.key, false)
     }
 
-    /// Whether a mapping's subscriber may open one more session (RFC 6888 REQ-4 and REQ-5).
-    fn may_open(&mut self, mapping: u32) -> Result<(), DropReason> {
+    /// Whether a subscriber may open one more session (RFC 6888 REQ-4 and REQ-5).
+    fn may_open(&mut self, subscriber: u32) -> Result<(), DropReason> {
         let o = &self.nat.options;
-        let subscriber = self.mappings.get(mapping).subscriber();
         let s = &mut self.mappings.subscribers[subscriber];
         if s.sessions >= o.sessions_per_subscriber {
             return Err(DropReason::NatSessionLimit);
@@ -258,7 +265,7 @@ impl NatHome {
         opens(key, tcp_flags)?;
         let mapping = self.entrance(key)?;
         if let Err(why) = self.may_enter(mapping, key) {
-            self.mappings.remove_unused(&self.nat, mapping, now);
+            self.mappings.undo(&self.nat, mapping, now);
             return Err(why);
         }
         let inside = self.mappings.inside(mapping);
@@ -286,16 +293,28 @@ impl NatHome {
         let holder = self.mappings.whole_holder(&self.nat, public);
         let holder =
             holder.filter(|_| key.protocol() == Protocol::Icmp as u8).ok_or(DropReason::NatNoMapping)?;
+        let pool = self.nat.pool_of(public.address).filter(|pool| pool.state() == PoolState::Active);
+        let filtering = pool.ok_or(DropReason::NatPoolDraining)?.options().filtering;
+        if filtering != Dependence::Endpoint {
+            return Err(DropReason::NatFiltered);
+        }
         if let Some(mapping) = found {
             return Ok(mapping);
         }
         let ends = (holder.address, key.source());
         let answer =
             Key4::of_any_protocol(holder.realm, key.protocol(), ends, key::ports(public.port, public.port));
+        // Each identifier that strangers bring is a mapping: what one mapping may let in holds for all of them together.
+        if holder.from_outside >= u32::from(self.nat.options.inbound_sessions_per_mapping) {
+            return Err(DropReason::NatInboundQuota);
+        }
+        if self.mappings.find_inside(&self.nat, &answer).is_some() {
+            return Err(DropReason::NatNoMapping);
+        }
         let random = &mut self.random;
         let mapping = self.mappings.create(&self.nat, &answer, self.now, || random.random())?;
         if self.mappings.public(&self.nat, mapping) != public {
-            self.mappings.remove_unused(&self.nat, mapping, self.now);
+            self.mappings.undo(&self.nat, mapping, self.now);
             return Err(DropReason::NatNoMapping);
         }
         Ok(mapping)
@@ -303,6 +322,14 @@ impl NatHome {
 
     /// A session that is followed and not translated.
     fn untranslated(&mut self, flows: &mut FlowHome, key: &Key4) -> Result<Ref, DropReason> {
+        // Whoever claims a public address would be taken for who has it.
+        if self.nat.pool_of(key.source()).is_some() {
+            return Err(DropReason::Ipv4SourceInvalid);
+        }
+        // They have no subscriber whose share they could be of: all together leave most of the table to those that have.
+        if self.untranslated >= self.most_untranslated {
+            return Err(DropReason::SessionsFull);
+        }
         let beyond = key.reversed(self.nat.options.outside);
         // Another realm's host of the same address is talking there already.
         if flows.table().lookup::<Record4>(&beyond).is_some() {
@@ -313,7 +340,9 @@ impl NatHome {
             Half { key: *key, rewrite: compile(key, key, true), action: action.with(Action::OUTBOUND) };
         let answers = beyond.reversed(self.nat.options.outside).reversed(key.realm());
         let back = Half { key: beyond, rewrite: compile(&beyond, &answers, true), action };
-        flows.create::<Record4>(&there, &back, self.now).map_err(full)
+        let made = flows.create::<Record4>(&there, &back, self.now).map_err(full)?;
+        self.untranslated += 1;
+        Ok(made)
     }
 
     /// Whether the filter lets a packet of this key, which has no session, in by a mapping (RFC 4787 section 5).
@@ -325,7 +354,7 @@ impl NatHome {
         let behaviour = pool.options();
         let passes = match behaviour.filtering {
             Dependence::Endpoint => true,
-            Dependence::Address if behaviour.mapping == Dependence::Endpoint => {
+            Dependence::Address if asks_permits(pool, key.protocol()) => {
                 self.permits.allows(mapping, key.source())
             }
             Dependence::Address => m.is_for(key.source()),
@@ -366,7 +395,7 @@ impl NatHome {
                 Ok(r)
             }
             Err(what) => {
-                self.mappings.remove_unused(&self.nat, mapping, self.now);
+                self.mappings.undo(&self.nat, mapping, self.now);
                 Err(full(what))
             }
         }
@@ -374,8 +403,8 @@ impl NatHome {
 
     /// A session between a mapping and a remote address is one more, or one less, that packets from inside keep.
     fn permit(&mut self, mapping: u32, remote: Ipv4Addr, comes: bool) {
-        let behaviour = self.mappings.pool(&self.nat, mapping).options();
-        if behaviour.filtering == Dependence::Address && behaviour.mapping == Dependence::Endpoint {
+        let protocol = self.mappings.get(mapping).protocol();
+        if asks_permits(self.mappings.pool(&self.nat, mapping), protocol) {
             if comes {
                 self.permits.enter(mapping, remote);
             } else {
@@ -465,8 +494,16 @@ impl Judge<Record4> for NatHome {
                 self.permit(mapping, back.key().source(), false);
             }
             self.mappings.leave(&self.nat, mapping, from_outside, kept, self.now);
+        } else {
+            self.untranslated = self.untranslated.saturating_sub(1);
         }
     }
+}
+
+/// Whether a pool filters by address what goes to mappings of this protocol that don't say for whom they are.
+fn asks_permits(pool: &Pool, protocol: u8) -> bool {
+    let o = pool.options();
+    o.filtering == Dependence::Address && (o.mapping == Dependence::Endpoint || space(protocol).is_none())
 }
 
 /// What a full table is called where packets are dropped.

@@ -55,6 +55,11 @@ impl Layout {
         Self { first_port, small: first, smalls, large: block, larges }
     }
 
+    /// Whether it is one block of all ports.
+    const fn is_whole(&self) -> bool {
+        self.first_port == 0 && self.smalls == 0 && self.larges == 1 && self.large == 1 << 16
+    }
+
     /// Blocks of one address.
     pub const fn blocks(&self) -> u32 {
         self.smalls + self.larges
@@ -157,7 +162,9 @@ pub struct Usage {
 /// The blocks of all addresses, numbered address by address.
 pub struct Blocks {
     layout: Layout,
+    /// Milliseconds for which a block rests, and a port in one.
     cool_down: u32,
+    port_cool_down: u32,
     /// By owner as [`Block::owner`] has it; the first is nobody's.
     shares: Box<[Share]>,
     blocks: Region<Block>,
@@ -166,11 +173,13 @@ pub struct Blocks {
 }
 
 impl Blocks {
+    /// A block of a whole address is one subscriber's alone: its ports need no rest.
     pub fn new(layout: Layout, addresses: u32, cool_down: u32) -> Self {
         let words = layout.word_at(layout.blocks()) * SPACES * PLANES;
         Self {
             layout,
             cool_down,
+            port_cool_down: if layout.is_whole() { 0 } else { cool_down },
             shares: (0..=WORKERS_MAX).map(|_| Share::default()).collect(),
             blocks: Region::new((addresses * layout.blocks()) as usize, |_| Block {
                 owner: AtomicU8::new(0),
@@ -231,7 +240,7 @@ impl Blocks {
         block.subscriber.store(subscriber, Relaxed);
         block.next.store(next, Relaxed);
         // A block of nobody else's keeps what rests in it: see `vacate`.
-        if self.cool_down > 0 {
+        if self.port_cool_down > 0 {
             self.rotate(number, now);
         }
         block.owner.store(worker as u8 + 1, std::sync::atomic::Ordering::Release);
@@ -301,10 +310,10 @@ impl Blocks {
         let since = &self.block(number).since;
         let began = since.load(Relaxed);
         let elapsed = now.wrapping_sub(began);
-        if elapsed >= self.cool_down.saturating_mul(2) {
+        if elapsed >= self.port_cool_down.saturating_mul(2) {
             self.refresh(number, now);
-        } else if elapsed >= self.cool_down {
-            since.store(began.wrapping_add(self.cool_down), Relaxed);
+        } else if elapsed >= self.port_cool_down {
+            since.store(began.wrapping_add(self.port_cool_down), Relaxed);
             self.each_word(number, |planes| {
                 planes[2].store(planes[1].load(Relaxed), Relaxed);
                 planes[1].store(0, Relaxed);
@@ -325,7 +334,7 @@ impl Blocks {
         if used[space].load(Relaxed) == size {
             return None;
         }
-        if self.cool_down > 0 {
+        if self.port_cool_down > 0 {
             self.rotate(number, now);
         }
         let (start, allowed) = match wish {
@@ -346,6 +355,9 @@ impl Blocks {
             let planes = &words[w * PLANES..][..PLANES];
             let taken = planes.iter().fold(0, |bits, plane| bits | plane.load(Relaxed));
             let from = if i == 0 { u64::MAX << first_bit } else { u64::MAX };
+            // Port 0 is nobody's to send from (RFC 768, RFC 9293 section 3.1), unless it is asked for.
+            let is_zero = first == 0 && w == 0 && space != 2 && !matches!(wish, Wish::Exactly(_));
+            let from = if is_zero { from & !1 } else { from };
             let there = match size - w as u32 * 64 {
                 64.. => u64::MAX,
                 rest => (1 << rest) - 1,
@@ -362,6 +374,19 @@ impl Blocks {
         None
     }
 
+    /// The owner: takes back what it took just now, as if it never had.
+    pub fn unuse(&self, number: u32, port: u16, protocol: u8) {
+        let count = |space: usize| {
+            add(&self.share(number).used[space], u32::MAX);
+            add(&self.block(number).used[space], u32::MAX);
+        };
+        let Some(space) = space(protocol) else { return count(WITHOUT_PORTS) };
+        let at = u32::from(port) - self.layout.ports_of(number % self.layout.blocks()).0;
+        let used = &self.words(number, space)[(at / 64) as usize * PLANES];
+        used.store(used.load(Relaxed) & !(1 << (at % 64)), Relaxed);
+        count(space);
+    }
+
     /// The owner: frees what it took. Whether nothing of the block is in use any more.
     pub fn free(&self, number: u32, port: u16, protocol: u8, now: u32) -> bool {
         let used = &self.block(number).used;
@@ -369,7 +394,7 @@ impl Blocks {
         match space(protocol) {
             None => add(&used[WITHOUT_PORTS], u32::MAX),
             Some(space) => {
-                if self.cool_down > 0 {
+                if self.port_cool_down > 0 {
                     self.rotate(number, now);
                 }
                 let at = u32::from(port) - self.layout.ports_of(number % self.layout.blocks()).0;
@@ -378,7 +403,7 @@ impl Blocks {
                 let bits = planes[0].load(Relaxed);
                 debug_assert!(bits & bit != 0, "a port freed twice");
                 planes[0].store(bits & !bit, Relaxed);
-                if self.cool_down > 0 {
+                if self.port_cool_down > 0 {
                     planes[1].store(planes[1].load(Relaxed) | bit, Relaxed);
                 }
                 add(&used[space], u32::MAX);

@@ -183,7 +183,8 @@ fn whole() -> PoolOptions {
 #[test]
 fn who_holds_an_address_hears_every_echo() {
     let shared = PoolOptions { realms: vec![Realm(2)], ..pool("shared", 16, 17) };
-    let mut b = bed_of(2, options(), vec![PoolOptions { realms: vec![Realm(1)], ..whole() }, shared]);
+    let limits = NatOptions { inbound_sessions_per_mapping: 4, ..options() };
+    let mut b = bed_of(2, limits, vec![PoolOptions { realms: vec![Realm(1)], ..whole() }, shared]);
     let held = b.send(&udp(1, 2, 4000, 1, 53), 0).unwrap().source();
     let echo = |remote: u8, identifier| {
         let from = (Ipv4Addr::new(198, 51, 100, remote), identifier);
@@ -199,6 +200,15 @@ fn who_holds_an_address_hears_every_echo() {
     let heard = b.send(&across, 0).unwrap();
     assert_eq!((heard.realm(), heard.destination()), (Realm(1), [10, 0, 0, 2].into()));
     assert_eq!(b.send(&heard.reversed(Realm(1)), 0).unwrap(), across.reversed(Realm(2)));
+
+    // One that the subscriber has used itself a minute ago is no other; and strangers may bring so many.
+    assert_eq!(b.send(&echo(9, 77), 0), Err(DropReason::NatInboundQuota));
+    let own = with_protocol(udp(1, 2, 77, 1, 77), Protocol::Icmp);
+    assert_eq!(b.send(&own, 0).unwrap().source_port(), 77);
+    b.now = b.now.wrapping_add(61_000);
+    b.sweep_all();
+    b.send(&udp(1, 2, 4000, 1, 53), 0).unwrap();
+    assert!(b.send(&echo(9, 77), 0).is_ok());
 
     // Who shares an address is not asked, nor is whoever has gone: strangers keep nobody's address.
     let sharer = b.send(&udp(2, 3, 4000, 1, 53), 0).unwrap();
@@ -234,6 +244,13 @@ fn towards_some_destinations_nobody_is_translated() {
         let seen = b.send(&key, 0).unwrap();
         assert!(b.nat.contains(seen.source()));
     }
+    // A public address is never a destination beyond, and nobody's source who has it not.
+    let neighbor = b.send(&udp(1, 7, 4000, 1, 53), 0).unwrap();
+    let (public, port) = (neighbor.source(), neighbor.source_port());
+    let smtp = Key4::new(Realm(1), Protocol::Udp, ([10, 0, 0, 9].into(), 9), (public, 25));
+    assert_ne!(b.send(&smtp, 0).map(|key| key.source()), Ok([10, 0, 0, 9].into()));
+    let spoofed = Key4::new(Realm(1), Protocol::Udp, (public, port), ([198, 51, 100, 64].into(), 53));
+    assert_eq!(b.send(&spoofed, 0), Err(DropReason::Ipv4SourceInvalid));
     // A realm with the same addresses: what is in use there stays whose it is.
     assert_eq!(b.send(&udp(2, 2, 4000, 64, 53), 0), Err(DropReason::NatUntranslatedTaken));
     assert!(b.send(&udp(2, 3, 4000, 64, 53), 0).is_ok());

@@ -123,7 +123,8 @@ impl Subscribers {
             first_block: NONE,
             next_resting: NONE,
             former: former.unwrap_or(NONE),
-            tokens: rate.saturating_mul(TOKEN),
+            // The session that it comes with takes one.
+            tokens: rate.saturating_mul(TOKEN).saturating_sub(TOKEN),
             counted: now,
             ..Subscriber::default()
         };

@@ -285,7 +285,10 @@ impl Datagrams {
         if let Some(Ok(head)) = head {
             self.settle(n, State::Known(head), Fate::Forward(head), now);
         }
-        let State::Known(head) = self.datagrams[n as usize].state else { return self.hold(n) };
+        let State::Known(head) = self.datagrams[n as usize].state else {
+            // What can't be held leaves a gap for good.
+            return self.hold(n).map_err(|why| self.spoil(n, why, now));
+        };
         if self.extents[n as usize].is_complete() {
             self.leave(n);
         }
