@@ -159,7 +159,8 @@ impl Case {
 
     /// Starts the `cesd` to be measured and waits until every session lives. It is left paused.
     pub fn start_edge(&self, direction: Direction) -> Outcome<Edge> {
-        let name = format!("bench-{}-{}-{}", self.kind.name().replace('_', "-"), direction.name(), self.flows);
+        let name =
+            format!("bench-{}-{}-{}", self.kind.name().replace('_', "-"), direction.name(), self.flows);
         let mut ports = vec![
             ("in-source", self.source(0, "inside", direction != Direction::In)),
             ("in-sink", "net_null0,no-rx=1".into()),
