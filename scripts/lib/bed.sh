@@ -220,7 +220,11 @@ edge_up() {
         esac
     done
     at home address replace "$OTHER_HOST/24" dev home
+    # What was asked of the link before the host stood on it is asked again a second later.
+    wait_for 5 "the gateways answer" gateways_answer
 }
+
+gateways_answer() { ctl show neighbors | jq -e 'all(.[]; (.gateway | not) or .mac != null)'; }
 
 # The kernel forwards in soft interrupts, ahead of every process: cesd goes ahead of the hosts too.
 edge_start() {
@@ -316,6 +320,15 @@ through_edge() {
     after=$(forwarded_bytes)
     ((after - before >= MOVED)) ||
         fail "the client moved $MOVED bytes, but the workers forwarded only $((after - before))"
+}
+
+# ping_all COUNT REALM PING-ARGUMENT… : every one of COUNT echo requests is answered. Exit code 1: none is.
+ping_all() {
+    local answered
+    in_ns "$2" ping -q -c "$1" -i 0.05 -W 1 "${@:3}" | tee "$WORK/ping" || return 1
+    answered=$(awk '/ packets transmitted, / { print $4 }' "$WORK/ping")
+    ((answered == $1)) || { printf '%s of %s answered\n' "$answered" "$1" >&2; return 2; }
+    note "$answered of $1 answered"
 }
 
 # As through_edge, and every worker had a part in it. The sessions of one host have one home: with `distribute = "software"`

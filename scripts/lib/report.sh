@@ -51,13 +51,13 @@ step() {
     [[ -s $NOTE ]] && remark=$(<"$NOTE")
     printf '%s%s%s %6s s  %s\n' "$([[ $result == passed ]] && echo "$GREEN" || echo "$RED")" "$result" "$PLAIN" \
         "$SECONDS_TAKEN" "$remark"
-    [[ $result == passed ]] || show_log
+    [[ $result == passed ]] || { show_log; remark=$(why "$remark"); }
     printf '%s\t%s\t%s\t%s\t%s\n' step "$name" "$result" "$SECONDS_TAKEN" "$remark" >>"$REPORT_DIR/steps"
 }
 
 # control NAME "CODES" FUNCTION ARGS… : with the feature off, the client of step NAME must fail with one of CODES.
 control() {
-    local name=$1 codes=" $2 " result=passed
+    local name=$1 codes=" $2 " result=passed remark=
     shift 2
     printf '  %-38s ' "without: ${name%%,*}"
     run_logged "without $name" "$@"
@@ -67,8 +67,9 @@ control() {
     else
         printf '%sexit code %s, expected one of:%s%s\n' "$RED" "$OUTCOME" "$codes" "$PLAIN"
         show_log
+        remark=$(why "exit code $OUTCOME, expected one of:$codes")
     fi
-    printf '%s\t%s\t%s\t%s\t\n' control "$name" "$result" "$SECONDS_TAKEN" >>"$REPORT_DIR/steps"
+    printf '%s\t%s\t%s\t%s\t%s\n' control "$name" "$result" "$SECONDS_TAKEN" "$remark" >>"$REPORT_DIR/steps"
 }
 
 # skip NAME REASON : a step that cannot run here, said aloud.
@@ -77,15 +78,18 @@ skip() {
     printf 'step\t%s\tskipped\t-\t%s\n' "$1" "$2" >>"$REPORT_DIR/steps"
 }
 
+# why REMARK : that, and the last thing the step said.
+why() { printf '%s; %s' "$1" "$(tail -n 1 "$LOG" | tr '\t' ' ')"; }
+
 show_log() { tail -n 25 "$LOG" | sed 's/^/      | /'; }
 
-# Prints the table and the counts; fails if anything failed, or a step that ran has no control.
+# Prints the table, what failed, and the counts; fails if anything failed, or a step that ran has no control.
 report_table() {
     : >"$REPORT_DIR/table"
     heading "Summary"
     awk -F '\t' '
         $1 == "step"    { order[++n] = $2; result[$2] = $3; took[$2] = $4; remark[$2] = $5; count[$3]++ }
-        $1 == "control" { without[$2] = $3 == "passed" ? "fails (right)" : "WRONG"; count[$3]++ }
+        $1 == "control" { without[$2] = $3 == "passed" ? "fails (right)" : "WRONG"; wrong[$2] = $5; count[$3]++ }
         END {
             printf "  %-38s %-8s %8s  %-14s %s\n", "step", "result", "seconds", "feature off", "figure"
             for (i = 1; i <= n; i++) {
@@ -93,6 +97,12 @@ report_table() {
                 if (!(name in without)) without[name] = "-"
                 if (without[name] == "-" && result[name] != "skipped") { without[name] = "NO CONTROL"; count["failed"]++ }
                 printf "  %-38s %-8s %8s  %-14s %s\n", name, result[name], took[name], without[name], remark[name]
+            }
+            for (i = 1; i <= n; i++) {
+                name = order[i]
+                if (result[name] == "failed") printf "FAILED: %s: %s\n", name, remark[name]
+                if (without[name] == "WRONG") printf "FAILED: without: %s: %s\n", name, wrong[name]
+                if (without[name] == "NO CONTROL") printf "FAILED: %s has no control\n", name
             }
             printf "\n%d passed, %d failed, %d skipped\n", count["passed"], count["failed"], count["skipped"]
             exit count["failed"] > 0 || count["passed"] == 0

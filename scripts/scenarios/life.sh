@@ -22,7 +22,7 @@ scenario_life() {
     veths_down
 }
 
-life_ping() { in_ns home ping -q -c 5 -i 0.05 -W 1 "$SERVER"; }
+life_ping() { ping_all 5 home "$SERVER"; }
 
 # With a download under way.
 life_ends_by() {

@@ -47,9 +47,8 @@ scenario_nat44() {
 }
 
 client_ping() {
-    in_ns home ping -q -c 20 -i 0.05 -W 1 "$SERVER"
+    ping_all 20 home "$SERVER"
     MOVED=$((2 * 20 * 84))
-    note "20 of 20 answered"
 }
 
 client_download() {

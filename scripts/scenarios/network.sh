@@ -106,12 +106,12 @@ scenario_network() {
 # ---- IPv6 ----
 
 network_ipv6() {
-    in_ns home ping -q -c 20 -i 0.05 -W 1 "$GATEWAY6"
+    ping_all 20 home "$GATEWAY6"
     fetch home -o "$WORK/fetched" "http://[$GATEWAY6]/50M"
     cmp "$WORK/fetched" "$WORK/www/50M"
     rm "$WORK/fetched"
     MOVED=$((50000000 + 2 * 20 * 104))
-    note "20 of 20 answered, 50 MB equal"
+    note "$(<"$NOTE"), 50 MB equal"
 }
 
 network_neighbors6() {
