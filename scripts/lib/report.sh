@@ -79,7 +79,7 @@ skip() {
 }
 
 # why REMARK : that, and the last thing the step said.
-why() { printf '%s; %s' "$1" "$(tail -n 1 "$LOG" | tr '\t' ' ')"; }
+why() { printf '%s%s' "${1:+$1; }" "$(tail -n 1 "$LOG" | tr '\t' ' ')"; }
 
 show_log() { tail -n 25 "$LOG" | sed 's/^/      | /'; }
 
