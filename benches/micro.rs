@@ -122,6 +122,7 @@ impl Bed {
             sessions_per_subscriber: u32::MAX,
             new_sessions_per_second: 0,
             timeouts: Timeouts::default(),
+            pcp: None,
             mappings: 4096,
             subscribers: 4096,
         };

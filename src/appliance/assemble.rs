@@ -126,10 +126,13 @@ pub fn assemble(config: &Config, eal: &Eal) -> Result<Parts, Error> {
 /// Each worker's part of what is let through to the edge itself.
 fn rates(config: &Config) -> Rates {
     let (limits, workers) = (&config.limits, config.workers.cores.len());
+    let pcp = config.nat44.as_ref().and_then(|n| n.pcp);
+    let requests = pcp.map_or(0, |pcp| pcp.requests_per_second);
     Rates {
         echo: plan::part(limits.echo_per_second, workers),
         // One worker hears them all.
         neighbors: limits.neighbor_messages_per_second,
+        control: plan::part(requests, workers),
         class: plan::part(limits.exception_per_second, workers),
         source: plan::part(limits.exception_per_source_per_second, workers),
     }

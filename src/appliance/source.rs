@@ -249,6 +249,8 @@ impl Source for Shown {
             received_handoff: c.received_handoff.get(),
             sessions_created: c.sessions_created.get(),
             sessions_removed: c.sessions_removed.get(),
+            control_requests: c.control_requests.get(),
+            asked_mappings: c.asked_mappings.get(),
             polls: c.polls.get(),
             empty_polls: c.empty_polls.get(),
         };

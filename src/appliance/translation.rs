@@ -3,7 +3,7 @@
 use crate::config;
 use crate::flow::{HashKey, Realm};
 use crate::nat::{
-    Dependence, Nat44, NatOptions, Pool, PoolOptions, PortSelection, Sharing, Timeouts, Untranslated,
+    Dependence, Nat44, NatOptions, PcpOptions, Pool, PoolOptions, PortSelection, Sharing, Timeouts, Untranslated,
 };
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -24,10 +24,20 @@ pub fn nat44(n: &config::Nat44, workers: usize, hash: HashKey, random: &mut StdR
         sessions_per_subscriber: n.sessions_per_subscriber,
         new_sessions_per_second: n.new_sessions_per_second.unwrap_or(0),
         timeouts: timeouts(&n.timeouts),
+        pcp: n.pcp.as_ref().map(pcp),
         mappings: n.mappings as usize,
         subscribers: n.subscribers as usize,
     };
     Nat44::new(options, pools, hash, workers)
+}
+
+fn pcp(p: &config::Pcp) -> PcpOptions {
+    PcpOptions {
+        lifetime_min: p.lifetime_min,
+        lifetime_max: p.lifetime_max,
+        mappings: p.mappings as usize,
+        per_subscriber: p.mappings_per_subscriber,
+    }
 }
 
 fn timeouts(t: &config::Timeouts) -> Timeouts {

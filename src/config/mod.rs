@@ -21,6 +21,7 @@ mod nat44;
 mod nat_model;
 mod nat_pools;
 mod network;
+mod pcp;
 mod ports;
 mod routes;
 mod section;

@@ -11,6 +11,7 @@ use super::error::{Report, Wrong};
 use super::model::{Flow, Neighbor, Route, Side};
 use super::nat_model::{Nat44, NatPool, PoolRange, Timeouts, Untranslated};
 use super::nat_pools;
+use super::pcp;
 use super::network::Network;
 use super::section::{Located, Section, or};
 use super::system::{SESSIONS_MAX, SESSIONS_MIN};
@@ -61,6 +62,8 @@ pub(super) fn read(
     let new_sessions_per_second = section.integer("new_sessions_per_second", 1..=1_000_000u32);
     let port_cool_down = section.integer("port_cool_down", 0..=86_400u32);
     let timeouts = read_timeouts(report, section.table("timeouts", "nat44.timeouts"));
+    let most = mappings.as_ref().map_or(around.flow.sessions, |mappings| mappings.value);
+    let pcp = pcp::read(report, section.table("pcp", "nat44.pcp"), most);
     let random_seed = section.integer("random_seed", 0..=i64::MAX as u64);
     section.finish();
 
@@ -90,6 +93,7 @@ pub(super) fn read(
         new_sessions_per_second: new_sessions_per_second.map(|rate| rate.value),
         port_cool_down: or(port_cool_down, 120),
         timeouts,
+        pcp,
         random_seed: random_seed.map(|seed| seed.value),
     };
     nat.subscribers = subscribers_of(report, subscribers, &nat, around.flow);

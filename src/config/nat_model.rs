@@ -35,6 +35,8 @@ pub struct Nat44 {
     pub port_cool_down: u32,
     /// Life times without traffic.
     pub timeouts: Timeouts,
+    /// `[nat44.pcp]`: hosts may ask for mappings themselves (RFC 6888 REQ-9). Default `None`: nobody may.
+    pub pcp: Option<Pcp>,
     /// Makes ports and hashes predictable, for tests and benches only: 0 to 2^63 - 1. Default `None`: unpredictable
     /// (RFC 6056).
     pub random_seed: Option<u64>,
@@ -236,4 +238,20 @@ pub struct Timeouts {
     pub tcp_opening: u32,
     /// ICMP queries. Default 60; less is warned about (RFC 5508 section 3.2, REQ-2).
     pub icmp: u32,
+}
+
+/// `[nat44.pcp]`: PCP (RFC 6887) and NAT-PMP (RFC 6886), served at port 5351 of the edge's addresses in the inside realms. Off where it
+/// says `enabled = false`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pcp {
+    /// Seconds that a mapping lives at the least: 1 to 86,400. Default 120; less is warned about (RFC 6887 section 15).
+    pub lifetime_min: u32,
+    /// And at the most: [`Pcp::lifetime_min`] to 864,000. Default 86,400.
+    pub lifetime_max: u32,
+    /// Mappings that hosts may have asked for at a time: 1 to [`Nat44::mappings`]. Default 65,536, or that.
+    pub mappings: u32,
+    /// And of them each host: 1 to 65,535. Default 32.
+    pub mappings_per_subscriber: u16,
+    /// Requests that are answered a second, those of one host a tenth at the most: 1 to 1,000,000. Default 1,000.
+    pub requests_per_second: u32,
 }

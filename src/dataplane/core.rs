@@ -3,6 +3,7 @@
 use super::fragments::Fragments;
 use super::limit::Answers;
 use super::output::Output;
+use super::pcp::Announcing;
 use super::punt::Punts;
 use super::resolve::NeighborOwner;
 use super::unsolicited::Unsolicited;
@@ -26,6 +27,7 @@ pub struct Core {
     pub pool: Pool,
     pub icmp_errors: Answers,
     pub unsolicited: Unsolicited,
+    pub announcing: Announcing,
     pub punts: Punts,
     /// Where there is a NAT.
     pub fragments: Option<Fragments>,

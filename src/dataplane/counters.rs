@@ -49,6 +49,10 @@ pub struct WorkerCounters {
     /// Levels: mappings and subscribers that live at this home.
     pub mappings: Counter,
     pub subscribers: Counter,
+    /// A level: what subscribers have asked for by PCP or NAT-PMP, and is not over.
+    pub asked_mappings: Counter,
+    /// Their requests that were answered.
+    pub control_requests: Counter,
     /// Rounds of the loop: the heartbeat.
     pub polls: Counter,
     pub empty_polls: Counter,
@@ -76,6 +80,8 @@ impl Default for WorkerCounters {
             sessions_removed: Counter::default(),
             mappings: Counter::default(),
             subscribers: Counter::default(),
+            asked_mappings: Counter::default(),
+            control_requests: Counter::default(),
             polls: Counter::default(),
             empty_polls: Counter::default(),
             sleeping: Counter::default(),

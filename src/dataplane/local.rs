@@ -1,10 +1,12 @@
-//! To an address of the edge's own. Echo is answered here (RFC 1122 section 3.2.2.6, RFC 4443 section 4.2); everything else goes
+//! To an address of the edge's own. Echo is answered here (RFC 1122 section 3.2.2.6, RFC 4443 section 4.2), and what
+//! subscribers ask of the NAT ([`super::pcp`]); everything else goes
 //! up to the kernel's interface where there is one (the exception path), and is refused as a host does where there is none: a
 //! reset for TCP (RFC 9293 section 3.5.2), port or protocol unreachable for others (RFC 1122 section 3.2.2.1).
 
 use super::core::Core;
 use super::errors;
 use super::message;
+use super::pcp;
 use super::punt::Class;
 use super::slow::Arrival;
 use super::world::World;
@@ -39,6 +41,9 @@ pub fn ipv4(
         core.punts.echo(core.now)?;
         let room = 14 + usize::from(ip.total_length());
         return reply(core, world, mbuf, arrival, room, |b, path| build::echo_reply(b, path, ip));
+    }
+    if pcp::is_request(world, ip, arrival.realm) {
+        return pcp::serve(core, world, ip, mbuf, arrival);
     }
     let class = class_of(ip.protocol(), ip.payload(), ip.fragment_offset() > 0);
     let source = ip.source().into();
@@ -135,7 +140,7 @@ fn class_of(protocol: Protocol, transport: &[u8], is_later_fragment: bool) -> Cl
 }
 
 /// Sends back what `write` makes, if anything.
-fn reply(
+pub(super) fn reply(
     core: &mut Core,
     world: &World,
     mbuf: &Mbuf,

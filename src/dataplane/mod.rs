@@ -30,6 +30,7 @@
 //! | [`tcp`] | what a segment says of its connection |
 //! | [`unsolicited`] | connections that strangers ask for, refused six seconds later |
 //! | [`local`] | to the edge's own addresses |
+//! | [`pcp`] | what subscribers ask of the NAT, and that its state began anew |
 //! | [`punt`] | the rings to and from the kernel's interfaces, and what is let through |
 //! | [`errors`] | ICMP errors of the edge's own |
 //! | [`message`] | the edge's own packets: ARP, echo replies, ICMP errors |
@@ -58,6 +59,7 @@ pub mod local;
 pub mod message;
 pub mod nd;
 pub mod output;
+pub mod pcp;
 pub mod police;
 pub mod punt;
 pub mod reroute;

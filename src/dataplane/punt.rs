@@ -5,7 +5,7 @@
 //! of neighbour messages leaves half of what is listened to for the other links; a full ring never makes a worker wait. A drop costs a worker a few dozen cycles, whatever comes.
 
 use super::core::Core;
-use super::limit::{Shares, TokenBucket};
+use super::limit::{Answers, Shares, TokenBucket};
 use super::world::World;
 use crate::dpdk::{BURST, Mbuf};
 use crate::packet::DropReason;
@@ -39,6 +39,8 @@ pub struct Rates {
     pub echo: u32,
     /// ARP and neighbour discovery messages that are listened to.
     pub neighbors: u32,
+    /// Requests of subscribers about their mappings that are answered; of one, a tenth.
+    pub control: u32,
     /// Packets of each class to the kernel.
     pub class: u32,
     /// And of each source, all classes together.
@@ -48,6 +50,7 @@ pub struct Rates {
 /// One worker's limits and rings.
 pub struct Punts {
     echo: TokenBucket,
+    control: Answers,
     neighbors: TokenBucket,
     /// Of each interface: half of that.
     links: Box<[TokenBucket]>,
@@ -70,6 +73,7 @@ impl Punts {
         let class = TokenBucket::of_rate(rates.class);
         Self {
             echo: TokenBucket::of_rate(rates.echo),
+            control: Answers::new(rates.control, secret),
             neighbors: TokenBucket::of_rate(rates.neighbors),
             links: vec![TokenBucket::of_rate(rates.neighbors.div_ceil(2)); interfaces].into(),
             classes: std::array::from_fn(|_| class.clone()),
@@ -82,6 +86,11 @@ impl Punts {
     /// Whether one more echo request may be answered.
     pub fn echo(&mut self, now: u32) -> Result<(), DropReason> {
         self.echo.allow(now).then_some(()).ok_or(DropReason::PuntRate)
+    }
+
+    /// Whether one more request about mappings may be answered.
+    pub fn control(&mut self, source: IpAddr, now: u32) -> Result<(), DropReason> {
+        self.control.allow(source, now).then_some(()).ok_or(DropReason::PuntRate)
     }
 
     /// Whether one more neighbour message may be listened to on that interface. The link first: while the subscribers' is
@@ -158,7 +167,7 @@ mod tests {
     use std::net::Ipv4Addr;
 
     fn punts(class: u32, source: u32) -> Punts {
-        Punts::new(Rates { echo: 1, neighbors: 1000, class, source }, 2, 0x1234_5678_9abc_def1, None, None)
+        Punts::new(Rates { echo: 1, neighbors: 1000, control: 1, class, source }, 2, 0x1234_5678_9abc_def1, None, None)
     }
 
     #[test]

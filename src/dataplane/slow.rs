@@ -8,6 +8,7 @@ use super::depart;
 use super::errors;
 use super::fragments;
 use super::local;
+use super::pcp;
 use super::police::Subscriber;
 use super::resolve;
 use super::slow6;
@@ -203,6 +204,10 @@ fn ipv4<'w>(
             return Err(DropReason::Ipv4DestinationInvalid);
         }
         sources::check(world, arrival, source.into())?;
+        // What a subscriber asks of the NAT its home answers.
+        if let Some(home) = pcp::home(world, &ip, arrival.realm).filter(|home| *home != core.id) {
+            return Ok(Verdict::Hand(home));
+        }
         return local::ipv4(core, world, &ip, mbuf, arrival).map(|()| Verdict::Done);
     }
     police(core, world, arrival, || Subscriber::v4(arrival.realm, u32::from_le_bytes(source.octets())))?;

@@ -6,6 +6,7 @@ use super::forward::{self, Lanes};
 use super::fragments::{self, Fragments};
 use super::limit::{Answers, TokenBucket};
 use super::output::Output;
+use super::pcp::{self, Announcing};
 use super::punt::{self, Punts};
 use super::resolve::{self, NeighborOwner};
 use super::slow::{self, Arrival};
@@ -199,6 +200,7 @@ impl Worker {
                 pool: parts.pool,
                 icmp_errors: parts.icmp_errors,
                 unsolicited: Unsolicited::default(),
+                announcing: Announcing::default(),
                 punts: parts.punts,
                 second_legs: ArrayVec::new(),
                 now: 0,
@@ -350,6 +352,7 @@ impl Worker {
             let (mappings, subscribers) = nat.population();
             core.out.counters.mappings.set(mappings as u64);
             core.out.counters.subscribers.set(subscribers as u64);
+            core.out.counters.asked_mappings.set(nat.asked_for() as u64);
         }
         if let Some(firewall) = &mut core.firewall {
             let records = core.flows.owned_records_of::<Record6>();
@@ -357,6 +360,7 @@ impl Worker {
         }
         core.out.counters.sessions_removed.add(removed as u64);
         unsolicited::tick(core, world);
+        pcp::tick(core, world);
         resolve::tick(core, world);
         fragments::tick(core, world);
         core.out.flush();

@@ -147,6 +147,9 @@ pub struct WorkerCounters {
     pub received_handoff: u64,
     pub sessions_created: u64,
     pub sessions_removed: u64,
+    /// Requests of subscribers about their mappings (PCP, NAT-PMP) that were answered, and what is asked for now.
+    pub control_requests: u64,
+    pub asked_mappings: u64,
     /// Rounds of the worker loop, and those that found nothing.
     pub polls: u64,
     pub empty_polls: u64,

@@ -92,7 +92,7 @@ pub struct DropDetail {
 /// A row of `show counters`: its name, its unit and where it stands.
 type CounterRow = (&'static str, fn(u64) -> String, fn(&WorkerCounters) -> u64);
 
-const COUNTER_ROWS: [CounterRow; 14] = [
+const COUNTER_ROWS: [CounterRow; 16] = [
     ("received packets", count, |w| w.rx_packets),
     ("received bytes", bytes, |w| w.rx_bytes),
     ("sent packets", count, |w| w.tx_packets),
@@ -105,6 +105,8 @@ const COUNTER_ROWS: [CounterRow; 14] = [
     ("taken over", count, |w| w.received_handoff),
     ("sessions created", count, |w| w.sessions_created),
     ("sessions removed", count, |w| w.sessions_removed),
+    ("requests for mappings", count, |w| w.control_requests),
+    ("mappings asked for", count, |w| w.asked_mappings),
     ("polls", count, |w| w.polls),
     ("empty polls", count, |w| w.empty_polls),
 ];

@@ -42,6 +42,7 @@ fn bed() -> Bed {
         sessions_per_subscriber: 100,
         new_sessions_per_second: 0,
         timeouts: Timeouts::default(),
+        pcp: None,
         mappings: 64,
         subscribers: 16,
     };

@@ -2,7 +2,8 @@
 //!
 //! A mapping gives an inside endpoint, and as much of whom it talks to as the pool's behaviour asks for, its public endpoint.
 //! It holds neither address: its subscriber has both. It lives as long as it has sessions, and takes new ones from outside as
-//! long as one of them is kept by packets from inside (RFC 4787 REQ-6).
+//! long as one of them is kept by packets from inside (RFC 4787 REQ-6); and as long as its subscriber has asked for
+//! ([`super::pcp`]).
 
 mod resting;
 
@@ -75,7 +76,31 @@ pub struct Mapping {
     public_port: u16,
     /// Sessions that were opened from outside.
     from_outside: u16,
+    /// What its subscriber has asked for and is not over: it lives as long as there is any (RFC 6887).
+    holds: u16,
     protocol: u8,
+    access: Access,
+}
+
+/// Who comes in by a mapping, beyond those who have a session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Access {
+    /// Whom its pool's filter lets in, as long as packets from inside keep it.
+    #[default]
+    Implicit,
+    /// Whom its subscriber has asked for (RFC 6887 section 11).
+    Open,
+    /// Nobody: what its subscriber asked for is over, and only strangers' sessions are left.
+    Closed,
+}
+
+/// Which public endpoint a new mapping would like.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Want {
+    pub address: Option<Ipv4Addr>,
+    pub port: Option<u16>,
+    /// That or none.
+    pub exact: bool,
 }
 
 impl Mapping {
@@ -91,9 +116,22 @@ impl Mapping {
         self.from_outside
     }
 
-    /// Whether packets from inside keep it alive.
+    /// Whether packets from inside keep it alive, or its subscriber's word.
     pub fn is_kept(&self) -> bool {
-        self.keepers > 0
+        match self.access {
+            Access::Implicit => self.keepers > 0,
+            Access::Open => true,
+            Access::Closed => false,
+        }
+    }
+
+    /// Whether its subscriber has asked for packets from outside.
+    pub fn is_open(&self) -> bool {
+        self.access == Access::Open
+    }
+
+    fn is_used(&self) -> bool {
+        self.sessions > 0 || self.holds > 0
     }
 
     /// Whether it was made for packets to that address alone.
@@ -210,10 +248,18 @@ impl Mappings {
             }
             let (port, protocol) = (key.source_port(), key.protocol());
             let remote = Remote::of(pool.options().mapping, key);
-            self.by_inside.find(inside_hash(&self.hash, s, port, remote, protocol), |n| {
-                let m = &self.mappings[n];
-                m.subscriber == s && m.inside_port == port && m.protocol == protocol && m.remote() == remote
-            })
+            let find = |remote| {
+                self.by_inside.find(inside_hash(&self.hash, s, port, remote, protocol), |n| {
+                    let m = &self.mappings[n];
+                    m.subscriber == s
+                        && m.inside_port == port
+                        && m.protocol == protocol
+                        && m.remote() == remote
+                })
+            };
+            // One that was asked for is for all, whatever the class (RFC 6887 section 11).
+            let for_all = || find(Remote::default()).filter(|n| self.mappings[*n].is_open());
+            if remote == Remote::default() { find(remote) } else { for_all().or_else(|| find(remote)) }
         })
     }
 
@@ -243,6 +289,14 @@ impl Mappings {
         keeps.then(|| Holder { realm: s.realm(), address: s.address(), from_outside: s.from_outside })
     }
 
+    /// The mapping of all ports of a protocol, or of all protocols, that who holds the whole of a public address has asked for.
+    pub fn open_for_all(&self, nat: &Nat44, e: Endpoint, protocol: u8) -> Option<u32> {
+        nat.pool_of(e.address).filter(|pool| pool.is_whole() && pool.state() == PoolState::Active)?;
+        let all = Endpoint { port: 0, ..e };
+        let found = [protocol, 0].map(|protocol| self.find_public(nat, all, protocol));
+        found.into_iter().flatten().find(|n| self.mappings[*n].is_open())
+    }
+
     /// Makes a mapping without sessions for packets of this key, which has none. The caller enters a session at once, or
     /// removes it.
     ///
@@ -253,11 +307,30 @@ impl Mappings {
         nat: &Nat44,
         key: &Key4,
         now: u32,
+        random: impl FnMut() -> u32,
+    ) -> Result<u32, DropReason> {
+        self.create_as(nat, key, &Want::default(), now, random)
+    }
+
+    /// The same, with the public endpoint that is wanted.
+    ///
+    /// # Errors
+    /// As for [`Self::create`].
+    pub fn create_as(
+        &mut self,
+        nat: &Nat44,
+        key: &Key4,
+        want: &Want,
+        now: u32,
         mut random: impl FnMut() -> u32,
     ) -> Result<u32, DropReason> {
         let n = self.mappings.take(|m| m.subscriber).ok_or(DropReason::NatMappingsFull)?;
         let made = self.subscriber(nat, key, now, &mut random).and_then(|s| {
-            let port = self.take_port(nat, s, key, now, &mut random).ok_or(DropReason::NatNoPort);
+            let port = match self.is_elsewhere(nat, s, want) {
+                false => self.take_port(nat, s, key, want, now, &mut random),
+                true => None,
+            };
+            let port = port.ok_or(DropReason::NatNoPort);
             if port.is_err() {
                 self.drop_unused(nat, s, now);
             }
@@ -341,12 +414,20 @@ impl Mappings {
         Err(why)
     }
 
+    /// Whether the address that is wanted, and no other, is not the subscriber's.
+    fn is_elsewhere(&self, nat: &Nat44, s: u32, want: &Want) -> bool {
+        let s = &self.subscribers[s];
+        let own = nat.pools()[usize::from(s.pool)].address_of(s.first_block);
+        want.exact && want.address.is_some_and(|address| address != own)
+    }
+
     /// A free port of the subscriber's: in its blocks, else in a new block of its address, if it may have one more.
     fn take_port(
         &mut self,
         nat: &Nat44,
         s: u32,
         key: &Key4,
+        want: &Want,
         now: u32,
         random: &mut impl FnMut() -> u32,
     ) -> Option<u16> {
@@ -359,6 +440,14 @@ impl Mappings {
             });
             own.into_iter().find_map(|b| blocks.take(b, protocol, wish, random(), now))
         };
+        if let Some(wanted) = want.port {
+            // Of a whole address each port is the inside's own.
+            let may = !pool.is_whole() || wanted == port;
+            let found = if may { in_own(Wish::Exactly(wanted)) } else { None };
+            if found.is_some() || want.exact {
+                return found;
+            }
+        }
         let wish = match pool.options().selection {
             _ if pool.is_whole() => Wish::Exactly(port),
             PortSelection::Preserve => Wish::Exactly(port),
@@ -395,7 +484,32 @@ impl Mappings {
             s.from_outside += 1;
         } else {
             m.keepers += 1;
+            if m.access == Access::Closed {
+                m.access = Access::Implicit;
+            }
         }
+    }
+
+    /// Its subscriber has asked for it: it lives until that is over. `opens` says that packets from outside may come in.
+    pub fn hold(&mut self, n: u32, opens: bool) {
+        let m = &mut self.mappings[n];
+        m.holds += 1;
+        if opens {
+            m.access = Access::Open;
+        }
+        self.subscribers[m.subscriber].explicit += 1;
+    }
+
+    /// That is over. Whoever came in because of it goes on, and keeps the door open for nobody else.
+    pub fn release(&mut self, nat: &Nat44, n: u32, closes: bool, now: u32) {
+        let m = &mut self.mappings[n];
+        m.holds -= 1;
+        if closes {
+            let has_own = m.sessions > u32::from(m.from_outside);
+            m.access = if has_own { Access::Implicit } else { Access::Closed };
+        }
+        self.subscribers[m.subscriber].explicit -= 1;
+        self.remove_unused(nat, n, now);
     }
 
     /// A session from outside was answered: from now on packets from inside keep it.
@@ -419,7 +533,7 @@ impl Mappings {
     /// that came with it.
     pub fn undo(&mut self, nat: &Nat44, n: u32, now: u32) {
         let m = self.mappings[n];
-        if m.sessions > 0 {
+        if m.is_used() {
             return;
         }
         self.by_inside.remove(m.inside_hash(&self.hash), n);
@@ -440,10 +554,10 @@ impl Mappings {
         self.subscribers.remove(s);
     }
 
-    /// Removes a mapping that has no session.
+    /// Removes a mapping that nobody needs.
     pub fn remove_unused(&mut self, nat: &Nat44, n: u32, now: u32) {
         let m = self.mappings[n];
-        if m.sessions > 0 {
+        if m.is_used() {
             return;
         }
         self.by_inside.remove(m.inside_hash(&self.hash), n);

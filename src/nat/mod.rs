@@ -23,6 +23,7 @@
 //! | [`nat44`] | what happens on a miss, from either side; when a session is over |
 //! | [`fragments`] | fragments that belong together, and the ports of those that show none |
 //! | [`icmp_error`] | errors about the packets of sessions, from either side |
+//! | [`pcp`] | what subscribers ask for themselves: PCP and NAT-PMP |
 //! | [`requirements`] | what the RFCs ask of a NAT, and which test holds it |
 //! | [`session`] | the life times of sessions: TCP state from both halves' flags |
 
@@ -33,6 +34,7 @@ pub mod id_map;
 pub mod mapping;
 pub mod nat44;
 pub mod options;
+pub mod pcp;
 pub mod permits;
 pub mod pool;
 pub mod ports;
@@ -43,6 +45,7 @@ pub mod subscriber;
 
 pub use nat44::{Nat44, NatHome};
 pub use options::{Dependence, NatOptions, PoolOptions, PortSelection, Sharing, Untranslated};
+pub use pcp::PcpOptions;
 pub use pool::{Endpoint, Pool, PoolState};
 pub use ports::Usage;
 pub use session::Timeouts;

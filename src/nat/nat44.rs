@@ -5,8 +5,9 @@
 //! each home: the first translates the source and sends the packet round again as if it came from outside, the second
 //! translates the destination. So no home ever needs another's mappings, and filters apply as from outside.
 
-use super::mapping::Mappings;
+use super::mapping::{Holder, Mappings};
 use super::options::{Dependence, NatOptions};
+use super::pcp::Control;
 use super::permits::Permits;
 use super::pool::{Endpoint, Pool, PoolState};
 use super::ports::{WORKERS_MAX, space};
@@ -130,7 +131,7 @@ impl Nat44 {
     }
 
     /// Whether packets of this key, which come from inside, keep their source.
-    fn is_untranslated(&self, key: &Key4) -> bool {
+    pub(super) fn is_untranslated(&self, key: &Key4) -> bool {
         let has_port = matches!(key.protocol(), 6 | 17);
         self.options.untranslated.iter().any(|u| {
             u.prefix.contains(&key.destination())
@@ -153,15 +154,16 @@ impl Nat44 {
 
 /// One worker's home: it alone makes and removes the mappings and sessions of its subscribers.
 pub struct NatHome {
-    nat: Arc<Nat44>,
-    mappings: Mappings,
+    pub(super) nat: Arc<Nat44>,
+    pub(super) mappings: Mappings,
     permits: Permits,
-    random: StdRng,
+    pub(super) random: StdRng,
+    pub(super) pcp: Option<Control>,
     /// Sessions without translation, and how many there may be.
     untranslated: usize,
     most_untranslated: usize,
     /// Of the present call, for what it leads to.
-    now: u32,
+    pub(super) now: u32,
 }
 
 /// A home's share of a number that all homes divide by hash, with room for chance.
@@ -184,7 +186,8 @@ impl NatHome {
         let permits = Permits::new(permits, nat.hash.clone());
         let most_untranslated = share(o.mappings, w) / 4;
         let random = StdRng::from_seed(seed);
-        Self { mappings, permits, random, untranslated: 0, most_untranslated, nat, now: 0 }
+        let pcp = o.pcp.map(|p| Control::new(p, share(p.mappings, w), nat.hash.clone()));
+        Self { mappings, permits, random, pcp, untranslated: 0, most_untranslated, nat, now: 0 }
     }
 
     /// The shared side.
@@ -263,8 +266,8 @@ impl NatHome {
     ) -> Result<Ref, DropReason> {
         self.now = now;
         opens(key, tcp_flags)?;
-        let mapping = self.entrance(key)?;
-        if let Err(why) = self.may_enter(mapping, key) {
+        let (mapping, door) = self.entrance(key)?;
+        if let Err(why) = self.may_enter(mapping, door, key) {
             self.mappings.undo(&self.nat, mapping, now);
             return Err(why);
         }
@@ -281,12 +284,18 @@ impl NatHome {
         self.settle(mapping, made, &back.key, true)
     }
 
-    /// The mapping by which a packet from outside may come in.
-    fn entrance(&mut self, key: &Key4) -> Result<u32, DropReason> {
+    /// The mapping by which a packet from outside may come in, and the one that its subscriber has opened for it.
+    fn entrance(&mut self, key: &Key4) -> Result<(u32, Option<u32>), DropReason> {
         let public = Endpoint { address: key.destination(), port: key.destination_port() };
         let found = self.mappings.find_public(&self.nat, public, key.protocol());
         if let Some(mapping) = found.filter(|m| self.mappings.get(*m).is_kept()) {
-            return Ok(mapping);
+            return Ok((mapping, found.filter(|m| self.mappings.get(*m).is_open())));
+        }
+        // One for all ports, or all protocols, of a whole address.
+        if let Some(door) = self.mappings.open_for_all(&self.nat, public, key.protocol()) {
+            let s = &self.mappings.subscribers[self.mappings.get(door).subscriber()];
+            let holder = Holder { realm: s.realm(), address: s.address(), from_outside: s.from_outside };
+            return Ok((self.entrance_of(holder, found, key)?, Some(door)));
         }
         // Who holds a whole address, and keeps it by packets of its own, is asked by every echo, whichever its identifier
         // (RFC 5508 REQ-7, RFC 7857 section 12).
@@ -298,13 +307,19 @@ impl NatHome {
         if filtering != Dependence::Endpoint {
             return Err(DropReason::NatFiltered);
         }
+        Ok((self.entrance_of(holder, found, key)?, None))
+    }
+
+    /// The mapping of a port of a whole address for what comes from outside: found, or made.
+    fn entrance_of(&mut self, holder: Holder, found: Option<u32>, key: &Key4) -> Result<u32, DropReason> {
         if let Some(mapping) = found {
             return Ok(mapping);
         }
+        let public = Endpoint { address: key.destination(), port: key.destination_port() };
         let ends = (holder.address, key.source());
         let answer =
-            Key4::of_any_protocol(holder.realm, key.protocol(), ends, key::ports(public.port, public.port));
-        // Each identifier that strangers bring is a mapping: what one mapping may let in holds for all of them together.
+            Key4::of_any_protocol(holder.realm, key.protocol(), ends, key::ports(public.port, key.source_port()));
+        // Each port or identifier that strangers bring is a mapping: what one mapping may let in holds for all of them together.
         if holder.from_outside >= u32::from(self.nat.options.inbound_sessions_per_mapping) {
             return Err(DropReason::NatInboundQuota);
         }
@@ -346,13 +361,15 @@ impl NatHome {
     }
 
     /// Whether the filter lets a packet of this key, which has no session, in by a mapping (RFC 4787 section 5).
-    fn may_enter(&self, mapping: u32, key: &Key4) -> Result<(), DropReason> {
+    /// What its subscriber has opened is for whom it has said (RFC 6887 section 11), whatever the pool's filter.
+    fn may_enter(&self, mapping: u32, door: Option<u32>, key: &Key4) -> Result<(), DropReason> {
         let (m, pool) = (self.mappings.get(mapping), self.mappings.pool(&self.nat, mapping));
         if pool.state() == PoolState::Removed {
             return Err(DropReason::NatNoMapping);
         }
         let behaviour = pool.options();
         let passes = match behaviour.filtering {
+            _ if door.is_some() => door.is_some_and(|door| self.is_asked_for(door, key)),
             Dependence::Endpoint => true,
             Dependence::Address if asks_permits(pool, key.protocol()) => {
                 self.permits.allows(mapping, key.source())
@@ -447,11 +464,12 @@ impl NatHome {
     pub fn sweep(&mut self, flows: &mut FlowHome, budget: usize, now: u32) -> usize {
         self.now = now;
         self.mappings.wake(&self.nat, now);
+        self.expire_control(now);
         flows.sweep(budget, now, self)
     }
 
     /// The mapping of a session, given the half of its answers; `None` of one that is not translated.
-    fn mapping_of(&self, back: &Key4) -> Option<u32> {
+    pub(super) fn mapping_of(&self, back: &Key4) -> Option<u32> {
         let public = Endpoint { address: back.destination(), port: back.destination_port() };
         let mapping = self.mappings.find_public(&self.nat, public, back.protocol());
         debug_assert!(
@@ -481,7 +499,7 @@ impl Judge<Record4> for NatHome {
         let hairpin = out.common().action().kind() == Action::HAIRPIN;
         self.nat.is_removed(back.key().destination())
             || (hairpin && self.nat.is_removed(back.key().source()))
-            || self.nat.options.timeouts.is_over(initiator, other, now)
+            || self.nat.options.timeouts.is_over(initiator, other, now) && !self.is_asked_to_stay(&back.key())
     }
 
     fn removed(&mut self, initiator: &Record4, other: &Record4) {
@@ -556,3 +574,11 @@ mod behaviour_tests;
 #[cfg(test)]
 #[path = "drain_tests.rs"]
 mod drain_tests;
+
+#[cfg(test)]
+#[path = "pcp/tests.rs"]
+mod pcp_tests;
+
+#[cfg(test)]
+#[path = "pcp/model_tests.rs"]
+mod pcp_model_tests;

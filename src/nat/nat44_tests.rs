@@ -38,6 +38,7 @@ pub(super) fn options() -> NatOptions {
         sessions_per_subscriber: 1000,
         new_sessions_per_second: 0,
         timeouts: Timeouts::default(),
+        pcp: None,
         mappings: 4000,
         subscribers: 1000,
     }
@@ -106,6 +107,28 @@ impl Bed {
             key = translated;
         }
         Err(DropReason::HairpinLoop)
+    }
+
+    /// What a subscriber's home answers.
+    pub fn ask(&mut self, realm: u16, host: u8, request: &[u8]) -> Option<Vec<u8>> {
+        let client = (Realm(realm), Ipv4Addr::new(10, 0, 0, host));
+        let home = self.nat.home_of_inside(client.0, client.1);
+        let mut answer = [0xa5; 1100];
+        let (flows, nat) = &mut self.homes[home];
+        let done = nat.control(flows, client, request, self.now, &mut answer)?;
+        Some(answer[..done.length].to_vec())
+    }
+
+    /// What subscribers have asked for, at all homes.
+    pub fn asked_for(&self) -> usize {
+        self.homes.iter().map(|h| h.1.asked_for()).sum()
+    }
+
+    /// Lets so many milliseconds pass, and everybody sweep.
+    pub fn pass(&mut self, ms: u32) {
+        self.now = self.now.wrapping_add(ms);
+        self.sweep_all();
+        self.sweep_all();
     }
 
     /// (blocks leased, ports in use) of a pool, block by block.

@@ -1,5 +1,6 @@
 //! What the operator decides about translation, in the terms of RFC 4787 and RFC 6888.
 
+use super::pcp::PcpOptions;
 use super::session::Timeouts;
 use crate::flow::Realm;
 use ipnet::Ipv4Net;
@@ -110,6 +111,8 @@ pub struct NatOptions {
     /// Sessions that one subscriber may open a second, and at once; 0 for no limit.
     pub new_sessions_per_second: u32,
     pub timeouts: Timeouts,
+    /// Where subscribers may ask for mappings themselves (RFC 6888 REQ-9).
+    pub pcp: Option<PcpOptions>,
     /// Mappings and subscribers of all homes together.
     pub mappings: usize,
     pub subscribers: usize,

@@ -23,6 +23,8 @@ pub struct Subscriber {
     /// Its pool's number.
     pub pool: u16,
     pub blocks: u16,
+    /// What it has asked for and is not over ([`super::pcp`]).
+    pub explicit: u16,
     /// The first of its blocks, or [`NONE`]; the next free subscriber while this one is free.
     pub first_block: u32,
     pub mappings: u32,

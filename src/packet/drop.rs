@@ -104,6 +104,8 @@ drop_reasons! {
     IcmpErrorNoSession = "icmp_error_no_session",
     /// To an address of the edge itself where nothing listens.
     LocalNoListener = "local_no_listener",
+    /// To the server of PCP and NAT-PMP, and no request: too short, an answer, or a wrong checksum.
+    ControlInvalid = "control_invalid",
     /// An ARP message that contradicts itself or claims an address of ours.
     ArpInvalid = "arp_invalid",
     /// A neighbour discovery message that RFC 4861 section 7.1 has discarded, or that claims an address of ours.
