@@ -576,6 +576,29 @@ fn life_times_have_parts_of_their_own() {
 }
 
 #[test]
+fn hosts_may_ask_for_mappings_where_the_operator_says_so() {
+    let pcp = |text: &str| {
+        let config = accepted(&format!("{SMALL}{text}"));
+        (config.nat44.expect("nat44").pcp, config.warnings.len())
+    };
+    assert_eq!(pcp(""), (None, 0), "off where nothing is written");
+    assert_eq!(pcp("[nat44.pcp]\nenabled = false\n"), (None, 0));
+    let (defaults, warnings) = pcp("[nat44.pcp]\n");
+    let p = defaults.expect("on");
+    assert_eq!((p.lifetime_min, p.lifetime_max, p.mappings_per_subscriber), (120, 86_400, 32));
+    assert_eq!((p.mappings, p.requests_per_second, warnings), (65_536, 1000, 0));
+    let all = "lifetime_min = 60\nlifetime_max = 864_000\nmappings = 9\nmappings_per_subscriber = 2\nrequests_per_second = 7\n";
+    let (all, warnings) = pcp(&format!("[nat44.pcp]\n{all}"));
+    let p = all.expect("on");
+    assert_eq!((p.lifetime_min, p.lifetime_max, p.mappings), (60, 864_000, 9));
+    assert_eq!(
+        (p.mappings_per_subscriber, p.requests_per_second, warnings),
+        (2, 7, 1),
+        "less than the RFC's is warned of"
+    );
+}
+
+#[test]
 fn sleeping_workers_share_a_core() {
     let text = SMALL.replace("cores = [3, 4]", "cores = [1, 1]\nidle = \"sleep\"");
     assert_eq!(accepted(&text).workers.cores, [1, 1]);

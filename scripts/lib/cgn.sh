@@ -21,6 +21,8 @@ NEWCOMER=10.0.0.81 OTHER_NEWCOMER=10.0.0.82 WHOLE_HOST=10.0.0.64
 # Destination ports with a lifetime of their own, in seconds, and one without. Shorter than 2 minutes only for well-known ports: RFC 4787 REQ-5.
 LIFETIME=2 LIFETIME_PORT=19 LONG_PORT=9019 STUN_SHORT_PORT=17
 FRAGMENTS_PORT=9020
+# What a host serves by a port that it has mapped itself.
+MAPPED_PORT=8070
 
 # What counts what is refused.
 DROP_BLOCKS=nat_no_port DROP_SESSIONS=nat_session_limit DROP_RATE=nat_session_rate
@@ -96,6 +98,9 @@ new_sessions_per_second = 120
 
 [nat44.timeouts]
 udp_ports = { "$LIFETIME_PORT" = $LIFETIME, "$STUN_SHORT_PORT" = $LIFETIME }
+
+[nat44.pcp]
+mappings_per_subscriber = 8
 TOML
     local class
     for class in {0..8}; do

@@ -28,6 +28,7 @@ scenario_cgn() {
     step "a subscriber's sessions are used up" cgn_limit "$DROP_SESSIONS" "$SESSIONS_HOST" 10.0.0.43 300 100
     step "a subscriber's rate is used up" cgn_limit "$DROP_RATE" "$RATE_HOST" 10.0.0.45 200
     step "a formula finds port and subscriber" cgn_formula
+    step "a port mapped by natpmpc" cgn_mapped
     step "GRE ESP SCTP by a whole address" cgn_protocols "$WHOLE_HOST"
     control "GRE ESP SCTP by a whole address" 3 cgn_protocols "$HOST"
     step "GRE without one is dropped by name" cgn_protocols_dropped "$HOST"
@@ -47,6 +48,7 @@ scenario_cgn() {
     control "a subscriber's rate is used up" 3 cgn_limit "$DROP_RATE" "$RATE_HOST" 10.0.0.45 200
     control "a formula finds port and subscriber" 3 cgn_formula
     control "an unsolicited SYN waits 6 s" 3 cgn_unsolicited
+    control "a port mapped by natpmpc" 3 cgn_mapped
     edge_down
 
     heading "cgn: the same again, hairpinning off"
@@ -221,6 +223,26 @@ cgn_formula() {
     said=$(ctl nat44 public "${seen%:*}" "${seen#*:}")
     [[ $(jq -r '.[0] | .realm + " " + .inside' <<<"$said") == "home $FORMULA_HOST" ]] || fail "$seen is $said"
     note "$FORMULA_HOST is $public:$first-$last, seen as $seen"
+}
+
+# ---- what subscribers ask for ----
+
+# A host maps a port, and a server there is reached from outside by it; unmapped, it is not. Exit code 3: nobody maps ports.
+cgn_mapped() {
+    local served end
+    mkdir -p "$WORK/mapped"
+    head -c 1000000 "$WORK/www/50M" >"$WORK/mapped/1M"
+    ip netns exec "$BED-home" timeout 20 /usr/bin/python3 -m http.server --bind "$HOST" --directory "$WORK/mapped" "$MAPPED_PORT" & served=$!
+    wait_for 5 "port $MAPPED_PORT is served" in_ns home sh -c "ss -Hltn 'sport = :$MAPPED_PORT' | grep -q ."
+    in_ns home timeout 3 natpmpc -g "$EDGE_INSIDE" -a 0 "$MAPPED_PORT" tcp 600 | tee "$WORK/natpmpc" || { kill "$served"; exit 3; }
+    end=$(sed -n 's/^Public IP address : //p' "$WORK/natpmpc"):$(sed -n 's/^Mapped public port \([0-9]*\) .*/\1/p' "$WORK/natpmpc")
+    fetch internet --max-time 5 -o "$WORK/mapped/got" "http://$end/1M"
+    cmp "$WORK/mapped/got" "$WORK/mapped/1M"
+    ctl show counters | jq -e '[.workers[].asked_mappings] | add == 1' >/dev/null || fail "it is not counted"
+    in_ns home timeout 3 natpmpc -g "$EDGE_INSIDE" -a 0 "$MAPPED_PORT" tcp 0
+    ! fetch internet --max-time 2 -o /dev/null "http://$end/1M" || fail "$end is open still"
+    kill "$served"
+    note "1 MB from it by $end, and nothing once it is unmapped"
 }
 
 # ---- other protocols ----

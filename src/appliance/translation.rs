@@ -3,7 +3,8 @@
 use crate::config;
 use crate::flow::{HashKey, Realm};
 use crate::nat::{
-    Dependence, Nat44, NatOptions, PcpOptions, Pool, PoolOptions, PortSelection, Sharing, Timeouts, Untranslated,
+    Dependence, Nat44, NatOptions, PcpOptions, Pool, PoolOptions, PortSelection, Sharing, Timeouts,
+    Untranslated,
 };
 use rand::RngExt;
 use rand::rngs::StdRng;

@@ -16,7 +16,8 @@ const LIFETIME_MOST: u32 = 864_000;
 pub(super) fn read(report: &Report<'_>, mut section: Section<'_>, mappings: u32) -> Option<Pcp> {
     let is_written = section.is_written();
     let enabled = or(section.boolean("enabled"), true);
-    let lifetime_min = sides::timeout(report, &mut section, "lifetime_min", 120, (120, "RFC 6887 section 15"));
+    let lifetime_min =
+        sides::timeout(report, &mut section, "lifetime_min", 120, (120, "RFC 6887 section 15"));
     let lifetime_max = section.integer("lifetime_max", 1..=LIFETIME_MOST);
     let most = section.integer("mappings", 1..=mappings);
     let mappings_per_subscriber = or(section.integer("mappings_per_subscriber", 1..=u16::MAX), 32);
@@ -24,7 +25,11 @@ pub(super) fn read(report: &Report<'_>, mut section: Section<'_>, mappings: u32)
     section.finish();
     if let Some(short) = lifetime_max.filter(|longest| longest.value < lifetime_min) {
         let message = format!("{} s is less than lifetime_min, {lifetime_min} s", short.value);
-        report.refuse(short.place, message, format!("write {lifetime_min} or more, or a smaller lifetime_min"));
+        report.refuse(
+            short.place,
+            message,
+            format!("write {lifetime_min} or more, or a smaller lifetime_min"),
+        );
     }
     (is_written && enabled).then(|| Pcp {
         lifetime_min,

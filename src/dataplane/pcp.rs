@@ -29,9 +29,13 @@ const FIRST_INTERVAL: u32 = 250;
 
 /// Whether a packet to an address of the edge's own asks for mappings.
 pub fn is_request(world: &World, ip: &Ipv4<'_>, realm: Realm) -> bool {
-    let is_served = world.nat.as_deref().is_some_and(|nat| nat.options().pcp.is_some() && nat.is_inside(realm));
+    let is_served =
+        world.nat.as_deref().is_some_and(|nat| nat.options().pcp.is_some() && nat.is_inside(realm));
     let port = ip.payload().get(2..4);
-    is_served && ip.protocol() == Protocol::UDP && !ip.is_fragment() && port == Some(&SERVER_PORT.to_be_bytes())
+    is_served
+        && ip.protocol() == Protocol::UDP
+        && !ip.is_fragment()
+        && port == Some(&SERVER_PORT.to_be_bytes())
 }
 
 /// The home of whoever asks for mappings by this packet, if that is what it does.

@@ -167,7 +167,13 @@ mod tests {
     use std::net::Ipv4Addr;
 
     fn punts(class: u32, source: u32) -> Punts {
-        Punts::new(Rates { echo: 1, neighbors: 1000, control: 1, class, source }, 2, 0x1234_5678_9abc_def1, None, None)
+        Punts::new(
+            Rates { echo: 1, neighbors: 1000, control: 1, class, source },
+            2,
+            0x1234_5678_9abc_def1,
+            None,
+            None,
+        )
     }
 
     #[test]

@@ -317,8 +317,12 @@ impl NatHome {
         }
         let public = Endpoint { address: key.destination(), port: key.destination_port() };
         let ends = (holder.address, key.source());
-        let answer =
-            Key4::of_any_protocol(holder.realm, key.protocol(), ends, key::ports(public.port, key.source_port()));
+        let answer = Key4::of_any_protocol(
+            holder.realm,
+            key.protocol(),
+            ends,
+            key::ports(public.port, key.source_port()),
+        );
         // Each port or identifier that strangers bring is a mapping: what one mapping may let in holds for all of them together.
         if holder.from_outside >= u32::from(self.nat.options.inbound_sessions_per_mapping) {
             return Err(DropReason::NatInboundQuota);

@@ -134,8 +134,8 @@
 //! | REQ-8 a | MAY | not where TCP is tracked | not done: all rest | - |
 //! | REQ-8 b | MAY | not where ports are assigned for ever | not done: all rest | `nat::nat44::behaviour_tests::deterministic_blocks_are_where_the_formula_says` |
 //! | REQ-8 c | MAY | not where the filter is stricter | not done: all rest | - |
-//! | REQ-9 | MUST | a protocol by which subscribers control mappings | unmet: there is none yet | (pending: a protocol for subscribers) |
-//! | REQ-9 | SHOULD | that of RFC 6887 | unmet: see above | - |
+//! | REQ-9 | MUST | a protocol by which subscribers control mappings | where the operator writes `[nat44.pcp]`: each its own, and nobody else's | `nat::nat44::pcp_tests::a_mapped_port_is_open_until_its_time_is_over`, `nat::nat44::pcp_tests::renewed_and_deleted_by_who_knows_the_nonce`, `nat::nat44::pcp_model_tests::promises_hold`, `demo cgn: a port mapped by natpmpc` |
+//! | REQ-9 | SHOULD | that of RFC 6887 | MAP, PEER, ANNOUNCE, PREFER_FAILURE and FILTER; THIRD_PARTY is refused | `nat::nat44::pcp_tests::an_answer_is_what_the_rfc_draws`, `nat::nat44::pcp_tests::what_is_malformed_is_refused_by_name_and_changes_nothing` |
 //! | REQ-10 | SHOULD | it can be managed | `cesctl`, JSON over a socket, telemetry | `tests/manage_socket.rs::every_verb_answers_with_its_model`, `tests/pools_live.rs::pools_are_drained_and_removed_and_formulas_tell_the_truth` |
 //! | REQ-10 | SHOULD | by a standard | unmet: no MIB; the models are JSON that whoever collects them can read | - |
 //! | REQ-11 a | MUST | what gets no mapping is dropped | under the name of what was missing | `nat::nat44::requirements_tests::what_is_refused_takes_nothing_from_what_is_there`, `tests/golden.rs::full_tables_refuse` |
@@ -172,7 +172,7 @@
 //! | section 7.1 | SHOULD | neither does an error or a reset that the inside answers with | neither is counted | `nat::icmp_error::tests::a_session_takes_no_notice_of_errors`, `flow::tcp::tests::an_outbound_reset_refuses_a_stranger_without_a_refresh`, `flow::tcp::tests::a_repeated_reset_refreshes_nothing` |
 //! | section 7.1 | MAY | nor refusals of applications | not done: payloads are nobody's business | - |
 //! | section 8 | MAY | no parity | the default | `nat::nat44::behaviour_tests::ports_are_chosen_as_the_pool_says` |
-//! | section 8 | SHOULD | but by request | unmet: the operator can, by pool; subscribers have no protocol for it (RFC 6888 REQ-9) | - |
+//! | section 8 | SHOULD | but by request | subscribers suggest each port by PCP (RFC 6888 REQ-9), and get it where it is theirs; the operator can, by pool | `nat::nat44::pcp_tests::what_is_suggested_is_given_where_it_is_the_subscribers`, `nat::nat44::behaviour_tests::ports_are_chosen_as_the_pool_says` |
 //! | section 9 | SHOULD | ports nobody can guess (RFC 6056 section 4) | random blocks, and random ports in them | `nat::nat44::requirements_tests::ports_follow_no_order` |
 //! | section 9 | SHOULD | where a port is preserved, only those that must change | `port_selection = "preserve"` | `nat::nat44::behaviour_tests::ports_are_chosen_as_the_pool_says` |
 //! | section 9 | SHOULD | and where its parity is, any of that parity | `port_selection = "preserve-parity"` | `nat::ports::tests::wishes`, `nat::nat44::behaviour_tests::ports_are_chosen_as_the_pool_says` |

@@ -3,9 +3,9 @@
 //! A MAP holds a mapping open for strangers. A PEER holds the session with one remote end, which it makes if there is none. Either
 //! ends when its time is over, and leaves what packets keep alive by themselves.
 
+use super::natpmp;
 use super::table::{Explicit, Peer};
 use super::wire::{self, Asked, Code, FILTERS, Filter, Granted, LONGEST, Options, Request, Wanted};
-use super::natpmp;
 use crate::flow::key::ports;
 use crate::flow::record::Record;
 use crate::flow::{FlowHome, Key4, Realm, Record4};
@@ -122,7 +122,8 @@ impl NatHome {
             return Err(Code::MalformedRequest);
         }
         let key = key(client, asked.protocol, asked.internal_port, remote);
-        let session = flows.table().lookup::<Record4>(&key).and_then(|(_, record)| flows.table().twin(record));
+        let session =
+            flows.table().lookup::<Record4>(&key).and_then(|(_, record)| flows.table().twin(record));
         let there = session.map(|back| self.mapping_of(&back.key()).ok_or(Code::CannotProvideExternal));
         let there = there.transpose()?;
         let held = there.and_then(|mapping| self.held(mapping, Some(remote)));
@@ -305,9 +306,7 @@ impl NatHome {
         let n = match held {
             Some(n) => Ok(n),
             None if has >= control.options.per_subscriber => Err(Code::UserExQuota),
-            None => {
-                control.table.insert(Explicit::new(mapping, peer, asked.nonce)).ok_or(Code::NoResources)
-            }
+            None => control.table.insert(Explicit::new(mapping, peer, asked.nonce)).ok_or(Code::NoResources),
         };
         match n {
             Ok(n) => {
@@ -362,7 +361,9 @@ impl NatHome {
 
     /// Whether the session whose answers have this key is to stay for some time yet, however idle.
     pub(in crate::nat) fn is_asked_to_stay(&self, back: &Key4) -> bool {
-        let Some(control) = self.pcp.as_ref().filter(|control| !control.table.is_empty()) else { return false };
+        let Some(control) = self.pcp.as_ref().filter(|control| !control.table.is_empty()) else {
+            return false;
+        };
         let Some(mapping) = self.mapping_of(back) else { return false };
         control.table.find(mapping, Some((back.source(), back.source_port()))).is_some()
     }

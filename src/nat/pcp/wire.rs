@@ -231,7 +231,9 @@ fn read_options(operation: u8, bytes: &[u8]) -> Result<Options, Code> {
         match code {
             // THIRD_PARTY, too: nobody may ask for somebody else (section 13.1).
             _ if !is_known(operation, code) && code < OPTIONAL => return Err(Code::UnsuppOption),
-            PREFER_FAILURE if !data.is_empty() || options.prefer_failure => return Err(Code::MalformedOption),
+            PREFER_FAILURE if !data.is_empty() || options.prefer_failure => {
+                return Err(Code::MalformedOption);
+            }
             PREFER_FAILURE => options.prefer_failure = true,
             FILTER => read_filter(data, &mut options)?,
             _ => (),
@@ -299,7 +301,9 @@ pub fn grant(request: &[u8], granted: &Granted, epoch: u32, answer: &mut [u8; LO
     }
     // Options that were processed come back, in their order (section 7.3).
     let mut at = fixed;
-    for (code, data) in each_option(&request[fixed..]).flatten().filter(|(code, _)| is_known(operation, *code)) {
+    for (code, data) in
+        each_option(&request[fixed..]).flatten().filter(|(code, _)| is_known(operation, *code))
+    {
         let end = at + 4 + data.len().next_multiple_of(4);
         answer[at..end].fill(0);
         answer[at] = code;
@@ -327,19 +331,25 @@ mod tests {
     fn likely() -> impl Strategy<Value = Vec<u8>> {
         let option = (prop_oneof![1..5u8, any::<u8>()], prop::collection::vec(any::<u8>(), 0..30));
         let options = prop::collection::vec((option, any::<bool>()), 0..50);
-        (0..4u8, prop::collection::vec(any::<u8>(), 100), options, 0..40usize).prop_map(|(op, body, options, cut)| {
-            let mut bytes = vec![VERSION, op, 0, 0, 0, 0, 1, 0];
-            bytes.extend(CLIENT.to_ipv6_mapped().octets());
-            bytes.extend(&body[..[0, 36, 56, 0][usize::from(op)]]);
-            for ((code, data), filter) in options {
-                let data = if filter { [&[0, 120, 0, 9][..], &CLIENT.to_ipv6_mapped().octets()].concat() } else { data };
-                bytes.extend([if filter { FILTER } else { code }, 0, 0, data.len() as u8]);
-                bytes.extend(&data);
-                bytes.resize(bytes.len().next_multiple_of(4), 0);
-            }
-            bytes.truncate(bytes.len() - if cut < 30 { 0 } else { cut.min(bytes.len()) });
-            bytes
-        })
+        (0..4u8, prop::collection::vec(any::<u8>(), 100), options, 0..40usize).prop_map(
+            |(op, body, options, cut)| {
+                let mut bytes = vec![VERSION, op, 0, 0, 0, 0, 1, 0];
+                bytes.extend(CLIENT.to_ipv6_mapped().octets());
+                bytes.extend(&body[..[0, 36, 56, 0][usize::from(op)]]);
+                for ((code, data), filter) in options {
+                    let data = if filter {
+                        [&[0, 120, 0, 9][..], &CLIENT.to_ipv6_mapped().octets()].concat()
+                    } else {
+                        data
+                    };
+                    bytes.extend([if filter { FILTER } else { code }, 0, 0, data.len() as u8]);
+                    bytes.extend(&data);
+                    bytes.resize(bytes.len().next_multiple_of(4), 0);
+                }
+                bytes.truncate(bytes.len() - if cut < 30 { 0 } else { cut.min(bytes.len()) });
+                bytes
+            },
+        )
     }
 
     proptest! {
