@@ -232,7 +232,13 @@ cgn_mapped() {
     local served end
     mkdir -p "$WORK/mapped"
     head -c 1000000 "$WORK/www/50M" >"$WORK/mapped/1M"
-    ip netns exec "$BED-home" timeout 20 /usr/bin/python3 -m http.server --bind "$HOST" --directory "$WORK/mapped" "$MAPPED_PORT" & served=$!
+    # (Not by its own main, which would ask a name server for its name first.)
+    ip netns exec "$BED-home" timeout 30 /usr/bin/python3 -c '
+import functools, http.server, socketserver, sys
+handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=sys.argv[3])
+socketserver.ThreadingTCPServer.allow_reuse_address = True
+socketserver.ThreadingTCPServer((sys.argv[1], int(sys.argv[2])), handler).serve_forever()
+' "$HOST" "$MAPPED_PORT" "$WORK/mapped" & served=$!
     wait_for 5 "port $MAPPED_PORT is served" in_ns home sh -c "ss -Hltn 'sport = :$MAPPED_PORT' | grep -q ."
     in_ns home timeout 3 natpmpc -g "$EDGE_INSIDE" -a 0 "$MAPPED_PORT" tcp 600 | tee "$WORK/natpmpc" || { kill "$served"; exit 3; }
     end=$(sed -n 's/^Public IP address : //p' "$WORK/natpmpc"):$(sed -n 's/^Mapped public port \([0-9]*\) .*/\1/p' "$WORK/natpmpc")
