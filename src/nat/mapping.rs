@@ -4,6 +4,7 @@
 //! It holds neither address: its subscriber has both. It lives as long as it has sessions, and takes new ones from outside as
 //! long as one of them is kept by packets from inside (RFC 4787 REQ-6).
 
+mod ahead;
 mod resting;
 
 use super::id_map::IdMap;
@@ -76,6 +77,8 @@ pub struct Mapping {
     /// Sessions that were opened from outside.
     from_outside: u16,
     protocol: u8,
+    /// Whether it is found from outside.
+    is_public: bool,
 }
 
 impl Mapping {
@@ -85,6 +88,10 @@ impl Mapping {
 
     pub fn protocol(&self) -> u8 {
         self.protocol
+    }
+
+    pub fn sessions(&self) -> u32 {
+        self.sessions
     }
 
     pub fn sessions_from_outside(&self) -> u16 {
@@ -105,18 +112,16 @@ impl Mapping {
         Remote { address: self.remote_address, port: self.remote_port }
     }
 
-    fn public(&self, nat: &Nat44, subscribers: &Subscribers) -> Endpoint {
-        let s = &subscribers[self.subscriber];
-        let address = nat.pools()[usize::from(s.pool)].address_of(s.first_block);
-        Endpoint { address, port: self.public_port }
+    fn public(&self, subscribers: &Subscribers) -> Endpoint {
+        Endpoint { address: subscribers[self.subscriber].public.into(), port: self.public_port }
     }
 
     fn inside_hash(&self, key: &HashKey) -> u32 {
         inside_hash(key, self.subscriber, self.inside_port, self.remote(), self.protocol)
     }
 
-    fn public_hash(&self, key: &HashKey, nat: &Nat44, subscribers: &Subscribers) -> u32 {
-        let e = self.public(nat, subscribers);
+    fn public_hash(&self, key: &HashKey, subscribers: &Subscribers) -> u32 {
+        let e = self.public(subscribers);
         endpoint_hash(key, Realm(0), e.address, e.port, self.protocol)
     }
 }
@@ -197,13 +202,13 @@ impl Mappings {
     }
 
     /// The public endpoint of a mapping.
-    pub fn public(&self, nat: &Nat44, n: u32) -> Endpoint {
-        self.mappings[n].public(nat, &self.subscribers)
+    pub fn public(&self, n: u32) -> Endpoint {
+        self.mappings[n].public(&self.subscribers)
     }
 
-    /// The mapping for packets of this key, which come from inside.
-    pub fn find_inside(&self, nat: &Nat44, key: &Key4) -> Option<u32> {
-        self.subscribers.selves(key.realm(), key.source()).find_map(|s| {
+    /// The mapping for packets of this key, which come from inside, from this subscriber.
+    pub fn find_inside(&self, nat: &Nat44, subscriber: Option<u32>, key: &Key4) -> Option<u32> {
+        self.subscribers.selves(subscriber).find_map(|s| {
             let pool = &nat.pools()[usize::from(self.subscribers[s].pool)];
             if pool.state() == PoolState::Removed {
                 return None;
@@ -243,8 +248,9 @@ impl Mappings {
         keeps.then(|| Holder { realm: s.realm(), address: s.address(), from_outside: s.from_outside })
     }
 
-    /// Makes a mapping without sessions for packets of this key, which has none. The caller enters a session at once, or
-    /// removes it.
+    /// Makes a mapping without sessions for packets of this key, which has none; `known` is the subscriber if there is one. The
+    /// caller enters a session at once and
+    /// publishes it before a packet may come from outside, or takes it back.
     ///
     /// # Errors
     /// Why not. Nothing is left behind.
@@ -252,11 +258,12 @@ impl Mappings {
         &mut self,
         nat: &Nat44,
         key: &Key4,
+        known: Option<u32>,
         now: u32,
         mut random: impl FnMut() -> u32,
     ) -> Result<u32, DropReason> {
         let n = self.mappings.take(|m| m.subscriber).ok_or(DropReason::NatMappingsFull)?;
-        let made = self.subscriber(nat, key, now, &mut random).and_then(|s| {
+        let made = self.subscriber(nat, key, known, now, &mut random).and_then(|s| {
             let port = self.take_port(nat, s, key, now, &mut random).ok_or(DropReason::NatNoPort);
             if port.is_err() {
                 self.drop_unused(nat, s, now);
@@ -283,14 +290,25 @@ impl Mappings {
             protocol: key.protocol(),
             ..Mapping::default()
         };
-        let m = &self.mappings[n];
-        let (inside, public) = (m.inside_hash(&self.hash), m.public_hash(&self.hash, nat, &self.subscribers));
-        // Both maps have room for all mappings; what chance has heaped up in one place is refused as if they had not.
-        if self.by_inside.insert(inside, n) && self.by_public.insert(public, n) {
-            return Ok(n);
+        // The map has room for all mappings; what chance has heaped up in one place is refused as if it had not.
+        if !self.by_inside.insert(self.mappings[n].inside_hash(&self.hash), n) {
+            self.undo(nat, n, now);
+            return Err(DropReason::NatMappingsFull);
         }
-        self.undo(nat, n, now);
-        Err(DropReason::NatMappingsFull)
+        self.by_public.prefetch(self.mappings[n].public_hash(&self.hash, &self.subscribers));
+        Ok(n)
+    }
+
+    /// Lets a mapping be found from outside, if it is not yet.
+    ///
+    /// # Errors
+    /// What chance has heaped up in one place of the map is refused.
+    pub fn publish(&mut self, n: u32) -> Result<(), DropReason> {
+        if !self.mappings[n].is_public {
+            let hash = self.mappings[n].public_hash(&self.hash, &self.subscribers);
+            self.mappings[n].is_public = self.by_public.insert(hash, n);
+        }
+        self.mappings[n].is_public.then_some(()).ok_or(DropReason::NatMappingsFull)
     }
 
     /// The subscriber whom packets of this key are from, made with its first block if there is none that may have new mappings.
@@ -298,14 +316,14 @@ impl Mappings {
         &mut self,
         nat: &Nat44,
         key: &Key4,
+        mut known: Option<u32>,
         now: u32,
         random: &mut impl FnMut() -> u32,
     ) -> Result<u32, DropReason> {
         let who = (key.realm(), key.source());
-        let mut known = self.subscribers.find(who.0, who.1);
         let pool_of = |s: u32| &nat.pools()[usize::from(self.subscribers[s].pool)];
         // A former self whose pool is drained no longer is as good as the present one: there is never a second one in a pool.
-        let active = self.subscribers.selves(who.0, who.1).find(|s| pool_of(*s).state() == PoolState::Active);
+        let active = self.subscribers.selves(known).find(|s| pool_of(*s).state() == PoolState::Active);
         if let Some(s) = active {
             return if can_carry(pool_of(s), key) { Ok(s) } else { Err(DropReason::ProtocolUnsupported) };
         }
@@ -330,6 +348,7 @@ impl Mappings {
             if let Some(block) = pool.lease_first(who, workers, s, random(), now) {
                 self.subscribers[s].first_block = block;
                 self.subscribers[s].blocks = 1;
+                self.subscribers[s].public = pool.address_of(block).into();
                 if let Some(former) = known {
                     self.set_absent(former, false);
                 }
@@ -405,6 +424,11 @@ impl Mappings {
 
     /// One session less; without any the mapping goes, and its port rests.
     pub fn leave(&mut self, nat: &Nat44, n: u32, from_outside: bool, kept: bool, now: u32) {
+        self.take_out(n, from_outside, kept);
+        self.remove_unused(nat, n, now);
+    }
+
+    fn take_out(&mut self, n: u32, from_outside: bool, kept: bool) {
         let m = &mut self.mappings[n];
         let s = &mut self.subscribers[m.subscriber];
         m.sessions -= 1;
@@ -412,7 +436,12 @@ impl Mappings {
         m.from_outside -= u16::from(from_outside);
         s.from_outside -= u32::from(from_outside);
         m.keepers -= u32::from(kept);
-        self.remove_unused(nat, n, now);
+    }
+
+    /// A session that was entered comes to nothing.
+    pub fn retract(&mut self, nat: &Nat44, n: u32, from_outside: bool, now: u32) {
+        self.take_out(n, from_outside, !from_outside);
+        self.undo(nat, n, now);
     }
 
     /// Takes back a mapping that was made just now and has had no session: nothing of it needs to rest, nor does a subscriber
@@ -423,8 +452,8 @@ impl Mappings {
             return;
         }
         self.by_inside.remove(m.inside_hash(&self.hash), n);
-        self.by_public.remove(m.public_hash(&self.hash, nat, &self.subscribers), n);
-        let (e, pool, s) = (self.public(nat, n), self.pool(nat, n), m.subscriber);
+        self.by_public.remove(m.public_hash(&self.hash, &self.subscribers), n);
+        let (e, pool, s) = (self.public(n), self.pool(nat, n), m.subscriber);
         if let Some(block) = pool.block_of(e) {
             pool.blocks().unuse(block, e.port, m.protocol);
         }
@@ -447,9 +476,9 @@ impl Mappings {
             return;
         }
         self.by_inside.remove(m.inside_hash(&self.hash), n);
-        self.by_public.remove(m.public_hash(&self.hash, nat, &self.subscribers), n);
+        self.by_public.remove(m.public_hash(&self.hash, &self.subscribers), n);
 
-        let e = self.public(nat, n);
+        let e = self.public(n);
         let pool = self.pool(nat, n);
         if let Some(block) = pool.block_of(e)
             && pool.blocks().free(block, e.port, m.protocol, now)

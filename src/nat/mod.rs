@@ -20,7 +20,8 @@
 //! | [`subscriber`] | the subscribers of one home |
 //! | [`mapping`] | the mappings of one home |
 //! | [`permits`] | to whom a mapping has sent, where the filter asks |
-//! | [`nat44`] | what happens on a miss, from either side; when a session is over |
+//! | [`nat44`] | what happens on a miss from outside; when a session is over |
+//! | [`opening`] | what happens on a miss from inside, for one packet or the newcomers of a burst |
 //! | [`fragments`] | fragments that belong together, and the ports of those that show none |
 //! | [`icmp_error`] | errors about the packets of sessions, from either side |
 //! | [`requirements`] | what the RFCs ask of a NAT, and which test holds it |
@@ -32,6 +33,7 @@ pub mod icmp_error;
 pub mod id_map;
 pub mod mapping;
 pub mod nat44;
+pub mod opening;
 pub mod options;
 pub mod permits;
 pub mod pool;
@@ -42,6 +44,7 @@ pub mod store;
 pub mod subscriber;
 
 pub use nat44::{Nat44, NatHome};
+pub use opening::{Opened, Opening};
 pub use options::{Dependence, NatOptions, PoolOptions, PortSelection, Sharing, Untranslated};
 pub use pool::{Endpoint, Pool, PoolState};
 pub use ports::Usage;
