@@ -256,7 +256,7 @@ impl FlowTable {
         for i in records {
             let Some(record) = R::slab(self).get(i) else { break };
             let common = record.common();
-            if !common.action().is_initiator() {
+            if !common.action().is_initiator() || judge.is_young(record, now) {
                 continue;
             }
             let Some(twin) = self.twin(record) else { continue };
@@ -287,6 +287,10 @@ pub const STEPS: usize = 3;
 
 /// What decides about a session during the sweep, and hears of its removal: the NAT for IPv4, the firewall for IPv6.
 pub trait Judge<R> {
+    /// Whether the initiator's half alone shows that the session is not over: most are not, and are passed over so.
+    fn is_young(&self, _initiator: &R, _now: u32) -> bool {
+        false
+    }
     /// Whether the session has been idle for too long. `initiator` and `other` are its halves, `now` wrapping milliseconds.
     /// Home may take notice of how the session stands.
     fn is_over(&mut self, initiator: &R, other: &R, now: u32) -> bool;

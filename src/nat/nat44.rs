@@ -43,6 +43,8 @@ pub struct Nat44 {
     spans: Vec<Span>,
     hash: HashKey,
     workers: usize,
+    /// No session is over that has had a packet from inside within so many milliseconds.
+    shortest: u32,
 }
 
 impl Nat44 {
@@ -59,7 +61,8 @@ impl Nat44 {
         };
         let mut spans: Vec<Span> = pools.iter().enumerate().flat_map(of).collect();
         spans.sort_unstable_by_key(|s| s.first);
-        Self { options, pools, spans, hash, workers }
+        let shortest = options.timeouts.shortest();
+        Self { options, pools, spans, hash, workers, shortest }
     }
 
     pub fn pools(&self) -> &[Pool] {
@@ -375,6 +378,13 @@ fn sides<'r>(initiator: &'r Record4, other: &'r Record4) -> (&'r Record4, &'r Re
 }
 
 impl Judge<Record4> for NatHome {
+    fn is_young(&self, initiator: &Record4, now: u32) -> bool {
+        let about = initiator.common();
+        !self.any_removed
+            && about.action().is_outbound()
+            && now.wrapping_sub(about.last_seen()) <= self.nat.shortest
+    }
+
     fn is_over(&mut self, initiator: &Record4, other: &Record4, now: u32) -> bool {
         let (out, back) = sides(initiator, other);
         let action = initiator.common().action();
