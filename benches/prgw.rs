@@ -179,7 +179,7 @@ impl Bed {
             self.questions.push(Question {
                 host,
                 service: if self.services { service } else { Service::ALL },
-                resolver: IpAddr::from((0xcb00_0000 | n % RESOLVERS).to_be_bytes()),
+                resolver: IpAddr::from((0xcb00_0000 + n % RESOLVERS).to_be_bytes()),
                 subnet: None,
                 subnet_is_trusted: false,
                 proof: Proof::LabelByTcp,
@@ -209,7 +209,7 @@ impl Bed {
                 address,
                 port: question.service.port.max(1),
                 protocol: 6,
-                source: IpAddr::from((0xc600_0000 | source % RESOLVERS << 8).to_be_bytes()),
+                source: IpAddr::from((0xc600_0000 + (source % RESOLVERS) * 256).to_be_bytes()),
                 source_port: source as u16,
                 pure_syn: true,
             };

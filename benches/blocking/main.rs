@@ -169,7 +169,7 @@ impl Bed {
         let question = Question {
             host: n,
             service,
-            resolver: IpAddr::from((0xcb00_0000 | n % 1000).to_be_bytes()),
+            resolver: IpAddr::from((0xcb00_0000 + n % 1000).to_be_bytes()),
             subnet: None,
             subnet_is_trusted: false,
             proof: Proof::ReturnPath,
@@ -180,7 +180,7 @@ impl Bed {
                 address,
                 port: port.max(1),
                 protocol: 6,
-                source: IpAddr::from((0xc600_0000 | n % 1_000_000).to_be_bytes()),
+                source: IpAddr::from((0xc600_0000 + n % 1_000_000).to_be_bytes()),
                 source_port: n as u16,
                 pure_syn: true,
             };

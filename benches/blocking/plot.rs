@@ -44,9 +44,9 @@ pub fn svg(pools: &[u32], points: &[Point]) -> String {
     for (x, colour, name) in
         [(60.0, "black", "Erlang-B"), (200.0, "#c00", "FQDN"), (320.0, "#06c", "SFQDN, 8 services")]
     {
-        let _ = write!(
+        let _ = writeln!(
             out,
-            "<circle cx=\"{x}\" cy=\"{y}\" r=\"4\" fill=\"{colour}\"/><text x=\"{}\" y=\"{}\">{name}</text>\n",
+            "<circle cx=\"{x}\" cy=\"{y}\" r=\"4\" fill=\"{colour}\"/><text x=\"{}\" y=\"{}\">{name}</text>",
             x + 10.0,
             y + 4.0
         );

@@ -46,11 +46,13 @@ pub struct Lanes {
     waiting: [u32; LANES],
 }
 
-impl Lanes {
-    pub const fn new() -> Self {
+impl Default for Lanes {
+    fn default() -> Self {
         Self { services: [Service::ALL; LANES], waiting: [0; LANES] }
     }
+}
 
+impl Lanes {
     /// How to reserve that service now. Changes nothing.
     pub fn plan(&self, service: Service) -> Plan {
         let whole = Plan { lane: Plan::WHOLE, conflicts: BUSY };
@@ -97,7 +99,7 @@ mod tests {
 
     #[test]
     fn the_64th_service_takes_an_address_of_its_own() {
-        let mut lanes = Lanes::new();
+        let mut lanes = Lanes::default();
         for port in 1..=63 {
             let service = Service::new(port, 6);
             let plan = lanes.plan(service);

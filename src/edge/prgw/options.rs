@@ -51,7 +51,7 @@ impl Options {
         let tier = |proof, asker, source| Tier { proof, asker, source };
         Self {
             addresses,
-            reservations: 4096 + 4 * addresses as usize,
+            reservations: 4096 + 2 * addresses as usize,
             ceiling: 2000,
             floor: 200,
             adaptive: true,

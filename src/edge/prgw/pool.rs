@@ -87,6 +87,8 @@ pub struct Pool<T> {
     by_age: Rings,
     /// By the millisecond at which each becomes overdue; those whose time is the ceiling are in none.
     by_deadline: Rings,
+    /// How many those are.
+    timed: u32,
     wheel: u64,
     /// The first millisecond that was not yet looked at.
     tick: u64,
@@ -100,7 +102,7 @@ impl<T: Copy> Pool<T> {
         Self {
             size,
             tree: Tree::new(addresses),
-            lanes: Lanes::new(),
+            lanes: Lanes::default(),
             cursors: [[0; 2]; 64],
             shared: size.addresses / 4,
             busy: 0,
@@ -110,6 +112,7 @@ impl<T: Copy> Pool<T> {
             by_address: Rings::new(reservations, addresses),
             by_age: Rings::new(reservations, 1),
             by_deadline: Rings::new(reservations, wheel as usize),
+            timed: 0,
             wheel,
             tick: 0,
         }
@@ -201,6 +204,7 @@ impl<T: Copy> Pool<T> {
         if timeout < self.size.ceiling {
             let at = (now + u64::from(timeout)).max(self.tick) & (self.wheel - 1);
             self.by_deadline.push(at as usize, id);
+            self.timed += 1;
         }
         Some(id)
     }
@@ -256,6 +260,7 @@ impl<T: Copy> Pool<T> {
         self.tree.set(address, left);
         self.busy -= u32::from(left == 0);
         self.lanes.leave(lane);
+        self.timed -= u32::from(self.by_deadline.is_linked(id));
         self.by_deadline.remove(id);
         true
     }
@@ -264,6 +269,9 @@ impl<T: Copy> Pool<T> {
     pub fn advance(&mut self, now: u64, mut tell: impl FnMut(&Reservation<T>, Change)) {
         // After a long sleep each place of the wheel is looked at once.
         for tick in self.tick.max((now + 1).saturating_sub(self.wheel))..=now {
+            if self.timed == 0 {
+                break;
+            }
             while let Some(id) = self.by_deadline.first((tick & (self.wheel - 1)) as usize) {
                 self.become_overdue(id, &mut tell);
             }

@@ -34,7 +34,8 @@ impl Reputation {
         }
         let (ok, nok) = (self.ok as f32, self.nok as f32);
         let n = NEUTRAL_EVENTS + ok + nok;
-        (0.5 * ok / n - 0.5 * n.powf(0.15) * nok / n + self.base).clamp(0.0, 1.0)
+        let bad = if self.nok == 0 { 0.0 } else { 0.5 * n.powf(0.15) * nok / n };
+        (0.5 * ok / n - bad + self.base).clamp(0.0, 1.0)
     }
 
     fn effective(&self) -> f32 {
