@@ -129,7 +129,7 @@ impl Bed {
             adaptive: false,
             ..Options::new(addresses)
         };
-        let gateway = Gateway::new(options, Secret([11, 12]));
+        let gateway = Gateway::new(options, Secret::new([11, 12]));
         let (questions, waiting, packets) = (vec![], vec![], vec![]);
         Self { gateway, services, now: 0, random: 1, questions, waiting, packets }
     }

@@ -137,7 +137,7 @@ impl Bed {
     fn new(addresses: u32, services: u16) -> Self {
         let options = Options { sessions: 8, rejects: 8, ..Options::without_defences(addresses) };
         Self {
-            gateway: Gateway::new(options, Secret([1, 2])),
+            gateway: Gateway::new(options, Secret::new([1, 2])),
             services,
             random: StdRng::seed_from_u64(u64::from(addresses)),
             now_us: 0,

@@ -78,7 +78,7 @@ struct World {
 impl World {
     fn new(options: Options) -> Self {
         Self {
-            gateway: Gateway::new(options, Secret([5, 6])),
+            gateway: Gateway::new(options, Secret::new([5, 6])),
             rates: Rates::default(),
             events: BinaryHeap::new(),
             what: vec![],

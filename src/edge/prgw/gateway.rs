@@ -103,7 +103,8 @@ impl Gateway {
         let reputation = known.map_or(MIDDLE, |known| known.reputation.value(now));
         let proven = question.proof > Proof::Nothing;
         let tier = self.tier(place.shares && proven);
-        let wanted = if reputation >= self.options.good { tier.saturating_sub(1) } else { tier };
+        // Somebody good shows less, but something: until it does it may be anybody who uses its address.
+        let wanted = if reputation >= self.options.good && tier > 1 { tier - 1 } else { tier };
         let wanted = self.options.tiers[wanted].proof;
         if question.proof < wanted {
             return self.demand(wanted);

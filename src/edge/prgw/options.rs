@@ -5,7 +5,8 @@ use super::Proof;
 /// What is asked for while so much of the pool is taken.
 #[derive(Clone, Copy, Debug)]
 pub struct Tier {
-    /// The least that an asker must have shown. Whose reputation is [`Options::good`] shows what the tier below asks for.
+    /// The least that an asker must have shown. Whose reputation is [`Options::good`] shows what the tier below asks for, in the last
+    /// two.
     pub proof: Proof,
     /// The least reputation of an asker. Without proof it is the middle (0.45) at best.
     pub asker: f32,

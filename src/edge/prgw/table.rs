@@ -10,12 +10,29 @@ const PLACES: usize = 8;
 /// The tag of an empty place.
 const EMPTY: u8 = 0;
 
-/// The secret of an instance: two random words.
+/// The secret of an instance.
 ///
 /// Each word of a key is folded in by a full product with a secret factor. Nobody outside sees a hash or can time a look-up to
 /// tell one, so no more is asked of it than that collisions cannot be worked out beforehand.
 #[derive(Clone, Copy, Debug)]
-pub struct Secret(pub [u64; 2]);
+pub struct Secret {
+    state: u64,
+    factor: u64,
+}
+
+impl Secret {
+    /// From two words of a source of random ones. They are mixed (the finalizer of SplitMix64), so that simple ones do in tests.
+    pub fn new(words: [u64; 2]) -> Self {
+        let [state, factor] = words.map(|word| {
+            let z = word.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+            z ^ z >> 31
+        });
+        // Odd: a factor of 0 would hide everything.
+        Self { state, factor: factor | 1 }
+    }
+}
 
 /// See [`Secret`].
 pub struct Folding {
@@ -27,8 +44,7 @@ impl BuildHasher for Secret {
     type Hasher = Folding;
 
     fn build_hasher(&self) -> Folding {
-        // Odd: a factor of 0 would hide everything.
-        Folding { state: self.0[0], factor: self.0[1] | 1 }
+        Folding { state: self.state, factor: self.factor }
     }
 }
 
@@ -139,7 +155,7 @@ mod tests {
 
     #[test]
     fn what_is_worth_more_stays() {
-        let mut table = Table::<u32, u32>::new(PLACES, Secret([1, 2]));
+        let mut table = Table::<u32, u32>::new(PLACES, Secret::new([1, 2]));
         for n in 0..8 {
             assert!(table.put(n, 10 + n, |v| *v));
         }
@@ -154,7 +170,7 @@ mod tests {
     /// A set holds 8 of 4,096 keys on average here; a Poisson law puts none of 512 above 27.
     #[test]
     fn keys_of_an_attackers_choice_spread() {
-        for secret in [[0, 0], [1, 2], [u64::MAX, 0x1234_5678_9abc_def0]].map(Secret) {
+        for secret in [[0, 0], [1, 2], [u64::MAX, 0x1234_5678_9abc_def0]].map(Secret::new) {
             let table = Table::<(u128, u16), ()>::new(4096, secret);
             for key in [|n: u32| (u128::from(n), 0), |n| (u128::from(n) << 96, 0), |n| (u128::MAX, n as u16)]
             {
