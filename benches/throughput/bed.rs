@@ -136,7 +136,7 @@ impl Case {
         }
         // The flows are 95 % of the sessions that fit.
         text + &format!(
-            "[flow]\nsessions = {}\n[nat44]\ninside = [\"inside\"]\noutside = \"outside\"\npool = [\"198.18.0.0/26\"]\n\
+            "[flow]\nsessions = {}\n[nat44]\ninside = [\"inside\"]\noutside = \"outside\"\npool = [\"198.18.0.0/25\"]\n\
              block_size = 64\nrandom_seed = 1\n",
             (self.flows / 95 * 100 + 100).max(2048)
         )

@@ -124,7 +124,8 @@ pub fn run(
     let (mut fresh, mut held, mut random) = (0u64, 0u32, 1u64);
     let start = Instant::now();
     while !stop.load(Ordering::Relaxed) {
-        let by_now = start.elapsed().as_micros() as u64 * traffic.fresh_per_second / 1_000_000;
+        let waves = start.elapsed().as_millis() as u64 / WAVE_MS;
+        let by_now = waves * WAVE_MS * traffic.fresh_per_second / 1000;
         let may_be = by_now.min(traffic.fresh_live + removed());
         while !burst.is_full() {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -151,5 +152,7 @@ pub fn run(
     }
 }
 
+/// What is due is sent in waves of so many milliseconds: in full bursts, and in between the worker may sleep.
+const WAVE_MS: u64 = 2;
 /// A prime that divides no number of held sessions.
 const STRIDE: u32 = 611_953;

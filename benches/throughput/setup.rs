@@ -17,7 +17,7 @@ const LIVE_TOLERANCE: u64 = 5;
 const SETUP_WINDOW: Duration = Duration::from_secs(10);
 /// Idle times, in seconds: with the first by which a worker holds [`LIVE`] sessions. They bound the rate from above.
 const TIMEOUTS: [u32; 4] = [1, 2, 4, 8];
-/// Ports rest for as long as a pool of four million allows, where each is used again every few seconds.
+/// Ports rest for as long as a pool of eight million allows, where each is used again every few seconds.
 const COOL_DOWN: &str = "port_cool_down = 1\n";
 /// How many sessions share a mapping.
 const SHARED: [u32; 2] = [1, 8];
@@ -68,7 +68,7 @@ impl Place<'_> {
             ("out-sink", "net_null1,no-rx=1".into()),
         ];
         // A worker that is faster than sessions may come is not to count as busy meanwhile.
-        let text = case.config("bench-churn", 8191, &ports, "idle = \"sleep\"\n");
+        let text = case.config("bench-churn", 8191, &ports, "idle = \"sleep\"\n").replace("/26", "/25");
         std::fs::write(&config, format!("{text}{COOL_DOWN}[nat44.timeouts]\nudp = {timeout}\n"))?;
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("--churn").args(Churn { config, traffic }.arguments());
@@ -106,7 +106,16 @@ impl Running {
         let (mut good, wanted) = (0, 6 + 2 * timeout);
         for _ in 0..wanted + 6 + 6 * timeout {
             std::thread::sleep(Duration::from_millis(500));
-            let counts = self.read()?.counts;
+            let r = self.read()?;
+            let counts = r.counts;
+            eprintln!(
+                "T{timeout} live {} created {} removed {} cpu {:.3} drops {}",
+                counts.live(),
+                counts.created,
+                counts.removed,
+                r.cpu_ns as f64 / 1e9,
+                counts.drops
+            );
             good = if is_live(&counts) && counts.removed > 0 { good + 1 } else { 0 };
             if good == wanted {
                 return Ok(true);

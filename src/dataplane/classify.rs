@@ -85,6 +85,14 @@ pub fn of_a_flow4(frame: &[u8], length: usize, ingress: &Ingress) -> Option<Comm
     usual4(SYN_OR_ACK, frame, length, ingress, true)
 }
 
+/// The key of what looks like TCP or UDP over IPv4 without options: a guess, which nothing but speed hangs on.
+pub fn key4(frame: &[u8], ingress: &Ingress) -> Option<Key4> {
+    let h: &[u8; HEADERS] = frame.first_chunk()?;
+    let protocol = h[at::TTL + 1];
+    let is_likely = double(h, at::ETHER_TYPE) & 0xff_ffff == 0x45_0008 && matches!(protocol, TCP | UDP);
+    is_likely.then(|| Key4::from_words(double(h, at::ADDRESSES), word(h, at::PORTS), ingress.realm, protocol))
+}
+
 /// `mask`: of these TCP flags only ACK is there.
 #[inline(always)]
 fn usual4(mask: u8, frame: &[u8], length: usize, ingress: &Ingress, verified: bool) -> Option<Common<Key4>> {

@@ -79,6 +79,17 @@ pub fn report(core: &mut Core, world: &World, mut mbuf: Mbuf, record: &Record4, 
     }
 }
 
+/// A new session remembers its next hop before its first packet asks for it, if that is resolved.
+pub(super) fn settle(core: &mut Core, world: &World, record: &Record4) {
+    if record.common().action().kind() == Action::FORWARD
+        && let Some(realm) = realm_out(world, record)
+    {
+        let [_, _, _, _, a, b, c, d] = record.rewrite().addresses.to_le_bytes();
+        let session = (record.common(), reroute::flow_hash_of(record));
+        resolve::remember(core, world, realm, Ipv4Addr::new(a, b, c, d).into(), session);
+    }
+}
+
 /// The interface that packets of this half leave by, or what the routes say instead.
 fn egress(world: &World, record: &Record4) -> Result<u16, DropReason> {
     if let Some(interface) = world.adjacencies.interface(record.common().path()) {

@@ -2,6 +2,7 @@
 
 use super::classify::{self, Common, HEADERS, HEADERS6, Ingress, at, at6, common4, common6};
 use super::core::Core;
+use super::newcomers;
 use super::police::Subscriber;
 use super::rewrite;
 use super::slow::{self, Arrival};
@@ -59,16 +60,17 @@ where
     }
 }
 
-/// The lanes of both families, and the packets that are for the second.
+/// The lanes of both families, the packets that are for the second, and the odd ones.
 pub struct Lanes {
     v4: FamilyLanes<Record4>,
     v6: FamilyLanes<Record6>,
     rest: Burst,
+    odd: Burst,
 }
 
 impl Default for Lanes {
     fn default() -> Self {
-        Self { v4: FamilyLanes::new(), v6: FamilyLanes::new(), rest: Burst::new() }
+        Self { v4: FamilyLanes::new(), v6: FamilyLanes::new(), rest: Burst::new(), odd: Burst::new() }
     }
 }
 
@@ -161,10 +163,14 @@ pub fn burst<const TAGGED: bool>(
     if world.spread {
         spread::<TAGGED>(core, world, packets, links);
     }
-    let Lanes { v4, v6, rest } = lanes;
-    run::<Record4, TAGGED>(core, world, v4, packets, links, |core, mbuf, ingress| {
-        other_way(core, world, rest, mbuf, ingress);
+    let Lanes { v4, v6, rest, odd } = lanes;
+    run::<Record4, TAGGED>(core, world, v4, packets, links, |_, mbuf, _| {
+        let gathered = if slow::is_ipv6(&mbuf) { &mut *rest } else { &mut *odd };
+        gathered.push(mbuf);
     });
+    if !odd.is_empty() {
+        newcomers::receive(core, world, odd, |mbuf| ingress_of::<TAGGED>(links, mbuf));
+    }
     if !rest.is_empty() {
         run::<Record6, TAGGED>(core, world, v6, rest, links, |core, mbuf, ingress| {
             slow::receive(core, world, mbuf, Arrival::on(ingress));
@@ -172,17 +178,6 @@ pub fn burst<const TAGGED: bool>(
     }
     slow::second_legs(core, world);
     core.out.flush();
-}
-
-/// What is no common IPv4 packet of a session: IPv6 gathers in `rest`, which has room for a whole burst. Not inlined: the loop
-/// has the registers to itself.
-#[inline(never)]
-fn other_way(core: &mut Core, world: &World, rest: &mut Burst, mbuf: Mbuf, ingress: &Ingress) {
-    if slow::is_ipv6(&mbuf) {
-        rest.push(mbuf);
-    } else {
-        slow::receive(core, world, mbuf, Arrival::on(ingress));
-    }
 }
 
 /// How a packet of this port came in. Of a tagged port its own word names the place of its interface.

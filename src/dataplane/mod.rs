@@ -22,6 +22,7 @@
 //! | [`core`](mod@core) | what the stages of a worker work with |
 //! | [`forward`] | a burst through look-up and act |
 //! | [`slow`] | one packet at a time: ARP, the edge's own addresses, options, echo, ICMP errors, misses |
+//! | [`newcomers`] | the odd packets of a burst, and the sessions that they open together |
 //! | [`slow6`] | the same for IPv6, stateful |
 //! | [`police`] | how many packets a second one subscriber may send |
 //! | [`sources`] | who a packet may say that it is from |
@@ -58,6 +59,7 @@ pub mod limit;
 pub mod local;
 pub mod message;
 pub mod nd;
+pub mod newcomers;
 pub mod output;
 pub mod pcp;
 pub mod police;

@@ -101,11 +101,7 @@ pub fn towards(
         if let Some((session, _)) = session {
             session.set_path(path);
         }
-        // Where the owner sees that a neighbour is used which was only learnt, it asks whether it is there.
-        if let Some(owner) = core.neighbors.as_mut() {
-            let _ = owner.table.want(interface, neighbor, core.now, &mut |o| owner.outputs.push(o));
-            carry_out(core, world);
-        }
+        used(core, world, interface, neighbor);
         return core.send_to(mbuf, &hop);
     }
     let Some(owner) = core.neighbors.as_mut() else {
@@ -120,6 +116,30 @@ pub fn towards(
         Want::TableFull => core.out.drop(mbuf, DropReason::NeighborsFull),
     }
     carry_out(core, world);
+}
+
+/// A session, whose hash stands beside it, remembers its next hop in `realm` if that is resolved.
+pub fn remember(
+    core: &mut Core,
+    world: &World,
+    realm: Realm,
+    destination: IpAddr,
+    (session, flow_hash): (&Common, u64),
+) {
+    if let Ok((interface, neighbor)) = world.next_hop(realm, destination, flow_hash)
+        && let Some((path, _)) = reroute::resolved(world, interface, neighbor)
+    {
+        session.set_path(path);
+        used(core, world, interface, neighbor);
+    }
+}
+
+/// Where the owner sees that a neighbour is used which was only learnt, it asks whether it is there.
+fn used(core: &mut Core, world: &World, interface: u16, neighbor: IpAddr) {
+    if let Some(owner) = core.neighbors.as_mut() {
+        let _ = owner.table.want(interface, neighbor, core.now, &mut |o| owner.outputs.push(o));
+        carry_out(core, world);
+    }
 }
 
 /// Where the packet of an untagged frame goes.

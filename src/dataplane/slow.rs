@@ -8,6 +8,7 @@ use super::depart;
 use super::errors;
 use super::fragments;
 use super::local;
+use super::newcomers;
 use super::pcp;
 use super::police::Subscriber;
 use super::resolve;
@@ -20,7 +21,7 @@ use crate::dpdk::{Checksum, Mbuf};
 use crate::flow::key::ports;
 use crate::flow::record::Record;
 use crate::flow::{Key4, Protocol, Realm, Record4, Record6};
-use crate::nat::{Nat44, fragments::Head, icmp_error};
+use crate::nat::{Nat44, Opening, fragments::Head, icmp_error};
 use crate::packet::build::IcmpError;
 use crate::packet::icmp::{Icmp, IcmpType};
 use crate::packet::{DropReason, EtherType, Ipv4, Link, MacAddr, Tcp};
@@ -54,6 +55,12 @@ pub enum Verdict<'w> {
     /// It has a session.
     Act {
         record: &'w Record4,
+        place: Place,
+        tcp_flags: u8,
+    },
+    /// It opens a session, which has its mapping: see [`newcomers`].
+    Open {
+        opening: Opening,
         place: Place,
         tcp_flags: u8,
     },
@@ -93,7 +100,12 @@ impl<'w> From<Result<Verdict<'w>, DropReason>> for Verdict<'w> {
 
 /// Judges a packet and does what the verdict says.
 pub fn receive(core: &mut Core, world: &World, mut mbuf: Mbuf, arrival: Arrival) {
-    match Verdict::from(judge(core, world, &mut mbuf, arrival)) {
+    let verdict = Verdict::from(judge(core, world, &mut mbuf, arrival));
+    carry_out(core, world, mbuf, arrival, verdict);
+}
+
+pub(super) fn carry_out(core: &mut Core, world: &World, mbuf: Mbuf, arrival: Arrival, verdict: Verdict<'_>) {
+    match verdict {
         Verdict::Drop(why) => core.out.drop(mbuf, why),
         Verdict::Done => core.out.counters.local_packets.add(1),
         Verdict::Hand(worker) => {
@@ -102,6 +114,12 @@ pub fn receive(core: &mut Core, world: &World, mut mbuf: Mbuf, arrival: Arrival)
         }
         Verdict::Act { record, place, tcp_flags } => {
             depart::act(core, world, mbuf, record, place, tcp_flags, arrival);
+        }
+        Verdict::Open { opening, place, tcp_flags } => {
+            match newcomers::open(core, world, opening, &mbuf, arrival) {
+                Ok(record) => depart::act(core, world, mbuf, record, place, tcp_flags, arrival),
+                Err(why) => core.out.drop(mbuf, why),
+            }
         }
         Verdict::Report { record } => depart::report(core, world, mbuf, record, arrival),
         Verdict::Hold(place) => fragments::hold(core, world, mbuf, place, arrival),
@@ -144,7 +162,7 @@ pub fn home_of(nat: &Nat44, key: &Key4) -> Option<usize> {
     }
 }
 
-fn judge<'w>(
+pub(super) fn judge<'w>(
     core: &mut Core,
     world: &'w World,
     mbuf: &mut Mbuf,
@@ -237,7 +255,7 @@ fn ipv4<'w>(
     }
     let flow = transport(&ip, arrival.realm)?;
     let place = Place { ip: IP, l4: IP + ip.header_length(), protocol: flow.key.protocol() };
-    session(core, world, &flow, place, &ip, mbuf, arrival)
+    session_or_opening(core, world, &flow, place, &ip, mbuf, arrival)
 }
 
 /// Whether a packet that the fast way has not counted is within its subscriber's rate. Asked once, where it came in.
@@ -306,7 +324,7 @@ pub(super) fn transport(ip: &Ipv4<'_>, realm: Realm) -> Result<Flow, DropReason>
 }
 
 /// Whether this says that a subscriber has no share left, or may have none: it is told so (RFC 5508 REQ-8).
-fn is_refusal(why: DropReason) -> bool {
+pub(super) fn is_refusal(why: DropReason) -> bool {
     use DropReason::*;
     matches!(
         why,
@@ -324,6 +342,23 @@ fn is_refusal(why: DropReason) -> bool {
 
 /// The packet's session: found, made here at home, or its home's business.
 pub(super) fn session<'w>(
+    core: &mut Core,
+    world: &'w World,
+    flow: &Flow,
+    place: Place,
+    ip: &Ipv4<'_>,
+    mbuf: &Mbuf,
+    arrival: Arrival,
+) -> Result<Verdict<'w>, DropReason> {
+    match session_or_opening(core, world, flow, place, ip, mbuf, arrival)? {
+        Verdict::Open { opening, place, tcp_flags } => newcomers::open(core, world, opening, mbuf, arrival)
+            .map(|record| Verdict::Act { record, place, tcp_flags }),
+        verdict => Ok(verdict),
+    }
+}
+
+/// As [`session`], but one that is to be opened from inside is left to [`newcomers::open`].
+fn session_or_opening<'w>(
     core: &mut Core,
     world: &'w World,
     flow: &Flow,
@@ -363,19 +398,18 @@ pub(super) fn session<'w>(
         return Err(DropReason::NoSession);
     }
     let home = core.nat.as_mut().ok_or(DropReason::RealmNotServed)?;
-    let made = if outbound {
-        home.outbound(&mut core.flows, &flow.key, flow.tcp_flags, core.now)
-    } else {
-        home.inbound(&mut core.flows, &flow.key, flow.tcp_flags, core.now)
-    };
-    match made {
-        Err(why) if outbound && is_refusal(why) => {
+    if outbound {
+        let chosen = home.choose(&world.flows, &flow.key, flow.tcp_flags, core.now);
+        if let Err(why) = chosen
+            && is_refusal(why)
+        {
             errors::answer4(core, world, mbuf, ip, arrival, IcmpError::AdministrativelyProhibited);
         }
-        Err(DropReason::NatNoMapping | DropReason::NatFiltered) if !outbound => {
-            unsolicited::hold4(core, mbuf, ip, flow.tcp_flags, arrival);
-        }
-        _ => (),
+        return chosen.map(|opening| Verdict::Open { opening, place, tcp_flags: flow.tcp_flags });
+    }
+    let made = home.inbound(&mut core.flows, &flow.key, flow.tcp_flags, core.now);
+    if let Err(DropReason::NatNoMapping | DropReason::NatFiltered) = made {
+        unsolicited::hold4(core, mbuf, ip, flow.tcp_flags, arrival);
     }
     let made = made?;
     core.out.counters.sessions_created.add(1);

@@ -15,7 +15,7 @@ use super::world::World;
 use crate::dpdk::{BURST, Burst, Pool, RxQueue, cycles, cycles_hz, pause};
 use crate::firewall;
 use crate::flow::{FlowHome, Record4, Record6, Reporter};
-use crate::nat::NatHome;
+use crate::nat::{NatHome, Timeouts};
 use crate::packet::DropReason;
 use crate::ring::{Handoff, Task};
 use arrayvec::ArrayVec;
@@ -124,10 +124,7 @@ fn sweep_rounds(world: &World) -> [u32; 2] {
     let v4 = world.nat.as_deref().map(|nat| &nat.options().timeouts);
     let v6 = world.firewall.as_deref().map(|firewall| &firewall.options().timeouts);
     [
-        round_of(v4.into_iter().flat_map(|t| {
-            let ports = t.udp_ports.iter().map(|(_, idle)| *idle);
-            ports.chain([t.udp, t.tcp_established, t.tcp_transitory, t.tcp_opening, t.icmp])
-        })),
+        round_of(v4.into_iter().flat_map(Timeouts::each)),
         round_of(v6.into_iter().flat_map(|t| [t.udp, t.tcp_established, t.tcp_transitory, t.icmp, t.other])),
     ]
 }

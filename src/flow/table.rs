@@ -151,6 +151,15 @@ impl FlowTable {
         Lookup { hash, candidate: Ref::default() }
     }
 
+    /// Asks for both places of a key, ahead of a session's creation.
+    #[inline]
+    pub fn foresee<R: Family>(&self, key: &R::Key) {
+        let hash = key.hash(&self.hash);
+        self.index.prefetch(hash);
+        self.index.prefetch_second(hash);
+        self.index.prefetch_overflow(hash);
+    }
+
     /// Second stage: a candidate in the first bucket, its record fetched. Where there is none the second bucket is fetched:
     /// false, and [`Self::locate_second`] must follow.
     #[inline(always)]
@@ -247,13 +256,16 @@ impl FlowTable {
         for i in records {
             let Some(record) = R::slab(self).get(i) else { break };
             let common = record.common();
-            if !common.action().is_initiator() {
+            if !common.action().is_initiator() || judge.is_young(record, now) {
                 continue;
             }
             let Some(twin) = self.twin(record) else { continue };
             if judge.is_over(record, twin, now) {
                 let hashes = [record.key().hash(&self.hash), twin.key().hash(&self.hash)];
-                hashes.iter().for_each(|hash| self.index.prefetch(*hash));
+                for hash in hashes {
+                    self.index.prefetch(hash);
+                    self.index.prefetch_second(hash);
+                }
                 let initiator = Ref::new(R::TABLE, i as u32, common.generation());
                 over.push(Over { initiator, other: common.twin(), hashes });
             }
@@ -270,11 +282,21 @@ impl FlowTable {
     }
 }
 
+/// Steps of [`Judge::approach`].
+pub const STEPS: usize = 3;
+
 /// What decides about a session during the sweep, and hears of its removal: the NAT for IPv4, the firewall for IPv6.
 pub trait Judge<R> {
+    /// Whether the initiator's half alone shows that the session is not over: most are not, and are passed over so.
+    fn is_young(&self, _initiator: &R, _now: u32) -> bool {
+        false
+    }
     /// Whether the session has been idle for too long. `initiator` and `other` are its halves, `now` wrapping milliseconds.
     /// Home may take notice of how the session stands.
     fn is_over(&mut self, initiator: &R, other: &R, now: u32) -> bool;
+    /// Asks for what [`Self::removed`] will touch of this session, ahead of it: called with each step of [`STEPS`] in turn, for
+    /// all sessions of a stretch before the next step, so that what one step asks for is there in the next.
+    fn approach(&self, _step: usize, _initiator: &R, _other: &R) {}
     /// It has left the index: release what it held.
     fn removed(&mut self, initiator: &R, other: &R);
 }
@@ -431,16 +453,21 @@ impl FlowHome {
     /// a little at a time; [`Self::owned_records_of`] tells what a full round is. Returns the number of sessions removed.
     pub fn sweep<R: Family>(&mut self, budget: usize, now: u32, judge: &mut impl Judge<R>) -> usize {
         self.reclaim();
-        // A removal needs a place among the retired: without one the sweep goes on later.
-        let mut budget = budget.min((2 * RETIRED).saturating_sub(self.retired.len()) / 2);
         let table = self.table.clone();
-        let mut over = ArrayVec::new();
-        let mut removed = 0;
-        while budget > 0 {
+        let (mut over, mut removed, mut budget) = (ArrayVec::new(), 0, budget);
+        // A removal needs a place among the retired: without one for all of a stretch the sweep goes on later.
+        while budget > 0 && self.retired.len() + 2 * STRETCH <= 2 * RETIRED {
             let stretch = R::home(self).1.next_stretch(budget.min(STRETCH));
             // A stretch may be empty: it counts too, so that this ends.
             budget -= stretch.len().max(1);
             table.find_over(stretch, now, judge, &mut over);
+            for step in 0..STEPS {
+                for Over { initiator, other, .. } in &over {
+                    if let (Some(a), Some(b)) = (table.get::<R>(*initiator), table.get::<R>(*other)) {
+                        judge.approach(step, a, b);
+                    }
+                }
+            }
             for session in over.drain(..) {
                 removed += usize::from(self.remove_over(&table, &session, judge));
             }

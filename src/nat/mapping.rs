@@ -5,6 +5,8 @@
 //! long as one of them is kept by packets from inside (RFC 4787 REQ-6); and as long as its subscriber has asked for
 //! ([`super::pcp`]).
 
+mod ahead;
+mod asked;
 mod resting;
 
 use super::id_map::IdMap;
@@ -17,8 +19,11 @@ use super::subscriber::Subscribers;
 use crate::flow::hash::Hashed;
 use crate::flow::{HashKey, Key4, Realm};
 use crate::packet::DropReason;
+use asked::Access;
 use resting::Resting;
 use std::net::Ipv4Addr;
+
+pub use asked::Want;
 
 const UDP: u8 = 17;
 
@@ -80,27 +85,8 @@ pub struct Mapping {
     holds: u16,
     protocol: u8,
     access: Access,
-}
-
-/// Who comes in by a mapping, beyond those who have a session.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Access {
-    /// Whom its pool's filter lets in, as long as packets from inside keep it.
-    #[default]
-    Implicit,
-    /// Whom its subscriber has asked for (RFC 6887 section 11).
-    Open,
-    /// Nobody: what its subscriber asked for is over, and only strangers' sessions are left.
-    Closed,
-}
-
-/// Which public endpoint a new mapping would like.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Want {
-    pub address: Option<Ipv4Addr>,
-    pub port: Option<u16>,
-    /// That or none.
-    pub exact: bool,
+    /// Whether it is found from outside.
+    is_public: bool,
 }
 
 impl Mapping {
@@ -110,6 +96,10 @@ impl Mapping {
 
     pub fn protocol(&self) -> u8 {
         self.protocol
+    }
+
+    pub fn sessions(&self) -> u32 {
+        self.sessions
     }
 
     pub fn sessions_from_outside(&self) -> u16 {
@@ -143,18 +133,16 @@ impl Mapping {
         Remote { address: self.remote_address, port: self.remote_port }
     }
 
-    fn public(&self, nat: &Nat44, subscribers: &Subscribers) -> Endpoint {
-        let s = &subscribers[self.subscriber];
-        let address = nat.pools()[usize::from(s.pool)].address_of(s.first_block);
-        Endpoint { address, port: self.public_port }
+    fn public(&self, subscribers: &Subscribers) -> Endpoint {
+        Endpoint { address: subscribers[self.subscriber].public.into(), port: self.public_port }
     }
 
     fn inside_hash(&self, key: &HashKey) -> u32 {
         inside_hash(key, self.subscriber, self.inside_port, self.remote(), self.protocol)
     }
 
-    fn public_hash(&self, key: &HashKey, nat: &Nat44, subscribers: &Subscribers) -> u32 {
-        let e = self.public(nat, subscribers);
+    fn public_hash(&self, key: &HashKey, subscribers: &Subscribers) -> u32 {
+        let e = self.public(subscribers);
         endpoint_hash(key, Realm(0), e.address, e.port, self.protocol)
     }
 }
@@ -235,13 +223,13 @@ impl Mappings {
     }
 
     /// The public endpoint of a mapping.
-    pub fn public(&self, nat: &Nat44, n: u32) -> Endpoint {
-        self.mappings[n].public(nat, &self.subscribers)
+    pub fn public(&self, n: u32) -> Endpoint {
+        self.mappings[n].public(&self.subscribers)
     }
 
-    /// The mapping for packets of this key, which come from inside.
-    pub fn find_inside(&self, nat: &Nat44, key: &Key4) -> Option<u32> {
-        self.subscribers.selves(key.realm(), key.source()).find_map(|s| {
+    /// The mapping for packets of this key, which come from inside, from this subscriber.
+    pub fn find_inside(&self, nat: &Nat44, subscriber: Option<u32>, key: &Key4) -> Option<u32> {
+        self.subscribers.selves(subscriber).find_map(|s| {
             let pool = &nat.pools()[usize::from(self.subscribers[s].pool)];
             if pool.state() == PoolState::Removed {
                 return None;
@@ -289,16 +277,9 @@ impl Mappings {
         keeps.then(|| Holder { realm: s.realm(), address: s.address(), from_outside: s.from_outside })
     }
 
-    /// The mapping of all ports of a protocol, or of all protocols, that who holds the whole of a public address has asked for.
-    pub fn open_for_all(&self, nat: &Nat44, e: Endpoint, protocol: u8) -> Option<u32> {
-        nat.pool_of(e.address).filter(|pool| pool.is_whole() && pool.state() == PoolState::Active)?;
-        let all = Endpoint { port: 0, ..e };
-        let found = [protocol, 0].map(|protocol| self.find_public(nat, all, protocol));
-        found.into_iter().flatten().find(|n| self.mappings[*n].is_open())
-    }
-
-    /// Makes a mapping without sessions for packets of this key, which has none. The caller enters a session at once, or
-    /// removes it.
+    /// Makes a mapping without sessions for packets of this key, which has none; `known` is the subscriber if there is one. The
+    /// caller enters a session at once and
+    /// publishes it before a packet may come from outside, or takes it back.
     ///
     /// # Errors
     /// Why not. Nothing is left behind.
@@ -306,10 +287,11 @@ impl Mappings {
         &mut self,
         nat: &Nat44,
         key: &Key4,
+        known: Option<u32>,
         now: u32,
         random: impl FnMut() -> u32,
     ) -> Result<u32, DropReason> {
-        self.create_as(nat, key, &Want::default(), now, random)
+        self.create_as(nat, key, &Want::default(), known, now, random)
     }
 
     /// The same, with the public endpoint that is wanted.
@@ -321,12 +303,13 @@ impl Mappings {
         nat: &Nat44,
         key: &Key4,
         want: &Want,
+        known: Option<u32>,
         now: u32,
         mut random: impl FnMut() -> u32,
     ) -> Result<u32, DropReason> {
         let n = self.mappings.take(|m| m.subscriber).ok_or(DropReason::NatMappingsFull)?;
-        let made = self.subscriber(nat, key, now, &mut random).and_then(|s| {
-            let port = match self.is_elsewhere(nat, s, want) {
+        let made = self.subscriber(nat, key, known, now, &mut random).and_then(|s| {
+            let port = match self.is_elsewhere(s, want) {
                 false => self.take_port(nat, s, key, want, now, &mut random),
                 true => None,
             };
@@ -356,14 +339,25 @@ impl Mappings {
             protocol: key.protocol(),
             ..Mapping::default()
         };
-        let m = &self.mappings[n];
-        let (inside, public) = (m.inside_hash(&self.hash), m.public_hash(&self.hash, nat, &self.subscribers));
-        // Both maps have room for all mappings; what chance has heaped up in one place is refused as if they had not.
-        if self.by_inside.insert(inside, n) && self.by_public.insert(public, n) {
-            return Ok(n);
+        // The map has room for all mappings; what chance has heaped up in one place is refused as if it had not.
+        if !self.by_inside.insert(self.mappings[n].inside_hash(&self.hash), n) {
+            self.undo(nat, n, now);
+            return Err(DropReason::NatMappingsFull);
         }
-        self.undo(nat, n, now);
-        Err(DropReason::NatMappingsFull)
+        self.by_public.prefetch(self.mappings[n].public_hash(&self.hash, &self.subscribers));
+        Ok(n)
+    }
+
+    /// Lets a mapping be found from outside, if it is not yet.
+    ///
+    /// # Errors
+    /// What chance has heaped up in one place of the map is refused.
+    pub fn publish(&mut self, n: u32) -> Result<(), DropReason> {
+        if !self.mappings[n].is_public {
+            let hash = self.mappings[n].public_hash(&self.hash, &self.subscribers);
+            self.mappings[n].is_public = self.by_public.insert(hash, n);
+        }
+        self.mappings[n].is_public.then_some(()).ok_or(DropReason::NatMappingsFull)
     }
 
     /// The subscriber whom packets of this key are from, made with its first block if there is none that may have new mappings.
@@ -371,14 +365,14 @@ impl Mappings {
         &mut self,
         nat: &Nat44,
         key: &Key4,
+        mut known: Option<u32>,
         now: u32,
         random: &mut impl FnMut() -> u32,
     ) -> Result<u32, DropReason> {
         let who = (key.realm(), key.source());
-        let mut known = self.subscribers.find(who.0, who.1);
         let pool_of = |s: u32| &nat.pools()[usize::from(self.subscribers[s].pool)];
         // A former self whose pool is drained no longer is as good as the present one: there is never a second one in a pool.
-        let active = self.subscribers.selves(who.0, who.1).find(|s| pool_of(*s).state() == PoolState::Active);
+        let active = self.subscribers.selves(known).find(|s| pool_of(*s).state() == PoolState::Active);
         if let Some(s) = active {
             return if can_carry(pool_of(s), key) { Ok(s) } else { Err(DropReason::ProtocolUnsupported) };
         }
@@ -403,6 +397,7 @@ impl Mappings {
             if let Some(block) = pool.lease_first(who, workers, s, random(), now) {
                 self.subscribers[s].first_block = block;
                 self.subscribers[s].blocks = 1;
+                self.subscribers[s].public = pool.address_of(block).into();
                 if let Some(former) = known {
                     self.set_absent(former, false);
                 }
@@ -412,13 +407,6 @@ impl Mappings {
             why = DropReason::NatNoPort;
         }
         Err(why)
-    }
-
-    /// Whether the address that is wanted, and no other, is not the subscriber's.
-    fn is_elsewhere(&self, nat: &Nat44, s: u32, want: &Want) -> bool {
-        let s = &self.subscribers[s];
-        let own = nat.pools()[usize::from(s.pool)].address_of(s.first_block);
-        want.exact && want.address.is_some_and(|address| address != own)
     }
 
     /// A free port of the subscriber's: in its blocks, else in a new block of its address, if it may have one more.
@@ -490,35 +478,13 @@ impl Mappings {
         }
     }
 
-    /// Its subscriber has asked for it: it lives until that is over. `opens` says that packets from outside may come in.
-    pub fn hold(&mut self, n: u32, opens: bool) {
-        let m = &mut self.mappings[n];
-        m.holds += 1;
-        if opens {
-            m.access = Access::Open;
-        }
-        self.subscribers[m.subscriber].explicit += 1;
-    }
-
-    /// That is over. Whoever came in because of it goes on, and keeps the door open for nobody else.
-    pub fn release(&mut self, nat: &Nat44, n: u32, closes: bool, now: u32) {
-        let m = &mut self.mappings[n];
-        m.holds -= 1;
-        if closes {
-            let has_own = m.sessions > u32::from(m.from_outside);
-            m.access = if has_own { Access::Implicit } else { Access::Closed };
-        }
-        self.subscribers[m.subscriber].explicit -= 1;
+    /// One session less; without any the mapping goes, and its port rests.
+    pub fn leave(&mut self, nat: &Nat44, n: u32, from_outside: bool, kept: bool, now: u32) {
+        self.take_out(n, from_outside, kept);
         self.remove_unused(nat, n, now);
     }
 
-    /// A session from outside was answered: from now on packets from inside keep it.
-    pub fn answered(&mut self, n: u32) {
-        self.mappings[n].keepers += 1;
-    }
-
-    /// One session less; without any the mapping goes, and its port rests.
-    pub fn leave(&mut self, nat: &Nat44, n: u32, from_outside: bool, kept: bool, now: u32) {
+    fn take_out(&mut self, n: u32, from_outside: bool, kept: bool) {
         let m = &mut self.mappings[n];
         let s = &mut self.subscribers[m.subscriber];
         m.sessions -= 1;
@@ -526,7 +492,12 @@ impl Mappings {
         m.from_outside -= u16::from(from_outside);
         s.from_outside -= u32::from(from_outside);
         m.keepers -= u32::from(kept);
-        self.remove_unused(nat, n, now);
+    }
+
+    /// A session that was entered comes to nothing.
+    pub fn retract(&mut self, nat: &Nat44, n: u32, from_outside: bool, now: u32) {
+        self.take_out(n, from_outside, !from_outside);
+        self.undo(nat, n, now);
     }
 
     /// Takes back a mapping that was made just now and has had no session: nothing of it needs to rest, nor does a subscriber
@@ -537,8 +508,8 @@ impl Mappings {
             return;
         }
         self.by_inside.remove(m.inside_hash(&self.hash), n);
-        self.by_public.remove(m.public_hash(&self.hash, nat, &self.subscribers), n);
-        let (e, pool, s) = (self.public(nat, n), self.pool(nat, n), m.subscriber);
+        self.by_public.remove(m.public_hash(&self.hash, &self.subscribers), n);
+        let (e, pool, s) = (self.public(n), self.pool(nat, n), m.subscriber);
         if let Some(block) = pool.block_of(e) {
             pool.blocks().unuse(block, e.port, m.protocol);
         }
@@ -561,9 +532,9 @@ impl Mappings {
             return;
         }
         self.by_inside.remove(m.inside_hash(&self.hash), n);
-        self.by_public.remove(m.public_hash(&self.hash, nat, &self.subscribers), n);
+        self.by_public.remove(m.public_hash(&self.hash, &self.subscribers), n);
 
-        let e = self.public(nat, n);
+        let e = self.public(n);
         let pool = self.pool(nat, n);
         if let Some(block) = pool.block_of(e)
             && pool.blocks().free(block, e.port, m.protocol, now)

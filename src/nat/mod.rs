@@ -20,7 +20,8 @@
 //! | [`subscriber`] | the subscribers of one home |
 //! | [`mapping`] | the mappings of one home |
 //! | [`permits`] | to whom a mapping has sent, where the filter asks |
-//! | [`nat44`] | what happens on a miss, from either side; when a session is over |
+//! | [`nat44`] | what happens on a miss from outside; when a session is over |
+//! | [`opening`] | what happens on a miss from inside, for one packet or the newcomers of a burst |
 //! | [`fragments`] | fragments that belong together, and the ports of those that show none |
 //! | [`icmp_error`] | errors about the packets of sessions, from either side |
 //! | [`pcp`] | what subscribers ask for themselves: PCP and NAT-PMP |
@@ -33,6 +34,7 @@ pub mod icmp_error;
 pub mod id_map;
 pub mod mapping;
 pub mod nat44;
+pub mod opening;
 pub mod options;
 pub mod pcp;
 pub mod permits;
@@ -44,6 +46,7 @@ pub mod store;
 pub mod subscriber;
 
 pub use nat44::{Nat44, NatHome};
+pub use opening::{Opened, Opening};
 pub use options::{Dependence, NatOptions, PoolOptions, PortSelection, Sharing, Untranslated};
 pub use pcp::PcpOptions;
 pub use pool::{Endpoint, Pool, PoolState};

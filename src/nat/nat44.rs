@@ -44,6 +44,8 @@ pub struct Nat44 {
     spans: Vec<Span>,
     hash: HashKey,
     workers: usize,
+    /// No session is over that has had a packet from inside within so many milliseconds.
+    shortest: u32,
 }
 
 impl Nat44 {
@@ -60,7 +62,8 @@ impl Nat44 {
         };
         let mut spans: Vec<Span> = pools.iter().enumerate().flat_map(of).collect();
         spans.sort_unstable_by_key(|s| s.first);
-        Self { options, pools, spans, hash, workers }
+        let shortest = options.timeouts.shortest();
+        Self { options, pools, spans, hash, workers, shortest }
     }
 
     pub fn pools(&self) -> &[Pool] {
@@ -164,6 +167,8 @@ pub struct NatHome {
     most_untranslated: usize,
     /// Of the present call, for what it leads to.
     pub(super) now: u32,
+    /// Whether some pool's sessions are to end, asked once a sweep.
+    any_removed: bool,
 }
 
 /// A home's share of a number that all homes divide by hash, with room for chance.
@@ -187,7 +192,17 @@ impl NatHome {
         let most_untranslated = share(o.mappings, w) / 4;
         let random = StdRng::from_seed(seed);
         let pcp = o.pcp.map(|p| Control::new(p, share(p.mappings, w), nat.hash.clone()));
-        Self { mappings, permits, random, pcp, untranslated: 0, most_untranslated, nat, now: 0 }
+        Self {
+            mappings,
+            permits,
+            random,
+            pcp,
+            untranslated: 0,
+            most_untranslated,
+            nat,
+            now: 0,
+            any_removed: false,
+        }
     }
 
     /// The shared side.
@@ -198,59 +213,6 @@ impl NatHome {
     /// (mappings, subscribers) that live here.
     pub fn population(&self) -> (usize, usize) {
         (self.mappings.len(), self.mappings.present())
-    }
-
-    /// A packet of a subscriber whose home this is has no session: makes one. `tcp_flags` are the segment's, 0 for other
-    /// protocols; ICMP is an echo request, its identifier for both ports; a protocol without ports has zeros.
-    ///
-    /// # Errors
-    /// Why the packet is dropped.
-    pub fn outbound(
-        &mut self,
-        flows: &mut FlowHome,
-        key: &Key4,
-        tcp_flags: u8,
-        now: u32,
-    ) -> Result<Ref, DropReason> {
-        self.now = now;
-        opens(key, tcp_flags)?;
-        let hairpin = self.nat.contains(key.destination());
-        if !hairpin && self.nat.is_untranslated(key) {
-            return self.untranslated(flows, key);
-        }
-        if hairpin && !self.nat.options.hairpin {
-            return Err(DropReason::HairpinOff);
-        }
-        let known = self.mappings.find_inside(&self.nat, key);
-        let subscriber = match known {
-            Some(m) => Some(self.mappings.get(m).subscriber()),
-            None => self.mappings.subscribers.find(key.realm(), key.source()),
-        };
-        // Before anything is taken for it. A newcomer may open its first.
-        subscriber.map_or(Ok(()), |s| self.may_open(s))?;
-        let mapping = match known {
-            Some(m) => m,
-            None => {
-                let random = &mut self.random;
-                self.mappings.create(&self.nat, key, now, || random.random())?
-            }
-        };
-        let (out, back) = self.halves(mapping, key, hairpin);
-        let made = flows.create::<Record4>(&out, &back, now);
-        self.settle(mapping, made, &back.key, false)
-    }
-
-    /// Whether a subscriber may open one more session (RFC 6888 REQ-4 and REQ-5).
-    fn may_open(&mut self, subscriber: u32) -> Result<(), DropReason> {
-        let o = &self.nat.options;
-        let s = &mut self.mappings.subscribers[subscriber];
-        if s.sessions >= o.sessions_per_subscriber {
-            return Err(DropReason::NatSessionLimit);
-        }
-        if !s.may_open(o.new_sessions_per_second, self.now) {
-            return Err(DropReason::NatSessionRate);
-        }
-        Ok(())
     }
 
     /// A packet from outside to a port that this home leases has no session: makes one if mapping and filter allow.
@@ -280,8 +242,8 @@ impl NatHome {
         if flows.table().lookup::<Record4>(&answer).is_some() {
             out.key = answer.shadow();
         }
-        let made = flows.create::<Record4>(&back, &out, now);
-        self.settle(mapping, made, &back.key, true)
+        self.mappings.enter(mapping, true);
+        self.make(flows, mapping, (&back, &out), true)
     }
 
     /// The mapping by which a packet from outside may come in, and the one that its subscriber has opened for it.
@@ -327,12 +289,13 @@ impl NatHome {
         if holder.from_outside >= u32::from(self.nat.options.inbound_sessions_per_mapping) {
             return Err(DropReason::NatInboundQuota);
         }
-        if self.mappings.find_inside(&self.nat, &answer).is_some() {
+        let subscriber = self.mappings.subscribers.find(holder.realm, holder.address);
+        if self.mappings.find_inside(&self.nat, subscriber, &answer).is_some() {
             return Err(DropReason::NatNoMapping);
         }
         let random = &mut self.random;
-        let mapping = self.mappings.create(&self.nat, &answer, self.now, || random.random())?;
-        if self.mappings.public(&self.nat, mapping) != public {
+        let mapping = self.mappings.create(&self.nat, &answer, subscriber, self.now, || random.random())?;
+        if self.mappings.public(mapping) != public {
             self.mappings.undo(&self.nat, mapping, self.now);
             return Err(DropReason::NatNoMapping);
         }
@@ -340,7 +303,7 @@ impl NatHome {
     }
 
     /// A session that is followed and not translated.
-    fn untranslated(&mut self, flows: &mut FlowHome, key: &Key4) -> Result<Ref, DropReason> {
+    pub(super) fn untranslated(&mut self, flows: &mut FlowHome, key: &Key4) -> Result<Ref, DropReason> {
         // Whoever claims a public address would be taken for who has it.
         if self.nat.pool_of(key.source()).is_some() {
             return Err(DropReason::Ipv4SourceInvalid);
@@ -399,31 +362,8 @@ impl NatHome {
         Ok(())
     }
 
-    /// Books the session that was made, or undoes a mapping made for one that was not.
-    fn settle(
-        &mut self,
-        mapping: u32,
-        made: Result<Ref, Full>,
-        back: &Key4,
-        from_outside: bool,
-    ) -> Result<Ref, DropReason> {
-        match made {
-            Ok(r) => {
-                self.mappings.enter(mapping, from_outside);
-                if !from_outside {
-                    self.permit(mapping, back.source(), true);
-                }
-                Ok(r)
-            }
-            Err(what) => {
-                self.mappings.undo(&self.nat, mapping, self.now);
-                Err(full(what))
-            }
-        }
-    }
-
     /// A session between a mapping and a remote address is one more, or one less, that packets from inside keep.
-    fn permit(&mut self, mapping: u32, remote: Ipv4Addr, comes: bool) {
+    pub(super) fn permit(&mut self, mapping: u32, remote: Ipv4Addr, comes: bool) {
         let protocol = self.mappings.get(mapping).protocol();
         if asks_permits(self.mappings.pool(&self.nat, mapping), protocol) {
             if comes {
@@ -434,41 +374,12 @@ impl NatHome {
         }
     }
 
-    /// Compiles both halves of a mapping's session whose outbound packets have that key, outbound half first.
-    fn halves(
-        &self,
-        mapping: u32,
-        out_key: &Key4,
-        hairpin: bool,
-    ) -> (Half<Key4, Rewrite4>, Half<Key4, Rewrite4>) {
-        let (inside, public) = (self.mappings.inside(mapping), self.mappings.public(&self.nat, mapping));
-        let (outside, protocol, remote) =
-            (self.nat.options.outside, out_key.protocol(), out_key.destination());
-        // An echo has one identifier for both directions; it is translated as the source port is.
-        let echo = protocol == Protocol::Icmp as u8;
-        let ports = |own: u16| key::ports(own, if echo { own } else { out_key.destination_port() });
-        let ends = |own| (own, remote);
-        let translated = Key4::of_any_protocol(outside, protocol, ends(public.address), ports(public.port));
-        let back_key = translated.reversed(outside);
-        let untranslated =
-            Key4::of_any_protocol(inside.realm, protocol, ends(inside.address), ports(inside.port))
-                .reversed(inside.realm);
-        let kind = if hairpin { Action::HAIRPIN } else { Action::FORWARD };
-        let out = Half {
-            key: *out_key,
-            rewrite: compile(out_key, &translated, !hairpin),
-            action: kind.with(Action::OUTBOUND),
-        };
-        let back =
-            Half { key: back_key, rewrite: compile(&back_key, &untranslated, true), action: Action::FORWARD };
-        (out, back)
-    }
-
     /// A step of the sweep: see [`FlowHome::sweep`].
     pub fn sweep(&mut self, flows: &mut FlowHome, budget: usize, now: u32) -> usize {
         self.now = now;
         self.mappings.wake(&self.nat, now);
         self.expire_control(now);
+        self.any_removed = self.nat.pools.iter().any(|pool| pool.state() == PoolState::Removed);
         flows.sweep(budget, now, self)
     }
 
@@ -490,6 +401,13 @@ fn sides<'r>(initiator: &'r Record4, other: &'r Record4) -> (&'r Record4, &'r Re
 }
 
 impl Judge<Record4> for NatHome {
+    fn is_young(&self, initiator: &Record4, now: u32) -> bool {
+        let about = initiator.common();
+        !self.any_removed
+            && about.action().is_outbound()
+            && now.wrapping_sub(about.last_seen()) <= self.nat.shortest
+    }
+
     fn is_over(&mut self, initiator: &Record4, other: &Record4, now: u32) -> bool {
         let (out, back) = sides(initiator, other);
         let action = initiator.common().action();
@@ -501,9 +419,18 @@ impl Judge<Record4> for NatHome {
             }
         }
         let hairpin = out.common().action().kind() == Action::HAIRPIN;
-        self.nat.is_removed(back.key().destination())
-            || (hairpin && self.nat.is_removed(back.key().source()))
+        let of_removed = || {
+            self.nat.is_removed(back.key().destination())
+                || (hairpin && self.nat.is_removed(back.key().source()))
+        };
+        self.any_removed && of_removed()
             || self.nat.options.timeouts.is_over(initiator, other, now) && !self.is_asked_to_stay(&back.key())
+    }
+
+    fn approach(&self, step: usize, initiator: &Record4, other: &Record4) {
+        let back = sides(initiator, other).1.key();
+        let public = Endpoint { address: back.destination(), port: back.destination_port() };
+        self.mappings.approach(&self.nat, step, public, back.protocol());
     }
 
     fn removed(&mut self, initiator: &Record4, other: &Record4) {
@@ -529,7 +456,7 @@ fn asks_permits(pool: &Pool, protocol: u8) -> bool {
 }
 
 /// What a full table is called where packets are dropped.
-fn full(what: Full) -> DropReason {
+pub(super) fn full(what: Full) -> DropReason {
     match what {
         Full::Records => DropReason::SessionsFull,
         Full::Index => DropReason::IndexFull,
@@ -537,7 +464,7 @@ fn full(what: Full) -> DropReason {
 }
 
 /// Whether a packet of this key and these flags may open a session.
-fn opens(key: &Key4, tcp_flags: u8) -> Result<(), DropReason> {
+pub(super) fn opens(key: &Key4, tcp_flags: u8) -> Result<(), DropReason> {
     let is_tcp = key.protocol() == Protocol::Tcp as u8;
     if is_tcp && (tcp_flags & SYN == 0 || tcp_flags & NOT_OPENING != 0) {
         return Err(DropReason::TcpNotSyn);
@@ -578,6 +505,10 @@ mod behaviour_tests;
 #[cfg(test)]
 #[path = "drain_tests.rs"]
 mod drain_tests;
+
+#[cfg(test)]
+#[path = "opening_tests.rs"]
+mod opening_tests;
 
 #[cfg(test)]
 #[path = "pcp/tests.rs"]

@@ -131,6 +131,15 @@ impl Bed {
         self.sweep_all();
     }
 
+    /// One worker's.
+    pub fn home(&mut self, worker: usize) -> &mut (FlowHome, NatHome) {
+        &mut self.homes[worker]
+    }
+
+    pub fn replace_flows(&mut self, worker: usize, flows: FlowHome) {
+        self.homes[worker].0 = flows;
+    }
+
     /// (blocks leased, ports in use) of a pool, block by block.
     pub fn counted(&self, pool: usize) -> (u32, u32) {
         let blocks = self.nat.pools()[pool].blocks();

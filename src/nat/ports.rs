@@ -6,7 +6,7 @@
 //!
 //! Never: knows addresses or subscribers' names, reads a clock, allocates after start.
 
-use crate::flow::memory::Region;
+use crate::flow::memory::{Region, prefetch};
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 /// "No block", "no subscriber".
@@ -226,6 +226,25 @@ impl Blocks {
             address as usize * self.layout.word_at(self.layout.blocks()) + self.layout.word_at(block);
         let start = (before * SPACES + space * words) * PLANES;
         &self.bits[start..start + words * PLANES]
+    }
+
+    /// Asks for a block, and for the first of its bits.
+    pub fn prefetch(&self, number: u32, protocol: u8) {
+        prefetch(self.block(number));
+        if let Some(space) = space(protocol) {
+            self.words(number, space).first().inspect(|word| prefetch(*word));
+        }
+    }
+
+    /// Asks for a block, and for the bits of one of its ports.
+    pub fn prefetch_port(&self, number: u32, port: u16, protocol: u8) {
+        prefetch(self.block(number));
+        let first = self.layout.ports_of(number % self.layout.blocks()).0;
+        if let Some(space) = space(protocol)
+            && let Some(at) = u32::from(port).checked_sub(first)
+        {
+            self.words(number, space).get((at / 64) as usize * PLANES).inspect(|word| prefetch(*word));
+        }
     }
 
     /// The worker that leases it.

@@ -60,6 +60,17 @@ const DCCP: u8 = 33;
 const TAKES_PART: u8 = 2 | 16;
 
 impl Timeouts {
+    /// All of them.
+    pub fn each(&self) -> impl Iterator<Item = u32> {
+        let ports = self.udp_ports.iter().map(|(_, idle)| *idle);
+        ports.chain([self.udp, self.tcp_established, self.tcp_transitory, self.tcp_opening, self.icmp])
+    }
+
+    /// No session is over whose inside was heard of within so many milliseconds.
+    pub fn shortest(&self) -> u32 {
+        self.each().min().unwrap_or(0)
+    }
+
     /// The idle time of this session, and whose packets count against it.
     fn limit(&self, initiator: &Record4, other: &Record4) -> (u32, Counted) {
         let (a, b) = (initiator.common(), other.common());

@@ -25,6 +25,8 @@ pub struct Subscriber {
     pub blocks: u16,
     /// What it has asked for and is not over ([`super::pcp`]).
     pub explicit: u16,
+    /// The public address that it stays on.
+    pub public: u32,
     /// The first of its blocks, or [`NONE`]; the next free subscriber while this one is free.
     pub first_block: u32,
     pub mappings: u32,
@@ -99,10 +101,19 @@ impl Subscribers {
         })
     }
 
-    /// That number and its former selves, the present one first.
-    pub fn selves(&self, realm: Realm, address: Ipv4Addr) -> impl Iterator<Item = u32> {
-        let first = self.find(realm, address);
-        std::iter::successors(first, |n| Some(self.store[*n].former).filter(|f| *f != NONE))
+    /// Asks for where [`Self::find`] begins.
+    pub fn prefetch(&self, realm: Realm, address: Ipv4Addr) {
+        self.by_address.prefetch(endpoint_hash(&self.hash, realm, address, 0, 0));
+    }
+
+    /// What [`Self::find`] will most likely find, without asking for any subscriber.
+    pub fn guess(&self, realm: Realm, address: Ipv4Addr) -> Option<u32> {
+        self.by_address.guess(endpoint_hash(&self.hash, realm, address, 0, 0))
+    }
+
+    /// A subscriber and its former selves, given the present one.
+    pub fn selves(&self, present: Option<u32>) -> impl Iterator<Item = u32> {
+        std::iter::successors(present, |n| Some(self.store[*n].former).filter(|f| *f != NONE))
     }
 
     /// A new subscriber without blocks on that pool, in the place of `former` if there is one. `rate` is what it may open at

@@ -86,7 +86,7 @@ impl NatHome {
         }
         // Towards everybody: what a mapping is found by that depends on no remote end.
         let key = key(client, protocol, port, (Ipv4Addr::UNSPECIFIED, 0));
-        let known = self.mappings.find_inside(&self.nat, &key);
+        let known = self.mappings.find_inside(&self.nat, self.present(client), &key);
         let held = known.and_then(|mapping| self.held(mapping, None));
         if let Some(n) = held {
             self.check_nonce(n, asked)?;
@@ -97,7 +97,7 @@ impl NatHome {
         let filters = self.merged(held, options)?;
         let mapping = match known {
             Some(mapping) => self.renewable(mapping, asked, options.prefer_failure)?,
-            None => self.make(client, &key, asked, options.prefer_failure)?,
+            None => self.make_mapping(client, &key, asked, options.prefer_failure)?,
         };
         let n = self.hold(mapping, None, held, asked)?;
         if let Some(control) = self.pcp.as_mut() {
@@ -154,10 +154,10 @@ impl NatHome {
         }
         self.may_ask(client)?;
         let is_wanted = asked.external_port != 0 || asked.external_address != Wanted::Any;
-        let known = self.mappings.find_inside(&self.nat, key);
+        let known = self.mappings.find_inside(&self.nat, self.present(client), key);
         let mapping = match known {
             Some(mapping) => self.renewable(mapping, asked, is_wanted)?,
-            None => self.make(client, key, asked, is_wanted)?,
+            None => self.make_mapping(client, key, asked, is_wanted)?,
         };
         let flags = if asked.protocol == TCP { SYN } else { 0 };
         if let Err(why) = self.outbound(flows, key, flags, self.now) {
@@ -197,12 +197,12 @@ impl NatHome {
 
     /// The public address of a client. One that has none yet is given its first block: it rests, and so waits for what comes next.
     fn address_of(&mut self, client: Client) -> Result<Granted, Code> {
-        let Some(s) = self.mappings.subscribers.find(client.0, client.1) else {
+        let Some(s) = self.present(client) else {
             let key = key(client, UDP, super::CLIENT_PORT, (Ipv4Addr::UNSPECIFIED, 0));
             let random = &mut self.random;
-            let made = self.mappings.create(&self.nat, &key, self.now, || random.random());
+            let made = self.mappings.create(&self.nat, &key, None, self.now, || random.random());
             let mapping = made.map_err(|why| refusal(why, false))?;
-            let address = self.mappings.public(&self.nat, mapping).address;
+            let address = self.mappings.public(mapping).address;
             self.mappings.remove_unused(&self.nat, mapping, self.now);
             return Ok(Granted { lifetime: 0, external: Some((address, 0)) });
         };
@@ -213,6 +213,11 @@ impl NatHome {
         }
         let address = pool.address_of(s.first_block);
         Ok(Granted { lifetime: 0, external: Some((address, 0)) })
+    }
+
+    /// A client's number, if it has one: on the pool that serves it now.
+    fn present(&self, client: Client) -> Option<u32> {
+        self.mappings.subscribers.find(client.0, client.1)
     }
 
     fn held(&self, mapping: u32, peer: Peer) -> Option<u32> {
@@ -251,7 +256,7 @@ impl NatHome {
         if self.mappings.pool(&self.nat, mapping).state() != PoolState::Active {
             return Err(Code::NoResources);
         }
-        let public = self.mappings.public(&self.nat, mapping);
+        let public = self.mappings.public(mapping);
         let fits = asked.external_address.allows(public.address)
             && (asked.external_port == 0 || asked.external_port == public.port);
         if exact && !fits { Err(Code::CannotProvideExternal) } else { Ok(mapping) }
@@ -263,13 +268,13 @@ impl NatHome {
         if control.table.is_full() {
             return Err(Code::NoResources);
         }
-        let s = self.mappings.subscribers.find(client.0, client.1);
+        let s = self.present(client);
         let has = s.map_or(0, |s| self.mappings.subscribers[s].explicit);
         if has >= control.options.per_subscriber { Err(Code::UserExQuota) } else { Ok(()) }
     }
 
     /// A new mapping, with the public endpoint that is wanted if its subscriber has it: `exact` says, that or none.
-    fn make(&mut self, client: Client, key: &Key4, asked: &Asked, exact: bool) -> Result<u32, Code> {
+    fn make_mapping(&mut self, client: Client, key: &Key4, asked: &Asked, exact: bool) -> Result<u32, Code> {
         self.may_ask(client)?;
         let address = match asked.external_address {
             Wanted::Any => None,
@@ -279,20 +284,24 @@ impl NatHome {
         };
         let port = Some(asked.external_port).filter(|port| *port != 0);
         let want = Want { address, port, exact };
-        let is_known = self.mappings.subscribers.find(client.0, client.1).is_some();
+        let known = self.present(client);
         let random = &mut self.random;
-        let made = self.mappings.create_as(&self.nat, key, &want, self.now, || random.random());
+        let made = self.mappings.create_as(&self.nat, key, &want, known, self.now, || random.random());
         let mapping = made.map_err(|why| match why {
             DropReason::NatNoPort if exact && (port.is_some() || address.is_some()) => {
                 Code::CannotProvideExternal
             }
-            why => refusal(why, is_known),
+            why => refusal(why, known.is_some()),
         })?;
         // All ports at once are for whoever has them all.
         let is_wide = key.source_port() == 0 && space(key.protocol()).is_some();
         if is_wide && !self.mappings.pool(&self.nat, mapping).is_whole() {
             self.mappings.undo(&self.nat, mapping, self.now);
             return Err(Code::UnsuppProtocol);
+        }
+        if let Err(why) = self.mappings.publish(mapping) {
+            self.mappings.undo(&self.nat, mapping, self.now);
+            return Err(refusal(why, false));
         }
         Ok(mapping)
     }
@@ -322,7 +331,7 @@ impl NatHome {
     }
 
     fn granted(&self, mapping: u32, asked: &Asked) -> Granted {
-        let public = self.mappings.public(&self.nat, mapping);
+        let public = self.mappings.public(mapping);
         let lifetime = self.pcp.as_ref().map_or(0, |control| control.lifetime(asked.lifetime));
         Granted { lifetime, external: Some((public.address, public.port)) }
     }

@@ -1,0 +1,171 @@
+//! What is remembered of those outside, and who is to be credited or blamed for what became of a reservation.
+//!
+//! Guarantees: only a claim, or the end of what a proven asker reserved, is an event; so spoofed questions change nothing here.
+
+use super::counters::{Counter, Counters};
+use super::delay::Delays;
+use super::reputation::{MIDDLE, Reputation};
+use super::table::{Secret, Table};
+use ipnet::IpNet;
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::net::IpAddr;
+
+/// An address, or the network that stands for it.
+pub type Party = u128;
+
+pub fn party(address: IpAddr, v4_bits: u32, v6_bits: u32) -> Party {
+    match address {
+        IpAddr::V4(a) => {
+            let network = a.to_bits() & (u32::MAX << (32 - v4_bits));
+            0xffff_0000_0000 | u128::from(network)
+        }
+        IpAddr::V6(a) => a.to_bits() & (u128::MAX << (128 - v6_bits)),
+    }
+}
+
+/// Whoever has an IPv6 address has its /64.
+pub fn resolver(address: IpAddr) -> Party {
+    party(address, 32, 64)
+}
+
+/// As coarse as RFC 7871 section 11.1 lets a resolver name it.
+pub fn client(address: IpAddr) -> Party {
+    party(address, 24, 56)
+}
+
+/// The client network that a subnet names; `None` where it names more than one.
+pub fn named(subnet: &IpNet) -> Option<Party> {
+    let bits = if subnet.addr().is_ipv4() { 24 } else { 56 };
+    (subnet.prefix_len() >= bits).then(|| client(subnet.addr()))
+}
+
+/// What the gateway keeps with a reservation.
+#[derive(Clone, Copy)]
+pub struct Waiting {
+    pub host: u32,
+    pub resolver: Party,
+    pub proven: bool,
+    /// Who may claim.
+    pub subnet: Option<IpNet>,
+    /// Whose it is by a trusted resolver's word.
+    pub client: Option<Party>,
+}
+
+/// What is known of a resolver.
+#[derive(Clone, Copy)]
+pub struct Known {
+    pub reputation: Reputation,
+    pub delays: Delays,
+}
+
+/// What is remembered of those outside, and what waits for whom.
+pub struct Book {
+    pub resolvers: Table<Party, Known>,
+    pub clients: Table<Party, Reputation>,
+    /// Of all resolvers that are no worse than the middle.
+    pub delays: Delays,
+    /// Reservations that wait for a host, and by resolver and whether it has shown something.
+    pub(super) by_host: HashMap<u32, u32, Secret>,
+    pub(super) by_resolver: HashMap<(Party, bool), u32, Secret>,
+    pub counters: Counters,
+}
+
+impl Book {
+    /// Remembers so many resolvers, and as many client networks; counts up to so many reservations.
+    pub fn new(remembered: usize, reservations: usize, secret: Secret) -> Self {
+        // At most half full: such a map never grows.
+        let room = 2 * reservations;
+        Self {
+            resolvers: Table::new(remembered, secret),
+            clients: Table::new(remembered, secret),
+            delays: Delays::default(),
+            by_host: HashMap::with_capacity_and_hasher(room, secret),
+            by_resolver: HashMap::with_capacity_and_hasher(room, secret),
+            counters: Counters::new(),
+        }
+    }
+
+    /// What a client's network is worth.
+    pub fn client_reputation(&self, client: Party, now: u64) -> f32 {
+        self.clients.get(&client).map_or(MIDDLE, |reputation| reputation.value(now))
+    }
+
+    /// Reservations that wait for that host, and for that resolver.
+    pub fn waiting(&self, waiting: &Waiting) -> (u32, u32) {
+        let of_resolver = self.by_resolver.get(&(waiting.resolver, waiting.proven));
+        (self.by_host.get(&waiting.host).copied().unwrap_or(0), of_resolver.copied().unwrap_or(0))
+    }
+
+    pub fn counts(&mut self, waiting: &Waiting) {
+        *self.by_host.entry(waiting.host).or_insert(0) += 1;
+        *self.by_resolver.entry((waiting.resolver, waiting.proven)).or_insert(0) += 1;
+    }
+
+    pub fn counts_no_longer(&mut self, waiting: &Waiting) {
+        one_less(&mut self.by_host, waiting.host);
+        one_less(&mut self.by_resolver, (waiting.resolver, waiting.proven));
+    }
+
+    /// Nobody claimed it.
+    pub fn blame(&mut self, waiting: &Waiting, now: u64) {
+        let counter = match (waiting.proven, waiting.client) {
+            (false, _) => Counter::ExpiredUnproven,
+            (true, Some(client)) => {
+                self.record_client(client, false, now);
+                Counter::ExpiredBlamedClient
+            }
+            (true, None) => {
+                self.record_resolver(waiting.resolver, None, now);
+                Counter::ExpiredBlamedResolver
+            }
+        };
+        self.counters.bump(counter);
+    }
+
+    /// Somebody claimed it after so many milliseconds.
+    pub fn credit(&mut self, waiting: &Waiting, waited: u64, now: u64) {
+        self.record_resolver(waiting.resolver, Some(waited), now);
+        if let Some(client) = waiting.client {
+            self.record_client(client, true, now);
+        }
+    }
+
+    fn record_resolver(&mut self, resolver: Party, waited: Option<u64>, now: u64) {
+        let event = |known: &mut Known| {
+            known.reputation.record(waited.is_some(), now);
+            waited.iter().for_each(|&waited| known.delays.add(waited));
+            known.reputation.value(now)
+        };
+        let reputation = match self.resolvers.get_mut(&resolver) {
+            Some(known) => event(known),
+            None => {
+                let mut known = Known { reputation: Reputation::new(now), delays: Delays::default() };
+                let reputation = event(&mut known);
+                self.resolvers.put(resolver, known, |known| known.reputation.worth(now));
+                reputation
+            }
+        };
+        if let Some(waited) = waited.filter(|_| reputation >= MIDDLE) {
+            self.delays.add(waited);
+        }
+    }
+
+    pub fn record_client(&mut self, client: Party, well: bool, now: u64) {
+        if let Some(reputation) = self.clients.get_mut(&client) {
+            return reputation.record(well, now);
+        }
+        let mut reputation = Reputation::new(now);
+        reputation.record(well, now);
+        self.clients.put(client, reputation, |reputation| reputation.worth(now));
+    }
+}
+
+fn one_less<K: Eq + Hash>(counts: &mut HashMap<K, u32, Secret>, key: K) {
+    if let Some(count) = counts.get_mut(&key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(&key);
+        }
+    }
+}
