@@ -185,7 +185,7 @@ proptest! {
             take(&mut b, &mut m, step);
             prop_assert_eq!(b.asked_for(), m.maps.len() + m.peers.len());
             prop_assert!((2..5).all(|host| m.of(host) <= 4));
-            for ((inside, remote), _) in &m.peers {
+            for (inside, remote) in m.peers.keys() {
                 let protocol = Protocol::from_number(inside.1).unwrap();
                 let key = with_protocol(udp(1, inside.0, inside.2, *remote, 53), protocol);
                 prop_assert!(b.table.lookup::<Record4>(&key).is_some(), "a session that was asked for");
