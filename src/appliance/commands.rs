@@ -3,7 +3,9 @@
 use super::hosts::HostControl;
 use super::pools::PoolControl;
 use super::routes::RouteControl;
-use crate::manage::{Commands, HostChange, HostChanged, PoolChange, PoolChanged, Refusal, RouteChange, RouteChanged};
+use crate::manage::{
+    Commands, HostChange, HostChanged, PoolChange, PoolChanged, Refusal, RouteChange, RouteChanged,
+};
 use std::sync::Arc;
 
 /// See the module.

@@ -201,7 +201,10 @@ fn status(reader: &Reader, host: &config::Host, origin: HostOrigin) -> HostStatu
         group: host.group.clone(),
         services: host.services.iter().map(service).collect(),
         pending_reservations: host.pending_reservations.unwrap_or(config.pending_reservations).into(),
-        reservations_per_second: host.reservations_per_second.unwrap_or(config.reservations_per_second).into(),
+        reservations_per_second: host
+            .reservations_per_second
+            .unwrap_or(config.reservations_per_second)
+            .into(),
     };
     HostStatus { origin, entry }
 }

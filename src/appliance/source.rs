@@ -13,8 +13,8 @@ use crate::dataplane::{Board, WorkerCounters, World};
 use crate::manage::model::{self, Drops, WorkerState, WorkerStatus};
 use crate::manage::protocol::VERSION;
 use crate::manage::{
-    Counters, Determined, FlowFilter, Flows, HostFilter, HostList, ImportShown, Nat44Question, NeighborStatus, PoolStatus, PortStatus, Refusal,
-    RouteFilter, Routes, Source, Status,
+    Counters, Determined, FlowFilter, Flows, HostFilter, HostList, ImportShown, Nat44Question,
+    NeighborStatus, PoolStatus, PortStatus, Refusal, RouteFilter, Routes, Source, Status,
 };
 use crate::packet::{DROP_REASONS, DropReason, MacAddr};
 use std::sync::Arc;

@@ -272,7 +272,8 @@ enum What {
 
 fn service(text: &str) -> Result<ServiceEntry, String> {
     let parts = text.split_once('=').and_then(|(name, target)| Some((name, target.split_once('/')?)));
-    let (name, (protocol, port)) = parts.ok_or("write NAME=PROTOCOL/PORT, such as www.ces.example=tcp/443")?;
+    let (name, (protocol, port)) =
+        parts.ok_or("write NAME=PROTOCOL/PORT, such as www.ces.example=tcp/443")?;
     Ok(ServiceEntry { name: name.into(), protocol: protocol.into(), port: port.into() })
 }
 
@@ -309,7 +310,9 @@ fn main() -> ExitCode {
         Verb::Pool { json, change } => {
             ask(target, &pool_change(change), json, |answer| Ok(text::pool_changed(&parse(answer)?)))
         }
-        Verb::Host { json, what: ChangeOfHost::Import { file, replace } } => import(target, &file, replace, json),
+        Verb::Host { json, what: ChangeOfHost::Import { file, replace } } => {
+            import(target, &file, replace, json)
+        }
         Verb::Host { json, what: ChangeOfHost::Show(which) } => {
             let what = What::Hosts(which);
             ask(target, &request(&what), json, |answer| layout(&what, answer))

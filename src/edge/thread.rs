@@ -77,6 +77,14 @@ pub struct ImportStatus {
     pub state: ImportState,
 }
 
+impl ImportStatus {
+    /// Refuses what may not be done beside an import: asked before the thread is, which may be writing for seconds.
+    fn busy(&self) -> Result<(), Refused> {
+        let is_under_way = matches!(self.state, ImportState::Reading | ImportState::Adopting);
+        if self.number > 0 && is_under_way { Err(Refused::Busy(self.progress.lines)) } else { Ok(()) }
+    }
+}
+
 /// See [`ImportStatus`].
 #[derive(Clone, Debug, Default)]
 pub enum ImportState {
@@ -162,6 +170,7 @@ impl Edge {
 
     /// Changes one host; returns when that is on disk and in force.
     pub fn change(&self, change: Change) -> Result<Changed, Refused> {
+        self.reader.import().busy()?;
         let (answer, answered) = bounded(1);
         self.send(Command::Change(change, answer))?;
         answered.recv().map_err(|_| Refused::Ending)?
@@ -169,6 +178,7 @@ impl Edge {
 
     /// Begins to import a file; [`Reader::import`] tells how it goes. The number of the import.
     pub fn import(&self, path: PathBuf, replace: bool) -> Result<u64, Refused> {
+        self.reader.import().busy()?;
         let (answer, answered) = bounded(1);
         self.send(Command::Import { path, replace, answer })?;
         answered.recv().map_err(|_| Refused::Ending)?
@@ -201,7 +211,12 @@ fn open(hosts: &Hosts) -> Result<(Register, Option<Store>), Error> {
     let Some(path) = &hosts.store else { return Ok((register, None)) };
     let store = Store::open(path)?;
     let loaded = store.load(&mut register, &hosts.realms)?;
-    tracing::info!("{} hosts of {}, {} of the configuration", loaded.hosts, path.display(), hosts.hosts.len());
+    tracing::info!(
+        "{} hosts of {}, {} of the configuration",
+        loaded.hosts,
+        path.display(),
+        hosts.hosts.len()
+    );
     if loaded.left_out > 0 {
         tracing::warn!(
             "{} hosts of {} are left out, and stay there: remove what is in their way and start cesd again",
@@ -258,15 +273,8 @@ impl Owner {
         }
     }
 
-    fn busy(&self) -> Result<(), Refused> {
-        match self.import {
-            Some(_) => Err(Refused::Busy(self.status().progress.lines)),
-            None => Ok(()),
-        }
-    }
-
     fn change(&mut self, change: &Change) -> Result<Changed, Refused> {
-        self.busy()?;
+        self.status().busy()?;
         let (edit, before) = {
             let register = self.register();
             let edit = register.judge(change)?;
@@ -290,7 +298,7 @@ impl Owner {
     }
 
     fn begin(&mut self, path: PathBuf, replace: bool) -> Result<u64, Refused> {
-        self.busy()?;
+        self.status().busy()?;
         let import = Import::open(&path, replace, &self.register(), self.store.as_ref())?;
         let mut status = self.status();
         let (number, progress) = (status.number + 1, import.progress());

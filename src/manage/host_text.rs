@@ -56,7 +56,9 @@ pub fn import(import: &ImportShown) -> String {
     match (import.state, &import.refusal) {
         (ImportPhase::None, _) => "no import since the start\n".into(),
         (ImportPhase::Done, _) => format!("import {}: {}", import.number, imported(import)),
-        (_, Some(why)) => format!("import {} came to nothing: {why}\n{}", import.number, bad_lines("line", import)),
+        (_, Some(why)) => {
+            format!("import {} came to nothing: {why}\n{}", import.number, bad_lines("line", import))
+        }
         _ => format!("import {} is under way: {}\n", import.number, import_progress(import)),
     }
 }

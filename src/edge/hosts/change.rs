@@ -12,14 +12,28 @@ use crate::config::{DomainName, Host};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// `replace`: in the place of the host of that name, if there is one.
-    Add { host: Host, replace: bool },
-    Remove { name: DomainName },
+    Add {
+        host: Host,
+        replace: bool,
+    },
+    Remove {
+        name: DomainName,
+    },
     /// RFC 2136 section 3.4.2.2: what the host has already is had.
-    AddAddress { name: DomainName, address: IpAddr },
+    AddAddress {
+        name: DomainName,
+        address: IpAddr,
+    },
     /// RFC 2136 section 3.4.2.4 ignores what is not there; the operator is told.
-    RemoveAddress { name: DomainName, address: IpAddr },
+    RemoveAddress {
+        name: DomainName,
+        address: IpAddr,
+    },
     /// These and no others.
-    ReplaceAddresses { name: DomainName, addresses: Vec<IpAddr> },
+    ReplaceAddresses {
+        name: DomainName,
+        addresses: Vec<IpAddr>,
+    },
 }
 
 /// What is to be written.

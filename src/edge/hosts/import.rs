@@ -152,7 +152,8 @@ impl Import {
     fn line(&mut self) -> Result<Option<Vec<u8>>, Error> {
         let failed = |source| Error::File { path: self.path.clone(), source };
         let mut line = Vec::with_capacity(256);
-        let read = self.file.by_ref().take(LINE_MAX as u64 + 1).read_until(b'\n', &mut line).map_err(failed)?;
+        let read =
+            self.file.by_ref().take(LINE_MAX as u64 + 1).read_until(b'\n', &mut line).map_err(failed)?;
         if read == 0 {
             return Ok(None);
         }

@@ -18,6 +18,8 @@ pub mod record;
 pub mod store;
 
 #[cfg(test)]
+mod model_tests;
+#[cfg(test)]
 mod tests;
 
 use std::collections::VecDeque;
@@ -319,7 +321,9 @@ impl Register {
     /// What is full.
     pub fn check_room(&self, coming: Size, going: Size) -> Result<(), Conflict> {
         let most = EACH * self.capacity;
-        let fits = |now: usize, coming: usize, going: usize, most: usize| (now + coming).saturating_sub(going) <= most;
+        let fits = |now: usize, coming: usize, going: usize, most: usize| {
+            (now + coming).saturating_sub(going) <= most
+        };
         if !fits(self.len(), coming.hosts, going.hosts, self.capacity) {
             Err(Conflict::Full(self.capacity))
         } else if !fits(self.names.len(), coming.names, going.names, most) {
@@ -429,7 +433,9 @@ impl Register {
 
 /// The name that an entry stands for.
 fn name_of(slots: &[Slot], entry: Entry) -> &str {
-    let Some(record) = slots.get(entry.place() as usize).and_then(|slot| slot.record.as_ref()) else { return "" };
+    let Some(record) = slots.get(entry.place() as usize).and_then(|slot| slot.record.as_ref()) else {
+        return "";
+    };
     let parts = record.parts();
     match entry.which().checked_sub(1) {
         None => parts.name,

@@ -81,7 +81,8 @@ impl Record {
     pub fn host(&self) -> Option<Host> {
         let (parts, rest) = self.read()?;
         let name = DomainName::new(parts.name)?;
-        let (addresses, services): (Vec<_>, Vec<_>) = (parts.addresses().collect(), parts.services().collect());
+        let (addresses, services): (Vec<_>, Vec<_>) =
+            (parts.addresses().collect(), parts.services().collect());
         let named: Option<Vec<Service>> = services
             .iter()
             .map(|&(name, target)| Some(Service { name: DomainName::new(name)?, target }))
