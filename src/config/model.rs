@@ -352,6 +352,9 @@ impl fmt::Display for Config {
         if let Some(ipv6) = &self.ipv6 {
             write!(f, ", ipv6 with {} sessions", ipv6.sessions)?;
         }
+        if let Some(hosts) = &self.hosts {
+            write!(f, ", {} of at most {} hosts", hosts.hosts.len(), hosts.capacity)?;
+        }
         match &self.exception {
             Some(exception) => write!(f, ", exceptions to namespace \"{}\"", exception.netns),
             None => Ok(()),
