@@ -279,7 +279,7 @@ fn a_million_hosts_take_at_most_512_bytes_each() {
     let start = Instant::now();
     ask(&bed, "host import hosts.jsonl").expect("imported");
     let (imported, took) = (resident(running.child.id()), start.elapsed());
-    assert_eq!(total(&bed), HOSTS.into());
+    assert_eq!(total(&bed), u64::from(HOSTS));
     end(running);
     let start = Instant::now();
     let (loaded, _running) = measure(&million);
@@ -290,7 +290,7 @@ fn a_million_hosts_take_at_most_512_bytes_each() {
         each(loaded),
         start.elapsed()
     );
-    assert_eq!(total(&bed), HOSTS.into());
+    assert_eq!(total(&bed), u64::from(HOSTS));
     // Its record alone has some 60 bytes.
     assert!(each(loaded) > 60.0 && each(loaded) <= 512.0, "{:.1} bytes after a start", each(loaded));
     assert!(each(imported) <= 512.0, "{:.1} bytes after an import", each(imported));
