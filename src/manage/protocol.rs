@@ -370,6 +370,12 @@ mod tests {
             serde_json::from_str::<PoolChange>(drain).unwrap(),
             PoolChange::Drain { name: "homes".into() }
         );
+        let remove = r#"{"host":"remove","name":"a.ces.example"}"#;
+        assert_eq!(Verb::of(remove.as_bytes()), Verb::Host);
+        let name = "a.ces.example".into();
+        assert_eq!(serde_json::from_str::<HostChange>(remove).unwrap(), HostChange::Remove { name });
+        let filtered = br#"{"show":"flows","host":"10.0.0.2"}"#;
+        assert_eq!(Verb::of(filtered), Verb::Show, "there a host is a filter");
         assert_eq!([Verb::of(b"{\"show\":\"routes\"}"), Verb::of(b"[]")], [Verb::Show; 2]);
     }
 
