@@ -45,6 +45,26 @@ pool = ["198.51.100.0/28", "198.51.100.20", "198.51.100.30-198.51.100.33"]
 
 /// A key of each kind that `SMALL` lacks, for the properties at the end.
 const FUNCTIONS: &str = r#"
+[hosts]
+capacity = 10
+store = "/var/lib/ces/small.hosts"
+pending_reservations = 4
+reservations_per_second = 20
+[[host]]
+name = "A.Ces.Example."
+realm = "home"
+addresses = ["10.0.0.2", "fd00::2"]
+group = "staff"
+pending_reservations = 2
+reservations_per_second = 3
+[[host.services]]
+name = "www.ces.example"
+protocol = "tcp"
+port = 443
+[[host.services]]
+name = "any.ces.example"
+protocol = 50
+port = "any"
 [ipv6]
 inside = ["home"]
 outside = "internet"
@@ -301,7 +321,34 @@ fn all_functions_are_accepted_together() {
     let config = accepted(&format!("{SMALL}{FUNCTIONS}"));
     assert_eq!(config.warnings, Vec::<String>::new());
     let shown = config.to_string();
-    assert!(shown.ends_with("ipv6 with 4096 sessions, exceptions to namespace \"ces-small\""), "{shown}");
+    assert!(
+        shown.ends_with(
+            "ipv6 with 4096 sessions, 1 of at most 10 hosts, exceptions to namespace \"ces-small\""
+        ),
+        "{shown}"
+    );
+}
+
+#[test]
+fn hosts_are_taken_as_written() {
+    assert_eq!(accepted(SMALL).hosts, None);
+    let hosts = accepted(&format!("{SMALL}[hosts]\n")).hosts.expect("a register");
+    assert_eq!((hosts.capacity, hosts.store), (65_536, None));
+    assert_eq!((hosts.pending_reservations, hosts.reservations_per_second), (16, 50));
+    let text = format!("{SMALL}[[host]]\nname = \"b.ces.example\"\nrealm = \"home\"\naddresses = []\n");
+    assert_eq!(accepted(&text).hosts.expect("a register").hosts[0].addresses, [] as [std::net::IpAddr; 0]);
+
+    let hosts = accepted(&format!("{SMALL}{FUNCTIONS}")).hosts.expect("a register");
+    assert_eq!((hosts.pending_reservations, hosts.reservations_per_second), (4, 20));
+    assert_eq!(hosts.store, Some("/var/lib/ces/small.hosts".into()));
+    let host = &hosts.hosts[0];
+    assert_eq!((host.name.as_str(), host.realm, host.group.as_deref()), ("a.ces.example", 1, Some("staff")));
+    assert_eq!((host.pending_reservations, host.reservations_per_second), (Some(2), Some(3)));
+    let addresses: Vec<String> = host.addresses.iter().map(|address| address.to_string()).collect();
+    assert_eq!(addresses, ["10.0.0.2", "fd00::2"]);
+    let services: Vec<_> =
+        host.services.iter().map(|s| (s.name.as_str(), s.target.protocol, s.target.port)).collect();
+    assert_eq!(services, [("www.ces.example", Some(6), Some(443)), ("any.ces.example", Some(50), None)]);
 }
 
 #[test]

@@ -107,6 +107,25 @@ const CASES: &[Case] = &[
     case("unknown section like none", "[manage]\nlog = \"info\"", "[xyzzy] #!", "xyzzy", "no section", "the sections are instance, eal"),
     case("key outside of a section", "[instance]", "mtu = 9000 #!\n[instance]", "mtu", "no section", "the sections are"),
 
+    // [hosts] and [[host]]
+    case("capacity of the register", MANAGE, "[hosts]\ncapacity = 0 #!\n[manage]", "hosts.capacity", "out of range", "16777216"),
+    case("store that is relative", MANAGE, "[hosts]\nstore = \"hosts\" #!\n[manage]", "hosts.store", "not an absolute path", "begin it with /"),
+    case("misspelt key of the register", MANAGE, "[hosts]\nstor = \"/h\" #!\n[manage]", "hosts.stor", "no key has this name", "did you mean `store`?"),
+    case("host without a name", MANAGE, "[[host]] #!\nrealm = \"home\"\n[manage]", "host.name", "is missing", "host.ces.example"),
+    case("host without a realm", MANAGE, "[[host]] #!\nname = \"a.ces.example\"\n[manage]", "host.realm", "is missing", "[[realm]]"),
+    case("host of no realm", MANAGE, "[[host]]\nname = \"a.ces.example\"\nrealm = \"hoem\" #!\n[manage]", "host.realm", "no realm is named", "did you mean \"home\"?"),
+    case("host outside", MANAGE, "[[host]]\nname = \"a.ces.example\"\nrealm = \"internet\" #!\n[manage]", "host.realm", "is outside", "\"home\""),
+    case("host of one label", MANAGE, "[[host]]\nname = \"a\" #!\nrealm = \"home\"\n[manage]", "host.name", "only one label", "full name"),
+    case("host with the edge's address", MANAGE, "[[host]]\nname = \"a.ces.example\"\nrealm = \"home\"\naddresses = [\"10.0.0.1\"] #!\n[manage]", "host.addresses", "edge's own", "host's address"),
+    case("host with an address of a link", MANAGE, "[[host]]\nname = \"a.ces.example\"\nrealm = \"home\"\naddresses = [\"fe80::1\"] #!\n[manage]", "host.addresses", "one link only", "unique local"),
+    case("address of a host twice", MANAGE, "[[host]]\nname = \"a.ces.example\"\nrealm = \"home\"\naddresses = [\"10.0.0.2\", \"10.0.0.2\"] #!\n[manage]", "host.addresses", "listed twice", "one of the two"),
+    case("address of two hosts", MANAGE, "[[host]]\nname = \"a.ces.example\"\nrealm = \"home\"\naddresses = [\"10.0.0.2\"]\n[[host]]\nname = \"b.ces.example\"\nrealm = \"home\"\naddresses = [\"10.0.0.2\"] #!\n[manage]", "host.addresses", "an address of host \"a.ces.example\"", "another address"),
+    case("name of two hosts", MANAGE, "[[host]]\nname = \"a.ces.example\"\nrealm = \"home\"\n[[host]]\nname = \"A.ces.example.\" #!\nrealm = \"home\"\n[manage]", "host.name", "a name of host \"a.ces.example\"", "another name"),
+    case("service by a host's name", MANAGE, "[[host]]\nname = \"a.ces.example\"\nrealm = \"home\"\nservices = [{ name = \"a.ces.example\" }] #!\n[manage]", "host.services.name", "the host itself", "of the service's own"),
+    case("service of no protocol", MANAGE, "[[host]]\nname = \"a.ces.example\"\nrealm = \"home\"\nservices = [{ name = \"w.ces.example\", protocol = \"tpc\" }] #!\n[manage]", "host.services.protocol", "no protocol", "did you mean \"tcp\"?"),
+    case("service of port 0", MANAGE, "[[host]]\nname = \"a.ces.example\"\nrealm = \"home\"\nservices = [{ name = \"w.ces.example\", port = 0 }] #!\n[manage]", "host.services.port", "out of range", "65535"),
+    case("more hosts than the capacity", MANAGE, "[hosts]\ncapacity = 1\n[[host]]\nname = \"a.ces.example\"\nrealm = \"home\"\n[[host]] #!\nname = \"b.ces.example\"\nrealm = \"home\"\n[manage]", "host", "more than 1", "remove the rest"),
+
     // [instance]
     case("no instance section", "[instance]\nname = \"test\"", "", "instance", "missing", "[instance]"),
     case("instance as a list", "[instance]", "[[instance]] #!", "instance", "expected one table, found an array", "write [instance]"),

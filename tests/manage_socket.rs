@@ -15,8 +15,8 @@ use ces::manage::client::{Client, Error as ClientError};
 use ces::manage::model::*;
 use ces::manage::protocol::{FlowLimit, REQUEST_MAX, Request, RouteAddition, RouteDeletion, RouteTo};
 use ces::manage::{
-    self, CLIENTS_MAX, Commands, FlowFilter, Nat44Question, PoolChange, Refusal, RouteChange, RouteFilter,
-    Server, Source,
+    self, CLIENTS_MAX, Commands, FlowFilter, HostChange, HostChanged, HostFilter, HostList, ImportShown,
+    Nat44Question, PoolChange, Refusal, RouteChange, RouteFilter, Server, Source,
 };
 use ces::packet::{DROP_REASONS, DropReason};
 use proptest::prelude::*;
@@ -169,6 +169,14 @@ impl Source for Fake {
             Nat44Question::Public { address, port } => Ok(vec![said("home", other, *address, *port)]),
         }
     }
+
+    fn hosts(&self, filter: &HostFilter) -> Result<HostList, Refusal> {
+        Err(Refusal::new(format!("{filter:?}"), "none"))
+    }
+
+    fn import(&self) -> Result<ImportShown, Refusal> {
+        Err(Refusal::new("there is no host register", "none"))
+    }
 }
 
 fn blocks() -> Sharing {
@@ -264,6 +272,10 @@ impl Commands for Fake {
             return Err(Refusal::new("there is no such pool", "the pools are: homes"));
         }
         Ok(PoolChanged { changed: state != PoolState::Active, pool: pool(name, state, blocks()) })
+    }
+
+    fn change_host(&self, change: &HostChange) -> Result<HostChanged, Refusal> {
+        Err(Refusal::new(format!("{change:?}"), "none"))
     }
 }
 

@@ -1,14 +1,18 @@
 //! What the operator's socket lets be changed: each command goes to the owner of what it changes.
 
+use super::hosts::HostControl;
 use super::pools::PoolControl;
 use super::routes::RouteControl;
-use crate::manage::{Commands, PoolChange, PoolChanged, Refusal, RouteChange, RouteChanged};
+use crate::manage::{
+    Commands, HostChange, HostChanged, PoolChange, PoolChanged, Refusal, RouteChange, RouteChanged,
+};
 use std::sync::Arc;
 
 /// See the module.
 pub struct Owners {
     pub routes: Arc<RouteControl>,
     pub pools: Arc<PoolControl>,
+    pub hosts: Arc<HostControl>,
 }
 
 impl Commands for Owners {
@@ -18,5 +22,9 @@ impl Commands for Owners {
 
     fn change_pool(&self, change: &PoolChange) -> Result<PoolChanged, Refusal> {
         self.pools.change(change)
+    }
+
+    fn change_host(&self, change: &HostChange) -> Result<HostChanged, Refusal> {
+        self.hosts.change(change)
     }
 }

@@ -12,6 +12,7 @@
 //! | [`assemble`] | the parts of every worker |
 //! | [`routes`] | the routes: built, shown, changed |
 //! | [`pools`] | the pools: shown, drained, removed; who has what by formula |
+//! | [`hosts`] | the host register: shown, changed, imported |
 //! | [`kernel`] | the kernel's interfaces (the exception path) |
 //! | [`flows`] | the sessions, for that socket |
 //! | [`source`] | what the operator's socket shows |
@@ -21,6 +22,7 @@
 pub mod assemble;
 pub mod commands;
 pub mod flows;
+pub mod hosts;
 pub mod instance;
 pub mod kernel;
 pub mod links;
@@ -34,9 +36,11 @@ pub mod watch;
 use crate::config::{Config, Stop};
 use crate::dataplane::{Control, Worker, WorkerCounters};
 use crate::dpdk::{Eal, Lcore};
+use crate::edge::thread::Edge;
 use crate::manage;
 use crate::packet::DropReason;
 use commands::Owners;
+use hosts::HostControl;
 use instance::Instance;
 use pools::PoolControl;
 use routes::RouteControl;
@@ -70,6 +74,8 @@ pub enum Error {
     NeighborsFull(std::net::IpAddr),
     #[error("the exception path: {0}")]
     Kernel(#[from] crate::exception::Error),
+    #[error(transparent)]
+    Edge(#[from] crate::edge::thread::Error),
     #[error(transparent)]
     Manage(#[from] manage::Error),
     #[error("signals cannot be read: {0}")]
@@ -118,7 +124,9 @@ impl Appliance {
         let control = parts.control.clone();
         let routes = Arc::new(RouteControl::new(config.clone(), &parts, kernel));
         let pools = Arc::new(PoolControl::new(config.clone(), parts.world.clone()));
-        let owners = Arc::new(Owners { routes, pools });
+        let edge = config.hosts.clone().map(|hosts| Edge::start(hosts, Some(layout.control))).transpose()?;
+        let hosts = Arc::new(HostControl::new(config.clone(), edge));
+        let owners = Arc::new(Owners { routes, pools, hosts });
         let shown = Arc::new(Shown::new(config.clone(), &parts, &layout, owners.clone(), started));
         watch::dump_on_panic(&shown);
         let mut appliance =

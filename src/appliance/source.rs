@@ -13,8 +13,8 @@ use crate::dataplane::{Board, WorkerCounters, World};
 use crate::manage::model::{self, Drops, WorkerState, WorkerStatus};
 use crate::manage::protocol::VERSION;
 use crate::manage::{
-    Counters, Determined, FlowFilter, Flows, Nat44Question, NeighborStatus, PoolStatus, PortStatus, Refusal,
-    RouteFilter, Routes, Source, Status,
+    Counters, Determined, FlowFilter, Flows, HostFilter, HostList, ImportShown, Nat44Question,
+    NeighborStatus, PoolStatus, PortStatus, Refusal, RouteFilter, Routes, Source, Status,
 };
 use crate::packet::{DROP_REASONS, DropReason, MacAddr};
 use std::sync::Arc;
@@ -292,5 +292,13 @@ impl Source for Shown {
 
     fn determined(&self, question: &Nat44Question) -> Result<Vec<Determined>, Refusal> {
         self.owners.pools.determined(question)
+    }
+
+    fn hosts(&self, filter: &HostFilter) -> Result<HostList, Refusal> {
+        self.owners.hosts.show(filter)
+    }
+
+    fn import(&self) -> Result<ImportShown, Refusal> {
+        self.owners.hosts.import()
     }
 }

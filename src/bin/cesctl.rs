@@ -2,12 +2,16 @@
 //!
 //! Exit codes: 0 answered or done, 1 no answer or refused, 2 wrong usage. `show` never changes anything.
 
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use ces::manage::client::{Client, Error};
+use ces::manage::host_model::{
+    HostAddition, HostChange, HostEntry, HostFilter, ImportPhase, ImportShown, ServiceEntry,
+};
 use ces::manage::protocol::{
     FlowFilter, FlowLimit, Nat44Question, PoolChange, Request, RouteAddition, RouteChange, RouteDeletion,
     RouteFilter, RouteTo,
@@ -20,7 +24,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-/// Shows what a running cesd does, and changes its routes and pools.
+/// Between two looks at an import.
+const IMPORT_LOOK: Duration = Duration::from_millis(100);
+
+/// Shows what a running cesd does, and changes its routes, pools and hosts.
 #[derive(Parser)]
 #[command(name = "cesctl", version)]
 struct Cli {
@@ -46,7 +53,7 @@ struct Target {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Show status, ports, counters, flows, neighbors, routes or pools
+    /// Show status, ports, counters, flows, neighbors, routes, pools or hosts
     Show {
         /// Print the answer as JSON, with nothing left out
         #[arg(long, global = true)]
@@ -70,6 +77,14 @@ enum Verb {
         #[command(subcommand)]
         change: ChangeOfPool,
     },
+    /// Add, remove, show or import the hosts that have names
+    Host {
+        /// Print the answer as JSON
+        #[arg(long, global = true)]
+        json: bool,
+        #[command(subcommand)]
+        what: ChangeOfHost,
+    },
     /// Who has what in a deterministic pool, by its formula alone
     Nat44 {
         /// Print the answer as JSON
@@ -88,6 +103,70 @@ enum ChangeOfPool {
     Undrain { name: String },
     /// End its sessions within seconds, and use it no more until cesd is started again
     Remove { name: String },
+}
+
+#[derive(Subcommand)]
+enum ChangeOfHost {
+    /// Add a host; it stays if hosts.store is configured, else until cesd ends
+    Add(AdditionOfHost),
+    /// Remove a host that came at run time
+    Remove { name: String },
+    /// The hosts, as `show hosts` has them
+    Show(HostArgs),
+    /// Add the hosts of a file, all of them or none: a JSON object a line, with the keys of a [[host]]
+    Import {
+        file: PathBuf,
+        /// Put them in the place of hosts of the same name that came at run time
+        #[arg(long)]
+        replace: bool,
+    },
+}
+
+#[derive(Args)]
+struct AdditionOfHost {
+    /// Its full name, such as a.ces.example
+    name: String,
+    /// The inside realm that it is in
+    #[arg(long, value_name = "NAME")]
+    realm: String,
+    /// Its addresses, of either family
+    #[arg(long = "address", value_name = "ADDRESS,…", value_delimiter = ',')]
+    addresses: Vec<String>,
+    #[arg(long, value_name = "NAME")]
+    group: Option<String>,
+    /// A name that means a protocol and a port of it, such as www.ces.example=tcp/443; either may be any
+    #[arg(long = "service", value_name = "NAME=PROTOCOL/PORT", value_parser = service)]
+    services: Vec<ServiceEntry>,
+    /// Reservations that may wait for it
+    #[arg(long, value_name = "N")]
+    pending_reservations: Option<u64>,
+    /// Reservations a second for it
+    #[arg(long, value_name = "N")]
+    reservations_per_second: Option<u64>,
+    /// Put it in the place of the host that has the name
+    #[arg(long)]
+    replace: bool,
+}
+
+#[derive(Args)]
+struct HostArgs {
+    /// Only the one that this name, or this service's name, means
+    name: Option<String>,
+    /// Only those of this realm
+    #[arg(long, value_name = "NAME")]
+    realm: Option<String>,
+    /// Only those with this address
+    #[arg(long, value_name = "ADDRESS")]
+    address: Option<IpAddr>,
+    /// Only those of this group
+    #[arg(long, value_name = "NAME")]
+    group: Option<String>,
+    /// From where the page before has ended
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    from: u32,
+    /// How many to show, 0 to 10000 (0 only counts) [default: 100]
+    #[arg(long, value_name = "N", value_parser = flow_limit)]
+    limit: Option<FlowLimit>,
 }
 
 #[derive(Subcommand)]
@@ -185,6 +264,17 @@ enum What {
     },
     /// The pools of public addresses: how they translate, and how full they are
     Pools,
+    /// The hosts that have names
+    Hosts(HostArgs),
+    /// How an import of hosts goes, or has gone
+    Import,
+}
+
+fn service(text: &str) -> Result<ServiceEntry, String> {
+    let parts = text.split_once('=').and_then(|(name, target)| Some((name, target.split_once('/')?)));
+    let (name, (protocol, port)) =
+        parts.ok_or("write NAME=PROTOCOL/PORT, such as www.ces.example=tcp/443")?;
+    Ok(ServiceEntry { name: name.into(), protocol: protocol.into(), port: port.into() })
 }
 
 fn flow_limit(text: &str) -> Result<FlowLimit, String> {
@@ -204,6 +294,10 @@ enum Failure {
     RuntimeDir { path: PathBuf, source: io::Error },
     #[error("cannot write the answer: {0}")]
     Output(io::Error),
+    #[error("cannot find {}: {source}; name a file that is there", .path.display())]
+    ImportFile { path: PathBuf, source: io::Error },
+    #[error("{0}; nothing is imported")]
+    Import(String),
 }
 
 fn main() -> ExitCode {
@@ -215,6 +309,20 @@ fn main() -> ExitCode {
         }
         Verb::Pool { json, change } => {
             ask(target, &pool_change(change), json, |answer| Ok(text::pool_changed(&parse(answer)?)))
+        }
+        Verb::Host { json, what: ChangeOfHost::Import { file, replace } } => {
+            import(target, &file, replace, json)
+        }
+        Verb::Host { json, what: ChangeOfHost::Show(which) } => {
+            let what = What::Hosts(which);
+            ask(target, &request(&what), json, |answer| layout(&what, answer))
+        }
+        Verb::Host { json, what: ChangeOfHost::Add(addition) } => {
+            ask(target, &host_addition(addition), json, |answer| Ok(text::host_changed(&parse(answer)?)))
+        }
+        Verb::Host { json, what: ChangeOfHost::Remove { name } } => {
+            let change = HostChange::Remove { name };
+            ask(target, &change, json, |answer| Ok(text::host_changed(&parse(answer)?)))
         }
         Verb::Nat44 { json, question } => {
             let request = Request::Nat44(nat44_question(question));
@@ -260,6 +368,40 @@ fn ask(
     print(&if json { pretty(&answer)? } else { layout(answer)? })
 }
 
+/// Has a file imported, and waits for the end of it.
+fn import(target: Target, file: &Path, replace: bool, json: bool) -> Result<(), Failure> {
+    // cesd has another working directory.
+    let path = file.canonicalize().map_err(|source| Failure::ImportFile { path: file.into(), source })?;
+    let mut client = Client::connect(&socket(target)?)?;
+    client.ask(&HostChange::Import { path, replace })?;
+    let is_watched = io::stderr().is_terminal();
+    loop {
+        let answer = client.ask(&Request::Import {})?;
+        let import: ImportShown = parse(answer.clone())?;
+        match import.state {
+            ImportPhase::Reading | ImportPhase::Adopting => {
+                if is_watched {
+                    eprint!("\r{}", text::import_progress(&import));
+                }
+                std::thread::sleep(IMPORT_LOOK);
+                continue;
+            }
+            ImportPhase::Done | ImportPhase::None | ImportPhase::Refused => {}
+        }
+        if is_watched {
+            eprintln!("\r{}", text::import_progress(&import));
+        }
+        if json {
+            print(&pretty(&answer)?)?;
+        }
+        if let Some(why) = &import.refusal {
+            eprint!("{}", text::bad_lines(&file.display().to_string(), &import));
+            return Err(Failure::Import(why.clone()));
+        }
+        return if json { Ok(()) } else { print(&text::imported(&import)) };
+    }
+}
+
 fn print(text: &str) -> Result<(), Failure> {
     match io::stdout().write_all(text.as_bytes()) {
         // The reader has seen enough, as `head` does.
@@ -281,7 +423,34 @@ fn request(what: &What) -> Request {
             Request::Routes(RouteFilter { realm: realm.clone(), limit: limit.unwrap_or(FlowLimit::most()) })
         }
         What::Pools => Request::Pools {},
+        What::Hosts(which) => Request::Hosts(host_filter(which)),
+        What::Import => Request::Import {},
     }
+}
+
+fn host_filter(which: &HostArgs) -> HostFilter {
+    let HostArgs { name, realm, address, group, from, limit } = which;
+    HostFilter {
+        name: name.clone(),
+        realm: realm.clone(),
+        address: *address,
+        group: group.clone(),
+        from: *from,
+        limit: limit.unwrap_or_default(),
+    }
+}
+
+fn host_addition(addition: AdditionOfHost) -> HostChange {
+    let entry = HostEntry {
+        name: addition.name,
+        realm: addition.realm,
+        addresses: addition.addresses,
+        group: addition.group,
+        services: addition.services,
+        pending_reservations: addition.pending_reservations,
+        reservations_per_second: addition.reservations_per_second,
+    };
+    HostChange::Add(Box::new(HostAddition { entry, replace: addition.replace }))
 }
 
 fn pool_change(change: ChangeOfPool) -> PoolChange {
@@ -346,6 +515,8 @@ fn layout(what: &What, answer: Value) -> Result<String, Error> {
         What::Neighbors => text::neighbors(&parse::<Vec<_>>(answer)?),
         What::Routes { .. } => text::routes(&parse(answer)?),
         What::Pools => text::pools(&parse::<Vec<_>>(answer)?),
+        What::Hosts(_) => text::hosts(&parse(answer)?),
+        What::Import => text::import(&parse(answer)?),
     })
 }
 

@@ -8,11 +8,15 @@
 //!
 //! Reading is separated from judging: a section hands out typed values with their places, and what
 //! was never asked for is an unknown key. One file a group of sections: `system`, `ports`, `network`
-//! (with `interface` and `bogons`), `routes`, `nat44` (with `nat_pools` and `nat_model`), `ipv6` (and `sides`, what both share), `exception`. The commented examples are in `configs/`.
+//! (with `interface` and `bogons`), `routes`, `nat44` (with `nat_pools` and `nat_model`), `ipv6` (and `sides`, what both share), `exception`,
+//! `hosts` (with `host_model` and `domain_name`). The commented examples are in `configs/`.
 
 mod bogons;
+mod domain_name;
 mod error;
 mod exception;
+mod host_model;
+mod hosts;
 mod interface;
 mod ipv6;
 mod model;
@@ -35,7 +39,11 @@ use std::path::Path;
 
 use toml::de::DeTable;
 
+pub use domain_name::DomainName;
 pub use error::{ConfigErrors, Refusal};
+pub use host_model::{
+    Host, HostText, HostWrong, Hosts, Realms, Service, ServiceTarget, ServiceText, protocol_name,
+};
 pub use model::*;
 pub use nat_model::*;
 
@@ -105,6 +113,7 @@ fn judge<'a>(report: &Report<'a>, mut document: Section<'a>) -> Option<Config> {
     let nat44 = nat44::read(report, document.table("nat44", "nat44"), &around);
     let ipv6 = ipv6::read(report, document.table("ipv6", "ipv6"), &network, &flow, worker_count);
     let exception = exception::read(report, document.table("exception", "exception"), &network);
+    let hosts = hosts::read(report, &mut document, &network);
     bogons::check(report, &network, &routes);
     document.finish();
 
@@ -123,6 +132,7 @@ fn judge<'a>(report: &Report<'a>, mut document: Section<'a>) -> Option<Config> {
         nat44,
         ipv6,
         exception,
+        hosts,
         limits,
         manage: Manage { socket, log: manage },
         warnings: Vec::new(),

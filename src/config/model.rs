@@ -8,6 +8,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use super::host_model::Hosts;
 use super::nat_model::Nat44;
 use ipnet::IpNet;
 
@@ -41,6 +42,8 @@ pub struct Config {
     pub ipv6: Option<Ipv6>,
     /// `[exception]`: the kernel interfaces behind the edge's own addresses; `None` when the file has no such section.
     pub exception: Option<Exception>,
+    /// `[hosts]` and `[[host]]`: the hosts that have names; `None` when the file has neither.
+    pub hosts: Option<Hosts>,
     /// `[limits]`: what the edge answers and holds at most.
     pub limits: Limits,
     /// `[manage]`: the operator's socket and the log.
@@ -348,6 +351,9 @@ impl fmt::Display for Config {
         }
         if let Some(ipv6) = &self.ipv6 {
             write!(f, ", ipv6 with {} sessions", ipv6.sessions)?;
+        }
+        if let Some(hosts) = &self.hosts {
+            write!(f, ", {} of at most {} hosts", hosts.hosts.len(), hosts.capacity)?;
         }
         match &self.exception {
             Some(exception) => write!(f, ", exceptions to namespace \"{}\"", exception.netns),

@@ -111,6 +111,11 @@ impl Network {
         network
     }
 
+    /// Every realm's name and side, in the order of their ids.
+    pub fn realm_sides(&self) -> impl Iterator<Item = (&str, Option<Side>)> {
+        self.realm_names.sections().map(|(name, _)| name).zip(self.realms.iter().map(|realm| realm.side))
+    }
+
     /// Every address with its interface's index, of the interfaces in `realm`.
     pub fn addresses_in(&self, realm: u16) -> impl Iterator<Item = (u16, &Located<IpNet>)> {
         let of = |&index: &u16| {

@@ -2,6 +2,10 @@
 //!
 //! | room | what it is |
 //! |---|---|
+//! | [`hosts`] | the host register: names, addresses, services and limits of the hosts behind the edge |
 //! | [`prgw`] | the Private Realm Gateway: the circular pool, its waiting states, and who may have one |
+//! | [`thread`] | the thread `ces-edge`, which owns the register today |
 
+pub mod hosts;
 pub mod prgw;
+pub mod thread;

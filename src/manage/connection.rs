@@ -130,6 +130,7 @@ fn now_or_none(result: io::Result<usize>) -> io::Result<Option<usize>> {
 mod tests {
     use super::super::{Counters, FlowFilter, Flows, NeighborStatus, PortStatus, Refusal, Status};
     use super::super::{Determined, Nat44Question, PoolChange, PoolChanged, PoolStatus};
+    use super::super::{HostChange, HostChanged, HostFilter, HostList, ImportShown};
     use super::super::{RouteChange, RouteChanged, RouteFilter, Routes};
     use super::*;
 
@@ -161,6 +162,12 @@ mod tests {
         fn determined(&self, _: &Nat44Question) -> Result<Vec<Determined>, Refusal> {
             unreachable!("nobody asks")
         }
+        fn hosts(&self, _: &HostFilter) -> Result<HostList, Refusal> {
+            unreachable!("nobody asks")
+        }
+        fn import(&self) -> Result<ImportShown, Refusal> {
+            unreachable!("nobody asks")
+        }
     }
 
     impl Commands for Lonely {
@@ -168,6 +175,9 @@ mod tests {
             unreachable!("nobody commands")
         }
         fn change_pool(&self, _: &PoolChange) -> Result<PoolChanged, Refusal> {
+            unreachable!("nobody commands")
+        }
+        fn change_host(&self, _: &HostChange) -> Result<HostChanged, Refusal> {
             unreachable!("nobody commands")
         }
     }

@@ -11,10 +11,12 @@
 //! [`Source`] and the [`Commands`].
 
 mod connection;
+mod host_text;
 mod pool_model;
 mod server;
 
 pub mod client;
+pub mod host_model;
 pub mod model;
 pub mod protocol;
 pub mod text;
@@ -22,6 +24,7 @@ pub mod text;
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub use host_model::{HostChange, HostChanged, HostFilter, HostList, ImportShown};
 pub use model::{
     Counters, Determined, Flows, NeighborStatus, PoolChanged, PoolStatus, PortStatus, RouteChanged, Routes,
     Status,
@@ -54,6 +57,11 @@ pub trait Source: Send + Sync {
     /// Who has what in the deterministic pools, in the order in which they are asked for a host: one or more; a
     /// [`Refusal`] where no formula says.
     fn determined(&self, question: &Nat44Question) -> Result<Vec<Determined>, Refusal>;
+    /// The hosts that match `filter`, at most `filter.limit` of them; a [`Refusal`] if there is no register, or no such
+    /// realm.
+    fn hosts(&self, filter: &HostFilter) -> Result<HostList, Refusal>;
+    /// How an import of hosts goes, or has gone; a [`Refusal`] if there is no register.
+    fn import(&self) -> Result<ImportShown, Refusal>;
 }
 
 /// What the socket lets be changed. Called on the management thread, one command at a time; the answer is sent when the
@@ -63,6 +71,8 @@ pub trait Commands: Send + Sync {
     fn change_route(&self, change: &RouteChange) -> Result<RouteChanged, Refusal>;
     /// Drains, undrains or removes a pool; a [`Refusal`], and nothing is changed, when it can't be.
     fn change_pool(&self, change: &PoolChange) -> Result<PoolChanged, Refusal>;
+    /// Adds or removes a host, or begins to import many; a [`Refusal`], and nothing is changed, when it can't be.
+    fn change_host(&self, change: &HostChange) -> Result<HostChanged, Refusal>;
 }
 
 /// The socket of an instance.

@@ -3,7 +3,7 @@
 //! `{"show":"status"}` and `{"show":"flows","host":"10.0.0.2","realm":"home","limit":100}` are requests; the answer is
 //! `{"ok":…}` with a type of [`super::model`], or `{"error":{"message":…,"hint":…}}`. Commands are told by another key:
 //! `{"route":"add","realm":"internet","prefix":"0.0.0.0/0","to":{"via":{"gateways":["203.0.113.254"]}}}`,
-//! `{"pool":"drain","name":"homes"}`.
+//! `{"pool":"drain","name":"homes"}`, `{"host":"remove","name":"a.ces.example"}`.
 //!
 //! Guarantees: whatever the line, there is exactly one answer line. Never guesses: an unknown verb, field or value is
 //! refused.
@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
+use super::host_model::{HostChange, HostFilter};
 use super::{Commands, Source};
 
 /// Version of the protocol, in [`super::Status`].
@@ -35,6 +36,8 @@ pub enum Request {
     Routes(RouteFilter),
     Pools {},
     Nat44(Nat44Question),
+    Hosts(HostFilter),
+    Import {},
 }
 
 /// Whose block of a deterministic pool to show: `{"show":"nat44","inside":{"realm":"home","address":"10.0.0.2"}}`.
@@ -218,6 +221,7 @@ pub fn answer(line: &[u8], source: &dyn Source, commands: &dyn Commands) -> Vec<
     match Verb::of(line) {
         Verb::Route => carry_out(line, |change| commands.change_route(change)),
         Verb::Pool => carry_out(line, |change| commands.change_pool(change)),
+        Verb::Host => carry_out(line, |change: &HostChange| commands.change_host(change)),
         Verb::Show => show(line, source),
     }
 }
@@ -243,6 +247,8 @@ fn show(line: &[u8], source: &dyn Source) -> Vec<u8> {
         Ok(Request::Routes(filter)) => Reply::from(source.routes(&filter)).to_line(),
         Ok(Request::Pools {}) => Reply::Ok(source.pools()).to_line(),
         Ok(Request::Nat44(question)) => Reply::from(source.determined(&question)).to_line(),
+        Ok(Request::Hosts(filter)) => Reply::from(source.hosts(&filter)).to_line(),
+        Ok(Request::Import {}) => Reply::from(source.import()).to_line(),
         Err(error) => not_understood(&error),
     }
 }
@@ -253,6 +259,7 @@ enum Verb {
     Show,
     Route,
     Pool,
+    Host,
 }
 
 impl Verb {
@@ -261,10 +268,14 @@ impl Verb {
         struct Keys {
             route: Option<IgnoredAny>,
             pool: Option<IgnoredAny>,
+            show: Option<IgnoredAny>,
+            host: Option<IgnoredAny>,
         }
         match serde_json::from_slice(line) {
             Ok(Keys { route: Some(_), .. }) => Verb::Route,
             Ok(Keys { pool: Some(_), .. }) => Verb::Pool,
+            // `host` is a filter too.
+            Ok(Keys { host: Some(_), show: None, .. }) => Verb::Host,
             _ => Verb::Show,
         }
     }
@@ -359,6 +370,12 @@ mod tests {
             serde_json::from_str::<PoolChange>(drain).unwrap(),
             PoolChange::Drain { name: "homes".into() }
         );
+        let remove = r#"{"host":"remove","name":"a.ces.example"}"#;
+        assert_eq!(Verb::of(remove.as_bytes()), Verb::Host);
+        let name = "a.ces.example".into();
+        assert_eq!(serde_json::from_str::<HostChange>(remove).unwrap(), HostChange::Remove { name });
+        let filtered = br#"{"show":"flows","host":"10.0.0.2"}"#;
+        assert_eq!(Verb::of(filtered), Verb::Show, "there a host is a filter");
         assert_eq!([Verb::of(b"{\"show\":\"routes\"}"), Verb::of(b"[]")], [Verb::Show; 2]);
     }
 

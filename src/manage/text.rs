@@ -3,6 +3,7 @@
 //! Guarantees: everything that the JSON form holds is there, unless the caller asks to leave out zero drops. Never a
 //! promise to programs: those take the JSON form.
 
+pub use super::host_text::{bad_lines, host_changed, hosts, import, import_progress, imported};
 use std::fmt::{self, Display, Write};
 
 use super::model::{
@@ -278,7 +279,7 @@ pub fn pools(pools: &[PoolStatus]) -> String {
     format!("{behaviours}\n{use_}\n{members}")
 }
 
-fn list(items: &[impl Display]) -> String {
+pub(super) fn list(items: &[impl Display]) -> String {
     items.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
@@ -307,7 +308,7 @@ pub fn determined(determined: &[Determined]) -> String {
 }
 
 /// `1,032,192`.
-fn count(n: u64) -> String {
+pub(super) fn count(n: u64) -> String {
     let digits = n.to_string();
     let mut text = String::with_capacity(digits.len() * 4 / 3);
     for (i, digit) in digits.chars().enumerate() {
@@ -361,25 +362,25 @@ fn share(used: u64, capacity: u64) -> String {
 }
 
 #[derive(Clone, Copy)]
-enum Align {
+pub(super) enum Align {
     Left,
     Right,
 }
-const LEFT: Align = Align::Left;
-const RIGHT: Align = Align::Right;
+pub(super) const LEFT: Align = Align::Left;
+pub(super) const RIGHT: Align = Align::Right;
 
 /// Rows of cells, laid out so that columns line up two spaces apart.
-struct Table {
+pub(super) struct Table {
     columns: Vec<Align>,
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
-    fn new(columns: &[Align]) -> Table {
+    pub(super) fn new(columns: &[Align]) -> Table {
         Table { columns: columns.to_vec(), rows: Vec::new() }
     }
 
-    fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+    pub(super) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
         self.rows.push(cells.into_iter().collect());
     }
 }

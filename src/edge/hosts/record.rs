@@ -1,0 +1,208 @@
+//! A host in as few bytes as it needs: what the register holds in memory, and, but for the realm, what its store holds.
+//!
+//! Layout, numbers in big-endian order: realm (2) · flags (1) · pending reservations (2, by flag) · reservations a second (4, by
+//! flag) · name · group (by flag) · number of addresses (1), each its length (4 or 16) and its bytes · number of services (1), each
+//! its name, flags (1), protocol (1), port (2). Text is its length (1) and its bytes.
+//!
+//! Guarantees: [`Record::host`] of [`Record::new`] is the same host; no bytes make a reader panic, and what is no host of sound
+//! names and numbers is [`None`]. Never: allocates to look something up.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::config::{DomainName, Host, Service, ServiceTarget};
+
+const HAS_PENDING: u8 = 1;
+const HAS_RATE: u8 = 2;
+const HAS_GROUP: u8 = 4;
+const HAS_PROTOCOL: u8 = 1;
+const HAS_PORT: u8 = 2;
+
+/// Bytes before everything else: the realm, which is not written into the store.
+pub(super) const REALM: usize = 2;
+
+/// See the module.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record(Box<[u8]>);
+
+/// What a record says, without copies.
+#[derive(Clone, Copy, Debug)]
+pub struct Parts<'a> {
+    pub realm: u16,
+    pub name: &'a str,
+    pub group: Option<&'a str>,
+    pub pending_reservations: Option<u16>,
+    pub reservations_per_second: Option<u32>,
+    addresses: &'a [u8],
+    services: &'a [u8],
+}
+
+impl Record {
+    pub fn new(host: &Host) -> Record {
+        let mut bytes = Vec::with_capacity(64);
+        bytes.extend(host.realm.to_be_bytes());
+        let flag = |is_there, flag| if is_there { flag } else { 0 };
+        bytes.push(
+            flag(host.pending_reservations.is_some(), HAS_PENDING)
+                | flag(host.reservations_per_second.is_some(), HAS_RATE)
+                | flag(host.group.is_some(), HAS_GROUP),
+        );
+        bytes.extend(host.pending_reservations.into_iter().flat_map(u16::to_be_bytes));
+        bytes.extend(host.reservations_per_second.into_iter().flat_map(u32::to_be_bytes));
+        put(&mut bytes, host.name.as_str().as_bytes());
+        host.group.iter().for_each(|group| put(&mut bytes, group.as_bytes()));
+        bytes.push(host.addresses.len() as u8);
+        for address in &host.addresses {
+            match address {
+                IpAddr::V4(v4) => put(&mut bytes, &v4.octets()),
+                IpAddr::V6(v6) => put(&mut bytes, &v6.octets()),
+            }
+        }
+        bytes.push(host.services.len() as u8);
+        for Service { name, target } in &host.services {
+            put(&mut bytes, name.as_str().as_bytes());
+            bytes.push(flag(target.protocol.is_some(), HAS_PROTOCOL) | flag(target.port.is_some(), HAS_PORT));
+            bytes.push(target.protocol.unwrap_or(0));
+            bytes.extend(target.port.unwrap_or(0).to_be_bytes());
+        }
+        Record(bytes.into_boxed_slice())
+    }
+
+    /// What the store keeps of it.
+    pub fn stored(&self) -> &[u8] {
+        &self.0[REALM..]
+    }
+
+    /// The host that was stored, now in `realm`.
+    pub fn read_stored(realm: u16, stored: &[u8]) -> Option<Host> {
+        Record([&realm.to_be_bytes(), stored].concat().into_boxed_slice()).host()
+    }
+
+    /// The host, whole and judged again.
+    pub fn host(&self) -> Option<Host> {
+        let (parts, rest) = self.read()?;
+        let name = DomainName::new(parts.name)?;
+        let (addresses, services): (Vec<_>, Vec<_>) =
+            (parts.addresses().collect(), parts.services().collect());
+        let named: Option<Vec<Service>> = services
+            .iter()
+            .map(|&(name, target)| Some(Service { name: DomainName::new(name)?, target }))
+            .collect();
+        let host = Host {
+            name,
+            realm: parts.realm,
+            addresses,
+            group: parts.group.map(str::to_owned),
+            services: named?,
+            pending_reservations: parts.pending_reservations,
+            reservations_per_second: parts.reservations_per_second,
+        };
+        let fits = host.addresses.len() <= Host::ADDRESSES_MAX && host.services.len() <= Host::SERVICES_MAX;
+        // Whatever was cut short, left over or written otherwise than by `new` is nobody's.
+        (rest.is_empty() && fits && Record::new(&host) == *self).then_some(host)
+    }
+
+    /// What it says; empty where it is no host, which no record of the register is.
+    pub fn parts(&self) -> Parts<'_> {
+        let none = Parts {
+            realm: 0,
+            name: "",
+            group: None,
+            pending_reservations: None,
+            reservations_per_second: None,
+            addresses: &[],
+            services: &[],
+        };
+        self.read().map_or(none, |(parts, _)| parts)
+    }
+
+    /// What it says, and what is left behind it.
+    fn read(&self) -> Option<(Parts<'_>, &[u8])> {
+        let mut rest = &*self.0;
+        let realm = u16::from_be_bytes(take_array(&mut rest)?);
+        let [flags] = take_array(&mut rest)?;
+        let pending = match flags & HAS_PENDING {
+            0 => None,
+            _ => Some(u16::from_be_bytes(take_array(&mut rest)?)),
+        };
+        let rate = match flags & HAS_RATE {
+            0 => None,
+            _ => Some(u32::from_be_bytes(take_array(&mut rest)?)),
+        };
+        let name = take_text(&mut rest)?;
+        let group = if flags & HAS_GROUP == 0 { None } else { Some(take_text(&mut rest)?) };
+        let addresses = take_items(&mut rest, |rest| take_address(rest).map(drop))?;
+        let services = take_items(&mut rest, |rest| take_service(rest).map(drop))?;
+        let parts = Parts {
+            realm,
+            name,
+            group,
+            pending_reservations: pending,
+            reservations_per_second: rate,
+            addresses,
+            services,
+        };
+        Some((parts, rest))
+    }
+}
+
+impl<'a> Parts<'a> {
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + 'a {
+        let mut rest = self.addresses;
+        std::iter::from_fn(move || take_address(&mut rest))
+    }
+
+    pub fn services(&self) -> impl Iterator<Item = (&'a str, ServiceTarget)> + 'a {
+        let mut rest = self.services;
+        std::iter::from_fn(move || take_service(&mut rest))
+    }
+}
+
+/// A length and so many bytes.
+fn put(bytes: &mut Vec<u8>, more: &[u8]) {
+    bytes.push(more.len() as u8);
+    bytes.extend(more);
+}
+
+fn take<'a>(rest: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
+    let (taken, left) = rest.split_at_checked(length)?;
+    *rest = left;
+    Some(taken)
+}
+
+fn take_array<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
+    take(rest, N)?.try_into().ok()
+}
+
+fn take_text<'a>(rest: &mut &'a [u8]) -> Option<&'a str> {
+    let [length] = take_array(rest)?;
+    std::str::from_utf8(take(rest, length.into())?).ok()
+}
+
+fn take_address(rest: &mut &[u8]) -> Option<IpAddr> {
+    let [length] = take_array(rest)?;
+    match length {
+        4 => Some(IpAddr::V4(Ipv4Addr::from(take_array::<4>(rest)?))),
+        16 => Some(IpAddr::V6(Ipv6Addr::from(take_array::<16>(rest)?))),
+        _ => None,
+    }
+}
+
+fn take_service<'a>(rest: &mut &'a [u8]) -> Option<(&'a str, ServiceTarget)> {
+    let name = take_text(rest)?;
+    let [flags, protocol, high, low] = take_array(rest)?;
+    let target = ServiceTarget {
+        protocol: (flags & HAS_PROTOCOL != 0).then_some(protocol),
+        port: (flags & HAS_PORT != 0).then_some(u16::from_be_bytes([high, low])),
+    };
+    Some((name, target))
+}
+
+/// The bytes of as many items as a first byte says.
+fn take_items<'a>(rest: &mut &'a [u8], one: impl Fn(&mut &'a [u8]) -> Option<()>) -> Option<&'a [u8]> {
+    let [count] = take_array(rest)?;
+    let start = *rest;
+    for _ in 0..count {
+        one(rest)?;
+    }
+    Some(&start[..start.len() - rest.len()])
+}

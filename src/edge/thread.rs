@@ -1,0 +1,357 @@
+//! The thread `ces-edge`: alone it changes what the edge's rooms keep, by typed commands. Today that is the host register.
+//!
+//! Others read the register where it is, by [`Reader`]: the owner excludes them for one change or a few hundred hosts of an import,
+//! and never while it reads or writes a file, so that a reader waits for microseconds.
+//!
+//! Guarantees: a change is on disk (where there is a store) before it is in the register, and in the register before it is answered;
+//! changes are made one after another, each whole or not at all; while an import is under way other changes are refused at once.
+//! Never: waits for a reader that keeps nothing, or for a worker.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::thread::{self, JoinHandle};
+
+use crossbeam::channel::{Receiver, Sender, TryRecvError, bounded};
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::unistd::Pid;
+
+use super::hosts::change::Change;
+use super::hosts::import::{self, Import, Progress, Step};
+use super::hosts::store::{self, Store};
+use super::hosts::{Adoption, Conflict, Origin, Register};
+use crate::config::{Host, Hosts};
+
+/// Commands that wait.
+const QUEUE: usize = 64;
+
+/// Hosts of an import that are taken into the register at a time.
+const ADOPTED: usize = 256;
+
+/// Why the thread does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("cannot start the thread ces-edge: {0}; raise the limit of processes (ulimit -u)")]
+    Thread(std::io::Error),
+    #[error("the thread ces-edge cannot run on core {core}: {source}; set workers.control_core")]
+    Core { core: usize, source: nix::Error },
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    #[error("[[host]] \"{name}\": {conflict}; {}", conflict.hint())]
+    Host { name: String, conflict: Conflict },
+    #[error("the thread ces-edge ended; see the log")]
+    Ended,
+}
+
+/// Why a command was not carried out. Nothing is changed.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    #[error(transparent)]
+    Conflict(#[from] Conflict),
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    #[error(transparent)]
+    Import(#[from] import::Error),
+    #[error("an import is under way, at line {0}")]
+    Busy(u64),
+    #[error("cesd is ending")]
+    Ending,
+}
+
+/// What a change has come to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changed {
+    /// False where all was so already.
+    pub changed: bool,
+    /// There was such a host before.
+    pub was_there: bool,
+    /// The host as it is, or as it was before it was removed.
+    pub host: Host,
+}
+
+/// The last import.
+#[derive(Clone, Debug, Default)]
+pub struct ImportStatus {
+    /// Which it is: 1, 2, …; 0 where there was none.
+    pub number: u64,
+    pub progress: Progress,
+    pub state: ImportState,
+}
+
+impl ImportStatus {
+    /// Refuses what may not be done beside an import: asked before the thread is, which may be writing for seconds.
+    fn busy(&self) -> Result<(), Refused> {
+        let is_under_way = matches!(self.state, ImportState::Reading | ImportState::Adopting);
+        if self.number > 0 && is_under_way { Err(Refused::Busy(self.progress.lines)) } else { Ok(()) }
+    }
+}
+
+/// See [`ImportStatus`].
+#[derive(Clone, Debug, Default)]
+pub enum ImportState {
+    /// Lines are read; nothing is changed yet.
+    #[default]
+    Reading,
+    /// All lines are right and on disk; hosts come into the register.
+    Adopting,
+    Done,
+    /// Nothing was changed: the bad lines, or what else it was.
+    Refused(Vec<import::BadLine>, String),
+}
+
+enum Command {
+    Change(Change, Sender<Result<Changed, Refused>>),
+    Import { path: PathBuf, replace: bool, answer: Sender<Result<u64, Refused>> },
+}
+
+struct Shared {
+    hosts: Arc<Hosts>,
+    register: RwLock<Register>,
+    import: Mutex<ImportStatus>,
+}
+
+/// Reads the register.
+#[derive(Clone)]
+pub struct Reader(Arc<Shared>);
+
+impl Reader {
+    /// The register, to be looked up in and let go.
+    pub fn register(&self) -> RwLockReadGuard<'_, Register> {
+        self.0.register.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the configuration says of it.
+    pub fn config(&self) -> &Hosts {
+        &self.0.hosts
+    }
+
+    /// The import that is under way, or was the last.
+    pub fn import(&self) -> ImportStatus {
+        self.0.import.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// The running thread. Dropping it ends it; an import under way comes to nothing.
+pub struct Edge {
+    reader: Reader,
+    commands: Option<Sender<Command>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Edge {
+    /// Reads the store, and starts the thread on `core`, or where the caller runs.
+    ///
+    /// # Errors
+    /// Why the register cannot be had as it is configured.
+    pub fn start(hosts: Hosts, core: Option<usize>) -> Result<Edge, Error> {
+        let hosts = Arc::new(hosts);
+        let (register, store) = open(&hosts)?;
+        let (register, import) = (RwLock::new(register), Mutex::default());
+        let shared = Arc::new(Shared { hosts, register, import });
+        let (commands, receiver) = bounded(QUEUE);
+        let (ready, is_ready) = bounded(1);
+        let owner = Owner { shared: shared.clone(), store, import: None };
+        let run = move || {
+            let pinned = core.map_or(Ok(()), pin);
+            let is_pinned = pinned.is_ok();
+            let _ = ready.send(pinned);
+            if is_pinned {
+                owner.run(&receiver);
+            }
+        };
+        let thread = thread::Builder::new().name("ces-edge".into()).spawn(run).map_err(Error::Thread)?;
+        let edge = Edge { reader: Reader(shared), commands: Some(commands), thread: Some(thread) };
+        is_ready.recv().map_err(|_| Error::Ended)??;
+        Ok(edge)
+    }
+
+    pub fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
+    /// Changes one host; returns when that is on disk and in force.
+    pub fn change(&self, change: Change) -> Result<Changed, Refused> {
+        self.reader.import().busy()?;
+        let (answer, answered) = bounded(1);
+        self.send(Command::Change(change, answer))?;
+        answered.recv().map_err(|_| Refused::Ending)?
+    }
+
+    /// Begins to import a file; [`Reader::import`] tells how it goes. The number of the import.
+    pub fn import(&self, path: PathBuf, replace: bool) -> Result<u64, Refused> {
+        self.reader.import().busy()?;
+        let (answer, answered) = bounded(1);
+        self.send(Command::Import { path, replace, answer })?;
+        answered.recv().map_err(|_| Refused::Ending)?
+    }
+
+    fn send(&self, command: Command) -> Result<(), Refused> {
+        let commands = self.commands.as_ref().ok_or(Refused::Ending)?;
+        commands.send(command).map_err(|_| Refused::Ending)
+    }
+}
+
+impl Drop for Edge {
+    fn drop(&mut self) {
+        drop(self.commands.take());
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread ces-edge panicked");
+        }
+    }
+}
+
+/// The register with the hosts of the configuration, then those of the store.
+fn open(hosts: &Hosts) -> Result<(Register, Option<Store>), Error> {
+    let mut register = Register::new(hosts.capacity as usize);
+    for host in &hosts.hosts {
+        let inserted = register.insert(host, Origin::Config, false);
+        inserted.map_err(|conflict| Error::Host { name: host.name.to_string(), conflict })?;
+    }
+    let Some(path) = &hosts.store else { return Ok((register, None)) };
+    let store = Store::open(path)?;
+    let loaded = store.load(&mut register, &hosts.realms)?;
+    tracing::info!(
+        "{} hosts of {}, {} of the configuration",
+        loaded.hosts,
+        path.display(),
+        hosts.hosts.len()
+    );
+    if loaded.left_out > 0 {
+        tracing::warn!(
+            "{} hosts of {} are left out, and stay there: remove what is in their way and start cesd again",
+            loaded.left_out,
+            path.display()
+        );
+    }
+    Ok((register, Some(store)))
+}
+
+fn pin(core: usize) -> Result<(), Error> {
+    let mut cores = CpuSet::new();
+    let pinned = cores.set(core).and_then(|()| sched_setaffinity(Pid::from_raw(0), &cores));
+    pinned.map_err(|source| Error::Core { core, source })
+}
+
+/// What the thread has.
+struct Owner {
+    shared: Arc<Shared>,
+    store: Option<Store>,
+    import: Option<Work>,
+}
+
+/// What is to be done of an import.
+enum Work {
+    Read(Box<Import>),
+    Adopt(Adoption),
+}
+
+impl Owner {
+    fn run(mut self, commands: &Receiver<Command>) {
+        loop {
+            let command = match &self.import {
+                None => commands.recv().map_err(|_| TryRecvError::Disconnected),
+                Some(_) => commands.try_recv(),
+            };
+            match command {
+                Ok(command) => self.carry_out(command),
+                Err(TryRecvError::Empty) => {}
+                // What is on disk would come at the next start; what is not never was.
+                Err(TryRecvError::Disconnected) => return,
+            }
+            if let Some(work) = self.import.take() {
+                self.import = self.work(work);
+            }
+        }
+    }
+
+    /// Whoever asked may have gone: then nobody hears the answer.
+    fn carry_out(&mut self, command: Command) {
+        match command {
+            Command::Change(change, answer) => drop(answer.send(self.change(&change))),
+            Command::Import { path, replace, answer } => drop(answer.send(self.begin(path, replace))),
+        }
+    }
+
+    fn change(&mut self, change: &Change) -> Result<Changed, Refused> {
+        self.status().busy()?;
+        let (edit, before) = {
+            let register = self.register();
+            let edit = register.judge(change)?;
+            let name = match change {
+                Change::Add { host, .. } => &host.name,
+                Change::Remove { name }
+                | Change::AddAddress { name, .. }
+                | Change::RemoveAddress { name, .. }
+                | Change::ReplaceAddresses { name, .. } => name,
+            };
+            (edit, register.host(name).map(|host| host.host()))
+        };
+        let was_there = before.is_some();
+        let host = |new: Option<Host>| new.or(before).ok_or(Refused::Ending);
+        let Some(edit) = edit else { return Ok(Changed { changed: false, was_there, host: host(None)? }) };
+        if let Some(store) = &self.store {
+            store.write(&edit, &self.shared.hosts.realms)?;
+        }
+        self.register_mut().apply(&edit);
+        Ok(Changed { changed: true, was_there, host: host(edit.new)? })
+    }
+
+    fn begin(&mut self, path: PathBuf, replace: bool) -> Result<u64, Refused> {
+        self.status().busy()?;
+        let import = Import::open(&path, replace, &self.register(), self.store.as_ref())?;
+        let mut status = self.status();
+        let (number, progress) = (status.number + 1, import.progress());
+        *status = ImportStatus { number, progress, state: ImportState::Reading };
+        drop(status);
+        self.import = Some(Work::Read(Box::new(import)));
+        Ok(number)
+    }
+
+    /// Goes on with an import; what is then left of it.
+    fn work(&mut self, work: Work) -> Option<Work> {
+        match work {
+            Work::Read(mut import) => {
+                let step = import.step(&self.register(), &self.shared.hosts.realms);
+                let mut status = self.status();
+                status.progress = import.progress();
+                match step {
+                    Ok(Step::More) => Some(Work::Read(import)),
+                    Ok(Step::Ready(adoption)) => {
+                        status.state = ImportState::Adopting;
+                        Some(Work::Adopt(adoption))
+                    }
+                    Err(error) => {
+                        let text = error.to_string();
+                        tracing::warn!("an import came to nothing: {text}");
+                        let lines = if let import::Error::Lines(lines) = error { lines } else { vec![] };
+                        status.state = ImportState::Refused(lines, text);
+                        None
+                    }
+                }
+            }
+            Work::Adopt(mut adoption) => {
+                let is_more = self.register_mut().adopt(&mut adoption, ADOPTED);
+                if is_more {
+                    return Some(Work::Adopt(adoption));
+                }
+                let mut status = self.status();
+                status.state = ImportState::Done;
+                tracing::info!("{} hosts are imported", status.progress.hosts);
+                None
+            }
+        }
+    }
+
+    fn register(&self) -> RwLockReadGuard<'_, Register> {
+        self.shared.register.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn register_mut(&self) -> RwLockWriteGuard<'_, Register> {
+        self.shared.register.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn status(&self) -> std::sync::MutexGuard<'_, ImportStatus> {
+        self.shared.import.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
