@@ -361,7 +361,7 @@ const CASES: &[Case] = &[
     case("a PCP life time upside down", POOL, "pool = [\"198.51.100.0/28\"]\npcp.lifetime_min = 600\npcp.lifetime_max = 500 #!", "nat44.pcp.lifetime_max", "less than lifetime_min, 600 s", "write 600 or more"),
     case("a PCP life time beyond the clock", POOL, "pool = [\"198.51.100.0/28\"]\npcp.lifetime_max = 864001 #!", "nat44.pcp.lifetime_max", "out of range", "from 1 to 864000"),
     case("more asked for than there are", POOL, "pool = [\"198.51.100.0/28\"]\nmappings = 2000\npcp.mappings = 2001 #!", "nat44.pcp.mappings", "out of range", "from 1 to 2000"),
-    case("PCP for others", POOL, "pool = [\"198.51.100.0/28\"]\npcp.third_party = true #!", "nat44.pcp.third_party", "no key", "#"),
+    case("PCP for others", POOL, "pool = [\"198.51.100.0/28\"]\npcp.third_party = true #!", "nat44.pcp.third_party", "no key", "the keys are enabled"),
     case("an opening time of nothing", POOL, "pool = [\"198.51.100.0/28\"]\ntimeouts.tcp_opening = 0 #!", "nat44.timeouts.tcp_opening", "out of range", "from 1 to 86400"),
     case("a refresh that is no boolean", POOL, "pool = [\"198.51.100.0/28\"]\ntimeouts.udp_inbound_refresh = 1 #!", "nat44.timeouts.udp_inbound_refresh", "expected a boolean", "true or false"),
     case("UDP ports as a list", POOL, "pool = [\"198.51.100.0/28\"]\ntimeouts.udp_ports = [53] #!", "nat44.timeouts.udp_ports", "expected one table", "[nat44.timeouts.udp_ports]"),
