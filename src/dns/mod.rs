@@ -17,7 +17,8 @@
 //! Guarantees: no bytes make it panic; a message is read only if its counts are within bounds, so the work and the memory of each
 //! are bounded; an answer is never longer than asker and edge allow, and none is given to what is no question. A question from
 //! outside about others' names costs no answer unless the configuration says so.
-//! Never: reads a clock, opens a socket, changes the register, or logs.
+//! Never: reads a clock, opens a socket, changes the register, or logs; but `hickory_proto` warns of options that are cut short, which
+//! whoever takes questions from strangers filters out.
 
 pub mod cookie;
 mod lookup;
@@ -27,6 +28,13 @@ pub mod reserve;
 pub mod tsig;
 pub mod update;
 pub mod zone;
+
+#[cfg(test)]
+mod property_tests;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod update_tests;
 
 use std::net::IpAddr;
 

@@ -179,13 +179,13 @@ fn start_of_last_record(bytes: &[u8]) -> Option<usize> {
 }
 
 /// RFC 8945 section 4.3.3.
-fn variables(tsig: &TSIG, name: &Name) -> Option<Vec<u8>> {
+pub(super) fn variables(tsig: &TSIG, name: &Name) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(128);
     tsig.emit_tsig_for_mac(&mut BinEncoder::new(&mut bytes), name).ok()?;
     Some(bytes)
 }
 
-fn mac(key: &UpdateKey, message: &[u8]) -> Vec<u8> {
+pub(super) fn mac(key: &UpdateKey, message: &[u8]) -> Vec<u8> {
     match key.algorithm {
         KeyAlgorithm::HmacSha256 => with::<Hmac<Sha256>>(key, message).finalize().into_bytes().to_vec(),
         KeyAlgorithm::HmacSha384 => with::<Hmac<Sha384>>(key, message).finalize().into_bytes().to_vec(),
