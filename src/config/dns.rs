@@ -408,3 +408,7 @@ fn character_string(text: &str) -> Result<String, Wrong> {
     }
     Err(Wrong::new("has more than 255 bytes", "write several strings"))
 }
+
+#[cfg(test)]
+#[path = "dns_tests.rs"]
+mod tests;
