@@ -180,7 +180,7 @@ mod tests {
                 vec![secret],
                 "fc93fc62807ddb8601abcdef5cf78f71a314227b6679ebf5",
                 "010000005cf7a9acf73a7810aca2381e",
-                true,
+                false, // it is an hour and 51 minutes old
             ),
             (
                 v6,
@@ -199,6 +199,15 @@ mod tests {
             assert_eq!(judged.server, hex::<16>(server), "{address}");
             assert_eq!(judged.is_proof, is_proof, "{address}");
         }
+    }
+
+    /// The third vector's, a minute after it was made: bits that are reserved are hashed as they were shown.
+    #[test]
+    fn reserved_bits_are_hashed_as_shown() {
+        let cookies = Cookies::new(&[hex("e5e973e5a6b2a43f48e7dc849e37bfcf")], [0; 16]);
+        let shown: [u8; 24] = hex("fc93fc62807ddb8601abcdef5cf78f71a314227b6679ebf5");
+        let judged = cookies.judge(&shown, [203, 0, 113, 203].into(), 0x5cf7_8f71 + 60);
+        assert!(judged.expect("well-formed").is_proof);
     }
 
     #[test]

@@ -317,7 +317,8 @@ fn edns_is_answered_by_its_version_and_sizes() {
     let mut newer = with_edns(question("ces.example", RecordType::NS), &[]);
     newer.edns.as_mut().unwrap().set_version(1).set_dnssec_ok(true);
     let answer = ask(&newer);
-    assert_eq!((answer.response_code, answer.answers.len()), (ResponseCode::BADVERS, 0));
+    // 16 is BADVERS and BADSIG (RFC 6895 section 2.3).
+    assert_eq!((u16::from(answer.response_code), answer.answers.len()), (16, 0));
     let edns = answer.edns.expect("asked with one");
     assert_eq!((edns.version(), edns.flags().dnssec_ok), (0, true));
 }
@@ -417,7 +418,7 @@ fn a_random_label_proves_that_the_resolver_resolves() {
         let late = responder.ask(&bytes(&asked), &other, &hosts, NOW + 6);
         assert_eq!(read(late).response_code, ResponseCode::NXDomain);
     }
-    let long = format!("{}.{}.{}.ces.example", "x".repeat(63), "y".repeat(63), "z".repeat(63));
+    let long = format!("{0}.{0}.{0}.{1}.ces.example", "x".repeat(63), "y".repeat(30));
     let text = CONFIG.replacen("b.ces.example", &long, 1);
     let (responder, hosts) = fixture_of(&text);
     let first = deferral(&responder, &hosts, asker, &question(&long, RecordType::A));
@@ -484,7 +485,7 @@ fn a_client_subnet_is_handed_on_and_scoped() {
     assert_eq!(first.reserve.subnet, None);
     let answer = read(responder.decide(&first, Decision::Address([203, 0, 113, 16].into()), NOW));
     assert_eq!(scope(&answer).2, 0);
-    for wrong in [subnet("192.0.2.1", 24, 0), subnet("192.0.2.0", 24, 24), subnet("2001:db8::1", 64, 0)] {
+    for wrong in [subnet("192.0.2.0", 20, 0), subnet("192.0.2.0", 24, 24), subnet("2001:db8:0:1::", 60, 0)] {
         let answer = read(responder.ask(&bytes(&with_edns(asked.clone(), &[wrong])), &asker, &hosts, NOW));
         assert_eq!(answer.response_code, ResponseCode::FormErr);
     }
