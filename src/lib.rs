@@ -15,6 +15,7 @@
 //! | [`edge`] | slow | the control state and the thread that owns it: the host register, the Private Realm Gateway's circular pool |
 //! | [`exception`] | slow | the kernel's share: taps in a network namespace, and a thread that carries frames to them and back |
 //! | [`config`] | slow | TOML text to one validated, immutable `Config` |
+//! | [`dns`] | slow | sans-IO: a question in, out its answer or what must be known first |
 //! | [`doctor`] | slow | what is missing on this machine for line rate: reads `/proc` and `/sys` |
 //! | [`manage`] | slow | the operator's socket: reads counters and tables |
 //! | [`appliance`] | both | puts the rooms together and runs them: what `cesd` and the benches start |
@@ -24,6 +25,7 @@
 pub mod appliance;
 pub mod config;
 pub mod dataplane;
+pub mod dns;
 pub mod doctor;
 pub mod dpdk;
 pub mod edge;

@@ -24,7 +24,8 @@ const MAY_USE: &[Row] = &[
     ("ring", &["dpdk", "packet", "flow"]),
     ("dataplane", &["dpdk", "packet", "flow", "route", "neigh", "nat", "firewall", "alg", "ring"]),
     ("edge", &["packet", "ring", "config", "flow"]),
-    ("dns", &["packet", "ring", "config", "flow"]),
+    // It reads the register of hosts, which is lent to it, and says what is to become of them.
+    ("dns", &["packet", "ring", "config", "flow", "edge::hosts"]),
     ("doctor", &["config"]),
     ("exception", &["packet", "ring"]),
     ("manage", &["packet::DropReason", "packet::DROP_REASONS"]),

@@ -9,9 +9,10 @@
 //! Reading is separated from judging: a section hands out typed values with their places, and what
 //! was never asked for is an unknown key. One file a group of sections: `system`, `ports`, `network`
 //! (with `interface` and `bogons`), `routes`, `nat44` (with `nat_pools` and `nat_model`), `ipv6` (and `sides`, what both share), `exception`,
-//! `hosts` (with `host_model` and `domain_name`). The commented examples are in `configs/`.
+//! `hosts` (with `host_model` and `domain_name`), `dns`. The commented examples are in `configs/`.
 
 mod bogons;
+mod dns;
 mod domain_name;
 mod error;
 mod exception;
@@ -39,6 +40,10 @@ use std::path::Path;
 
 use toml::de::DeTable;
 
+pub(crate) use dns::is_within;
+pub use dns::{
+    Dns, DnsView, DnsZone, EdgeIdentity, Foreign, KeyAlgorithm, NameServer, OtherRealms, UpdateKey,
+};
 pub use domain_name::DomainName;
 pub use error::{ConfigErrors, Refusal};
 pub use host_model::{
@@ -114,6 +119,7 @@ fn judge<'a>(report: &Report<'a>, mut document: Section<'a>) -> Option<Config> {
     let ipv6 = ipv6::read(report, document.table("ipv6", "ipv6"), &network, &flow, worker_count);
     let exception = exception::read(report, document.table("exception", "exception"), &network);
     let hosts = hosts::read(report, &mut document, &network);
+    let dns = dns::read(report, document.table("dns", "dns"), hosts.as_ref());
     bogons::check(report, &network, &routes);
     document.finish();
 
@@ -133,6 +139,7 @@ fn judge<'a>(report: &Report<'a>, mut document: Section<'a>) -> Option<Config> {
         ipv6,
         exception,
         hosts,
+        dns,
         limits,
         manage: Manage { socket, log: manage },
         warnings: Vec::new(),

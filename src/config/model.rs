@@ -8,6 +8,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use super::dns::Dns;
 use super::host_model::Hosts;
 use super::nat_model::Nat44;
 use ipnet::IpNet;
@@ -44,6 +45,8 @@ pub struct Config {
     pub exception: Option<Exception>,
     /// `[hosts]` and `[[host]]`: the hosts that have names; `None` when the file has neither.
     pub hosts: Option<Hosts>,
+    /// `[dns]`: the zones that the edge answers for; `None`: it answers for none.
+    pub dns: Option<Dns>,
     /// `[limits]`: what the edge answers and holds at most.
     pub limits: Limits,
     /// `[manage]`: the operator's socket and the log.

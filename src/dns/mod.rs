@@ -1,0 +1,280 @@
+//! The edge's DNS: the bytes of a question in, and out the bytes of its answer, or what must be known first.
+//!
+//! A [`Responder`] is sans-IO. It is the authority of the configured zones: what it knows by itself it answers at once. A question
+//! for the address of a host that is reached by the circular pool becomes a [`Deferral`], whose [`Decision`] then becomes the
+//! answer; a question from inside for somebody else's name becomes a [`Forward`]; a signed DNS UPDATE becomes changes of the host
+//! register and, when they are done, a signed answer.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | [`zone`] | the zones, and the records that come from the configuration |
+//! | [`lookup`] | what a question of a zone comes to |
+//! | [`reserve`] | what the pool is asked and what its decision becomes |
+//! | [`pending`] | what of a question its answer needs; EDNS; sizes |
+//! | [`cookie`] | DNS cookies, and the random label |
+//! | [`tsig`], [`update`] | signatures, and DNS UPDATE |
+//!
+//! Guarantees: no bytes make it panic; a message is read only if its counts are within bounds, so the work and the memory of each
+//! are bounded; an answer is never longer than asker and edge allow, and none is given to what is no question. A question from
+//! outside about others' names costs no answer unless the configuration says so.
+//! Never: reads a clock, opens a socket, changes the register, or logs; but `hickory_proto` warns of options that are cut short, which
+//! whoever takes questions from strangers filters out.
+
+pub mod cookie;
+mod lookup;
+mod name;
+pub mod pending;
+pub mod reserve;
+pub mod tsig;
+pub mod update;
+pub mod zone;
+
+#[cfg(test)]
+mod property_tests;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod update_tests;
+
+use std::net::IpAddr;
+
+use hickory_proto::op::{Message, OpCode, Query, ResponseCode};
+use hickory_proto::rr::{DNSClass, RecordType};
+
+use crate::config::{Dns, Foreign, Realms};
+use crate::edge::hosts::Register;
+use cookie::{Cookies, Secret};
+use lookup::Finding;
+use pending::{Pending, Sections};
+pub use reserve::{Decision, Deferral, Family, Proof, Reserve};
+pub use update::Update;
+use zone::Zone;
+
+/// Bytes of a header: RFC 1035 section 4.1.1.
+const HEADER: usize = 12;
+/// Additional records of a question: OPT, TSIG or SIG, and room for what nobody sends.
+const ADDITIONALS_MAX: usize = 4;
+/// Records of an update, all sections together.
+const UPDATE_RECORDS_MAX: usize = 64;
+
+/// How a question came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    Udp,
+    Tcp,
+}
+
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asker {
+    pub address: IpAddr,
+    pub transport: Transport,
+    /// The inside realm that it is in; `None` outside.
+    pub realm: Option<u16>,
+}
+
+/// What becomes of a message.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It is answered.
+    Answer(Vec<u8>),
+    /// The pool must decide first: [`Responder::decide`].
+    Reserve(Box<Deferral>),
+    /// Somebody else's name, asked from inside.
+    Forward(Box<Forward>),
+    /// The register must be changed first: [`Responder::updated`].
+    Update(Box<Update>),
+    /// It is not answered.
+    Silence(Silence),
+}
+
+/// Why a message is not answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Silence {
+    /// It is shorter than a header.
+    Short,
+    /// It is an answer itself.
+    Response,
+    /// It is from outside and about names that are not ours.
+    Foreign,
+    /// The pool is exhausted: the resolver asks again.
+    Exhausted,
+    /// There is no way to say it in what the asker allows.
+    TooLong,
+}
+
+/// A question of a host of ours for somebody else's name.
+#[derive(Clone, Debug)]
+pub struct Forward {
+    pub query: Query,
+    pub asker: Asker,
+    /// What its answer needs.
+    pub pending: Pending,
+}
+
+/// See the module.
+pub struct Responder {
+    config: Dns,
+    zones: Vec<Zone>,
+    cookies: Cookies,
+    realms: Realms,
+}
+
+impl Responder {
+    /// For the zones of `config`; `realms` judges what hosts an update makes. `random` is a secret of this process.
+    pub fn new(config: &Dns, realms: &Realms, random: Secret) -> Responder {
+        Responder {
+            zones: config.zones.iter().map(Zone::new).collect(),
+            cookies: Cookies::new(&config.cookie_secrets, random),
+            config: config.clone(),
+            realms: realms.clone(),
+        }
+    }
+
+    /// To change the secret of the cookies.
+    pub fn cookies(&mut self) -> &mut Cookies {
+        &mut self.cookies
+    }
+
+    /// What becomes of `bytes`; `now` is in seconds since 1970.
+    pub fn ask(&self, bytes: &[u8], asker: &Asker, hosts: &Register, now: u64) -> Outcome {
+        let Some(head) = Head::read(bytes) else { return Outcome::Silence(Silence::Short) };
+        if head.is_response {
+            return Outcome::Silence(Silence::Response);
+        }
+        if !matches!(head.op_code, OpCode::Query | OpCode::Update) {
+            return head.answer(ResponseCode::NotImp);
+        }
+        let message = head.is_bounded().then(|| Message::from_vec(bytes).ok()).flatten();
+        let Some(message) = message else { return head.answer(ResponseCode::FormErr) };
+        let (pending, result) =
+            Pending::new(&message, asker, &self.cookies, self.config.udp_payload, now as u32);
+        if let Err(code) = result {
+            return answer(&pending, Sections::code(code));
+        }
+        match head.op_code {
+            OpCode::Update => self.update(bytes, &message, pending, hosts, now),
+            _ => self.question(&message, pending, asker, hosts, now as u32),
+        }
+    }
+
+    fn question(
+        &self,
+        message: &Message,
+        pending: Pending,
+        asker: &Asker,
+        hosts: &Register,
+        now: u32,
+    ) -> Outcome {
+        let Some(query) = message.queries.first() else {
+            // RFC 7873 section 5.4: who asks nothing wants a cookie.
+            let code = if pending.cookie().is_some() { ResponseCode::NoError } else { ResponseCode::FormErr };
+            return answer(&pending, Sections::code(code));
+        };
+        let text = name::text(query.name());
+        let zone = text.as_ref().and_then(|text| zone::find(&self.zones, text));
+        let zone = zone.filter(|zone| asker.realm.is_some() || !zone.config.inside_only);
+        let (Some(text), Some(zone)) = (text, zone) else {
+            return self.foreign(query, pending, asker);
+        };
+        if query.query_class() != DNSClass::IN
+            || matches!(query.query_type(), RecordType::AXFR | RecordType::IXFR)
+        {
+            return answer(&pending, Sections::code(ResponseCode::Refused));
+        }
+        let lookup = lookup::Lookup {
+            zone,
+            edge: self.config.edge.as_ref(),
+            cookies: &self.cookies,
+            views: &self.config.views,
+            hosts,
+            asker,
+            query,
+            text: &text,
+            now,
+        };
+        let authoritative = Sections { is_authoritative: true, ..Sections::default() };
+        let negative = |code| Sections {
+            code,
+            authorities: vec![zone.negative_soa(query.name())],
+            ..authoritative.clone()
+        };
+        match lookup.find() {
+            Finding::Records { answers, additionals } => {
+                answer(&pending, Sections { answers, additionals, ..authoritative })
+            }
+            Finding::NoData => answer(&pending, negative(ResponseCode::NoError)),
+            Finding::NoName => answer(&pending, negative(ResponseCode::NXDomain)),
+            Finding::Reserve(mut reserve) => {
+                reserve.proof.cookie = pending.cookie().is_some_and(|shown| shown.is_proof);
+                reserve.subnet = pending.subnet();
+                let zone = self.zones.iter().position(|known| known.apex() == zone.apex()).unwrap_or(0);
+                Outcome::Reserve(Box::new(Deferral { reserve, pending, zone }))
+            }
+        }
+    }
+
+    /// What becomes of a question for others' names.
+    fn foreign(&self, query: &Query, pending: Pending, asker: &Asker) -> Outcome {
+        match asker.realm {
+            Some(_) if pending.is_recursive() && query.query_class() == DNSClass::IN => {
+                Outcome::Forward(Box::new(Forward { query: query.clone(), asker: *asker, pending }))
+            }
+            None if self.config.foreign == Foreign::Drop => Outcome::Silence(Silence::Foreign),
+            _ => answer(&pending, Sections::code(ResponseCode::Refused)),
+        }
+    }
+
+    /// The answer that a decision of the pool is.
+    pub fn decide(&self, deferral: &Deferral, decision: Decision, now: u64) -> Outcome {
+        let Some(zone) = self.zones.get(deferral.zone) else { return Outcome::Silence(Silence::TooLong) };
+        match deferral.sections(decision, zone, &self.cookies, now as u32) {
+            Some(sections) => answer(&deferral.pending, sections),
+            None => Outcome::Silence(Silence::Exhausted),
+        }
+    }
+}
+
+fn answer(pending: &Pending, sections: Sections) -> Outcome {
+    pending.bytes(sections).map_or(Outcome::Silence(Silence::TooLong), Outcome::Answer)
+}
+
+/// A header, read before anything else is.
+struct Head {
+    id: u16,
+    is_response: bool,
+    op_code: OpCode,
+    recursion_desired: bool,
+    /// Questions, answers, authorities, additionals.
+    counts: [usize; 4],
+}
+
+impl Head {
+    fn read(bytes: &[u8]) -> Option<Head> {
+        let header: &[u8; HEADER] = bytes.first_chunk()?;
+        let count = |at: usize| usize::from(u16::from_be_bytes([header[at], header[at + 1]]));
+        Some(Head {
+            id: u16::from_be_bytes([header[0], header[1]]),
+            is_response: header[2] & 0x80 != 0,
+            op_code: OpCode::from_u8(header[2] >> 3 & 15),
+            recursion_desired: header[2] & 1 != 0,
+            counts: [count(4), count(6), count(8), count(10)],
+        })
+    }
+
+    /// Whether so much may be read: one question (RFC 9619), or one zone (RFC 2136 section 2.3).
+    fn is_bounded(&self) -> bool {
+        let [questions, answers, authorities, additionals] = self.counts;
+        match self.op_code {
+            OpCode::Update => questions == 1 && answers + authorities + additionals <= UPDATE_RECORDS_MAX,
+            _ => questions <= 1 && answers == 0 && authorities == 0 && additionals <= ADDITIONALS_MAX,
+        }
+    }
+
+    /// Nothing but a header.
+    fn answer(&self, code: ResponseCode) -> Outcome {
+        let mut message = Message::error_msg(self.id, self.op_code, code);
+        message.metadata.recursion_desired = self.recursion_desired;
+        message.to_vec().map_or(Outcome::Silence(Silence::TooLong), Outcome::Answer)
+    }
+}
