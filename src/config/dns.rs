@@ -158,6 +158,8 @@ pub(super) fn read<'a>(report: &Report<'a>, mut section: Section<'a>, hosts: Opt
     let edge = read_edge(section.table("edge", "dns.edge"));
     let no_zone = !section.contains("zones");
     let place = section.place();
+    // Until a thread of its own answers: nobody is to wait for answers that do not come.
+    report.warn(place, "this is checked, but no DNS is served yet");
     let zones = section.tables_at("zones", "dns.zones", ZONES_MAX).unwrap_or_default();
     if no_zone {
         report.refuse(
@@ -267,7 +269,7 @@ fn read_name_server<'a>(
     section.finish();
     let name = name?;
     let addresses: Vec<IpAddr> = addresses.into_iter().map(|address| address.value).collect();
-    if is_within(name.value.as_str(), apex.as_str()) != !addresses.is_empty() {
+    if is_within(name.value.as_str(), apex.as_str()) == addresses.is_empty() {
         let (message, hint) = match addresses.is_empty() {
             true => (
                 "is of the zone itself and has no address",

@@ -16,7 +16,9 @@ fn config(text: &str) -> Result<Config, ConfigErrors> {
 
 #[test]
 fn the_example_is_taken_as_written() {
-    let dns = config(&example()).expect("right").dns.expect("zones");
+    let config_of_it = config(&example()).expect("right");
+    assert!(config_of_it.warnings.iter().any(|w| w.contains("no DNS is served yet")));
+    let dns = config_of_it.dns.expect("zones");
     assert_eq!((dns.udp_payload, dns.foreign, dns.cookie_secrets.len()), (1232, Foreign::Drop, 1));
     assert_eq!(dns.cookie_secrets[0][1], 0x11);
     let zone = &dns.zones[0];

@@ -203,12 +203,15 @@ fn what_is_not_rightly_signed_changes_nothing() {
     }
 }
 
+/// What is asked for, its records, and what comes of it.
+type Case = (&'static str, Vec<Record>, Result<Vec<&'static str>, ResponseCode>);
+
 #[test]
 fn records_become_changes_of_hosts() {
     use DNSClass::{ANY, IN, NONE};
     let lease = "lease.ces.example";
     let dhcid = || RData::Unknown { code: RecordType::Unknown(49), rdata: NULL::with(vec![0; 35]) };
-    let cases: Vec<(&str, Vec<Record>, Result<Vec<&str>, ResponseCode>)> = vec![
+    let cases: Vec<Case> = vec![
         ("ces.example", vec![], Ok(vec![])),
         // As a DHCP server does for a new lease, for one that moves, and for one that ends.
         (
