@@ -8,7 +8,7 @@
 //! | file | what it is |
 //! |---|---|
 //! | [`zone`] | the zones, and the records that come from the configuration |
-//! | [`lookup`] | what a question of a zone comes to |
+//! | `lookup` | what a question of a zone comes to |
 //! | [`reserve`] | what the pool is asked and what its decision becomes |
 //! | [`pending`] | what of a question its answer needs; EDNS; sizes |
 //! | [`cookie`] | DNS cookies, and the random label |

@@ -4,7 +4,7 @@
 //! A quantile and not a mean with its deviation (as RFC 6298 has for retransmissions): the delays of one resolver are those of
 //! many clients, near and far, and the far ones are to be served as well.
 //!
-//! Old samples lose weight: all counts are halved when there are [`FULL`].
+//! Old samples lose weight: all counts are halved when there are `FULL`.
 
 const BUCKETS: usize = 24;
 const FULL: u16 = 512;

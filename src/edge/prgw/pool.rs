@@ -8,7 +8,7 @@
 //! Guarantees:
 //! - No two reservations of an address could claim the same packet ([`Service::overlaps`]), overdue ones included.
 //! - Finding a place, taking it, claiming and ending cost the same at any size: the search is one way through a tree of four
-//!   levels at most; an address never has more than [`AT_ONE_ADDRESS`] reservations.
+//!   levels at most; an address never has more than `AT_ONE_ADDRESS` reservations.
 //! - A place that was left is the last one to be used again (hence "circular"), so that what comes late for one host is not
 //!   taken for another's. Services go to the first quarter of the addresses first, plain FQDNs to the rest, each to the other
 //!   part when its own is full: what shares stays together and leaves whole addresses to what needs them.

@@ -3,7 +3,7 @@
 //! Each node above is the intersection of the sixteen below it: where it has a lane, all of them have it, and a search for an
 //! address without that lane passes them by. For one lane a search never turns back, whatever the size: at most four levels of
 //! sixteen words up, and as many down. For several lanes at once a node only says "perhaps", and the search ends after
-//! [`STEPS`] nodes: it may then miss an address, but never names a wrong one.
+//! `STEPS` nodes: it may then miss an address, but never names a wrong one.
 //!
 //! Never: allocates after start.
 
