@@ -113,7 +113,7 @@ enum ChangeOfHost {
     Remove { name: String },
     /// The hosts, as `show hosts` has them
     Show(HostArgs),
-    /// Add the hosts of a file, all of them or none: a JSON object a line, with the keys of a [[host]]
+    /// Add the hosts of a file, all of them or none: a JSON object a line, with the keys of a "host"
     Import {
         file: PathBuf,
         /// Put them in the place of hosts of the same name that came at run time
