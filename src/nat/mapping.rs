@@ -85,9 +85,10 @@ pub struct Mapping {
     holds: u16,
     protocol: u8,
     access: Access,
-    /// Whether it is found from outside.
-    is_public: bool,
 }
+
+/// A carrier has millions.
+const _: () = assert!(size_of::<Mapping>() == 28);
 
 impl Mapping {
     pub fn subscriber(&self) -> u32 {
@@ -109,7 +110,7 @@ impl Mapping {
     /// Whether packets from inside keep it alive, or its subscriber's word.
     pub fn is_kept(&self) -> bool {
         match self.access {
-            Access::Implicit => self.keepers > 0,
+            Access::Unpublished | Access::Implicit => self.keepers > 0,
             Access::Open => true,
             Access::Closed => false,
         }
@@ -353,11 +354,14 @@ impl Mappings {
     /// # Errors
     /// What chance has heaped up in one place of the map is refused.
     pub fn publish(&mut self, n: u32) -> Result<(), DropReason> {
-        if !self.mappings[n].is_public {
+        if self.mappings[n].access == Access::Unpublished {
             let hash = self.mappings[n].public_hash(&self.hash, &self.subscribers);
-            self.mappings[n].is_public = self.by_public.insert(hash, n);
+            if !self.by_public.insert(hash, n) {
+                return Err(DropReason::NatMappingsFull);
+            }
+            self.mappings[n].access = Access::Implicit;
         }
-        self.mappings[n].is_public.then_some(()).ok_or(DropReason::NatMappingsFull)
+        Ok(())
     }
 
     /// The subscriber whom packets of this key are from, made with its first block if there is none that may have new mappings.

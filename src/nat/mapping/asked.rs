@@ -8,8 +8,10 @@ use std::net::Ipv4Addr;
 /// Who comes in by a mapping, beyond those who have a session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Access {
-    /// Whom its pool's filter lets in, as long as packets from inside keep it.
+    /// Nobody yet: it is not found from outside.
     #[default]
+    Unpublished,
+    /// Whom its pool's filter lets in, as long as packets from inside keep it.
     Implicit,
     /// Whom its subscriber has asked for (RFC 6887 section 11).
     Open,
@@ -41,11 +43,13 @@ impl Mappings {
         found.into_iter().flatten().find(|n| self.mappings[*n].is_open())
     }
 
-    /// Its subscriber has asked for it: it lives until that is over. `opens` says that packets from outside may come in.
+    /// Its subscriber has asked for it: it lives until that is over. `opens` says that packets from outside may come in; it is
+    /// published.
     pub fn hold(&mut self, n: u32, opens: bool) {
         let m = &mut self.mappings[n];
         m.holds += 1;
         if opens {
+            debug_assert!(m.access != Access::Unpublished);
             m.access = Access::Open;
         }
         self.subscribers[m.subscriber].explicit += 1;

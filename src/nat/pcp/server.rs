@@ -99,6 +99,8 @@ impl NatHome {
             Some(mapping) => self.renewable(mapping, asked, options.prefer_failure)?,
             None => self.make_mapping(client, &key, asked, options.prefer_failure)?,
         };
+        // A packet of the same burst may have made it just now.
+        self.mappings.publish(mapping).map_err(|why| refusal(why, false))?;
         let n = self.hold(mapping, None, held, asked)?;
         if let Some(control) = self.pcp.as_mut() {
             control.table[n].set_filters(&filters);
