@@ -59,14 +59,23 @@ def resets(device, host, port, ahead):
                 break
             raise
         at = (packet[0] & 15) * 4
-        if address[2] == socket.PACKET_OUTGOING or packet[9] != 6 or packet[16:20] != socket.inet_aton(host):
+        ours = socket.inet_aton(host) in (packet[12:16], packet[16:20])
+        if packet[9] != 6 or not ours:
             continue
-        client_port, server_port, _, acknowledged, offset, flags = struct.unpack_from("!HHIIBB", packet, at)
-        if server_port != int(port) or not flags & ACK:
+        source_port, destination_port, sequence, acknowledged, offset, flags = struct.unpack_from("!HHIIBB", packet, at)
+        length = struct.unpack_from("!H", packet, 2)[0] - at - (offset >> 4) * 4
+        if int(port) not in (source_port, destination_port) or not flags & ACK:
             continue
-        # The client has sent its line, and then acknowledges the answer: from here on it is silent.
-        expected = (packet[12:16], client_port, acknowledged)
-        spoke = spoke or len(packet) > at + (offset >> 4) * 4
+        # The client has sent its line, and the server its answer: from there on both are silent. What the client expects next is
+        # what the server has sent, whether or not it has acknowledged that already.
+        if address[2] == socket.PACKET_OUTGOING:
+            client, client_port, expects = packet[16:20], destination_port, sequence + length
+        else:
+            client, client_port, expects = packet[12:16], source_port, acknowledged
+            spoke = spoke or length > 0
+        behind = expected and (expected[2] - expects) & 0xFFFFFFFF < 1 << 31
+        if not behind or expected[:2] != (client, client_port):
+            expected = (client, client_port, expects)
         wire.settimeout(PAUSE / 3 if spoke else 5)
     client, client_port, acknowledged = expected
     raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
