@@ -221,7 +221,7 @@ edge_up() {
     done
     at home address replace "$OTHER_HOST/24" dev home
     # What was asked of the link before the host stood on it is asked again a second later.
-    wait_for 5 "the gateways answer" gateways_answer
+    wait_for 10 "the gateways answer" gateways_answer
 }
 
 gateways_answer() { ctl show neighbors | jq -e 'all(.[]; (.gateway | not) or .mac != null)'; }

@@ -97,6 +97,7 @@ network_up() {
     at transit address replace "$GATEWAY2/25" dev transit
     at transit -6 address replace "$GATEWAY2_6/64" dev transit
     at transit -6 route replace 2001:db8:1::/64 via "$OUT2_6"
+    wait_for 10 "the gateways answer" gateways_answer
 }
 
 # port_lines NAME REALM : the device of a realm's namespace, the same as in bed.sh.
