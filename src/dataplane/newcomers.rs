@@ -12,7 +12,7 @@ use super::classify::{self, Ingress};
 use super::core::Core;
 use super::depart;
 use super::errors;
-use super::slow::{self, Arrival, Place, Verdict};
+use super::slow::{self, Arrival, Verdict};
 use super::world::World;
 use crate::dpdk::{BURST, Burst, Mbuf};
 use crate::flow::record::Record;
@@ -22,35 +22,20 @@ use crate::packet::build::IcmpError;
 use crate::packet::{DropReason, Ipv4};
 use arrayvec::ArrayVec;
 
-/// A packet whose session is to be opened.
-struct Newcomer {
-    mbuf: Mbuf,
-    arrival: Arrival,
-    place: Place,
-    tcp_flags: u8,
-    opening: Opening,
-}
-
 /// Takes the odd packets of a burst the slow way. `ingress` says how each came in.
 pub fn receive<'l>(core: &mut Core, world: &World, odd: &mut Burst, ingress: impl Fn(&Mbuf) -> &'l Ingress) {
     if odd.len() > 1 {
         foresee(core, world, odd, &ingress);
     }
-    let mut newcomers = ArrayVec::<Newcomer, BURST>::new();
+    let mut newcomers = ArrayVec::<(Mbuf, Arrival, Verdict<'_>), BURST>::new();
     for mut mbuf in odd.drain(..) {
         let arrival = Arrival::on(ingress(&mbuf));
         match slow::judge(core, world, &mut mbuf, arrival).into() {
-            Verdict::Open { opening, place, tcp_flags } => {
-                newcomers.push(Newcomer { mbuf, arrival, place, tcp_flags, opening });
-            }
+            verdict @ Verdict::Open { .. } => newcomers.push((mbuf, arrival, verdict)),
             verdict => slow::carry_out(core, world, mbuf, arrival, verdict),
         }
     }
-    for Newcomer { mbuf, arrival, place, tcp_flags, opening } in newcomers {
-        let verdict = match open(core, world, opening, &mbuf, arrival) {
-            Ok(record) => Verdict::Act { record, place, tcp_flags },
-            Err(why) => Verdict::Drop(why),
-        };
+    for (mbuf, arrival, verdict) in newcomers {
         slow::carry_out(core, world, mbuf, arrival, verdict);
     }
 }

@@ -279,8 +279,7 @@ impl Mappings {
     }
 
     /// Makes a mapping without sessions for packets of this key, which has none; `known` is the subscriber if there is one. The
-    /// caller enters a session at once and
-    /// publishes it before a packet may come from outside, or takes it back.
+    /// caller enters a session at once and publishes it before a packet may come from outside, or takes it back.
     ///
     /// # Errors
     /// Why not. Nothing is left behind.
