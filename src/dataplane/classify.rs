@@ -104,26 +104,29 @@ fn usual4(mask: u8, frame: &[u8], length: usize, ingress: &Ingress, verified: bo
     let addresses = double(h, at::ADDRESSES);
     // Our MAC address; version 4 and five words of header; of the flags only "don't fragment" (0x4000 on the wire).
     let odd = (double(h, 0) ^ ingress.mac) << 16 | (front ^ 0x45_0008) & 0xff_ffff | middle & 0xffbf;
-    let (ttl, protocol) = ((middle >> 16) as u8, (middle >> 24) as u8);
     let total = usize::from(((front >> 32) as u16).swap_bytes());
-    let tcp = protocol == TCP;
+    // A TTL of 0 or 1 has no bit but its lowest.
+    if odd != 0 || middle & 0xfe_0000 == 0 || total + at::IPV4 > length {
+        return None;
+    }
+    let protocol = (middle >> 24) as u8;
     // What the transport header says of its own length (TCP) or its datagram's (UDP), and the least that it may say.
-    let (says, least) = if tcp {
-        (usize::from(h[at::TCP_OFFSET] >> 4) * 4, 20)
-    } else {
-        (usize::from(half(h, at::UDP_LENGTH).swap_bytes()), 8)
+    let (says, least, tcp_flags) = match protocol {
+        UDP => (usize::from(half(h, at::UDP_LENGTH).swap_bytes()), 8, 0),
+        TCP if h[at::TCP_FLAGS] & mask == ACK => {
+            (usize::from(h[at::TCP_OFFSET] >> 4) * 4, 20, h[at::TCP_FLAGS])
+        }
+        _ => return None,
     };
     // A contradiction is for the slow way to refuse.
-    let short = says < least || 20 + says > total;
-    let unusual = tcp && h[at::TCP_FLAGS] & mask != ACK;
-    if odd != 0 || unusual || ttl <= 1 || (!tcp && protocol != UDP) || short || total + at::IPV4 > length {
+    if says < least || 20 + says > total {
         return None;
     }
     if !verified && !is_right((front >> 16) + (middle & 0xffff_ffff_ffff), addresses) {
         return None;
     }
     let key = Key4::from_words(addresses, word(h, at::PORTS), ingress.realm, protocol);
-    Some(Common { key, tcp_flags: if tcp { h[at::TCP_FLAGS] } else { 0 } })
+    Some(Common { key, tcp_flags })
 }
 
 /// Bytes of Ethernet, IPv6 and UDP headers, and of the first eight bytes of TCP's.
@@ -171,10 +174,8 @@ pub fn common6(frame: &[u8], length: usize, ingress: &Ingress) -> Option<Common<
 #[inline(always)]
 fn is_right(front: u64, addresses: u64) -> bool {
     let sum = front + (addresses & 0xffff_ffff) + (addresses >> 32);
-    let sum = (sum & 0xffff_ffff) + (sum >> 32);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    // At most 0x1_ffff and a little now; one more fold leaves 0xffff for a right header, which is never all zeros.
-    (sum & 0xffff) + (sum >> 16) == 0xffff
+    // Folding keeps the remainder by 0xffff, and leaves 0xffff for a right header, which is never all zeros.
+    sum.is_multiple_of(0xffff)
 }
 
 #[cfg(test)]

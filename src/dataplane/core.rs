@@ -38,13 +38,13 @@ pub struct Core {
 }
 
 impl Core {
-    /// Sends a frame, its addresses written, by the port and in the VLAN of a next hop.
+    /// Sends a frame, its addresses written, by a port, in a VLAN where it is one.
     #[inline(always)]
-    pub fn send(&mut self, mbuf: Mbuf, hop: &Hop) {
-        if hop.vlan != 0 {
-            return self.send_tagged(hop.port, mbuf, Vlan(hop.vlan));
+    pub fn send(&mut self, mbuf: Mbuf, port: u16, vlan: Vlan) {
+        if vlan.0 != 0 {
+            return self.send_tagged(port, mbuf, vlan);
         }
-        self.out.send(hop.port, mbuf);
+        self.out.send(port, mbuf);
     }
 
     /// Writes the addresses of a resolved next hop, and sends.
@@ -55,7 +55,7 @@ impl Core {
         match mbuf.data_mut().first_chunk_mut::<12>() {
             Some(macs) => {
                 *macs = hop.macs;
-                self.send(mbuf, hop);
+                self.send(mbuf, hop.port, Vlan(hop.vlan));
             }
             None => self.out.drop(mbuf, DropReason::Truncated),
         }

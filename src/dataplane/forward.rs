@@ -6,11 +6,11 @@ use super::newcomers;
 use super::police::Subscriber;
 use super::rewrite;
 use super::slow::{self, Arrival};
-use super::vlan::{self, Links};
+use super::vlan::{self, Links, Vlan};
 use super::world::World;
 use crate::dpdk::{BURST, Burst, Checksum, Mbuf};
 use crate::flow::table::Family;
-use crate::flow::{FlowTable, Hop, Key4, Lookup, Protocol, Record4, Record6};
+use crate::flow::{FlowTable, Key4, Live, Lookup, Protocol, Record4, Record6};
 use crate::packet::DropReason;
 use crate::ring::Task;
 
@@ -43,20 +43,21 @@ enum Stage {
 }
 
 /// The lanes of a burst, reused from burst to burst.
-struct FamilyLanes<R: Family>([Lane<R::Key>; BURST]);
+/// Behind the last of a burst there are odd ones, so that whoever looks ahead need not know where it ends.
+struct FamilyLanes<R: Family>([Lane<R::Key>; BURST + 2 * AHEAD]);
 
 impl<R: Family> FamilyLanes<R>
 where
     R::Key: Default,
 {
     fn new() -> Self {
-        Self([Lane::default(); BURST])
+        Self([Lane::default(); BURST + 2 * AHEAD])
     }
 
-    /// No check is left in the code: a burst has at most as many packets as there are lanes.
+    /// The lane of packet `i` and those that come after it. No check is left in the code: a burst has at most [`BURST`] packets.
     #[inline(always)]
-    fn at(&mut self, i: usize) -> &mut Lane<R::Key> {
-        &mut self.0[i % BURST]
+    fn from(&mut self, i: usize) -> &mut [Lane<R::Key>; 2 * AHEAD + 1] {
+        self.0[i % BURST..].first_chunk_mut().expect("as many lanes behind the last packet's")
     }
 }
 
@@ -79,7 +80,7 @@ trait Fast: Family {
     /// The key of a common packet of this family.
     fn classify(mbuf: &Mbuf, ingress: &Ingress) -> Option<Common<Self::Key>>;
     /// Executes the record's rewrite on a common packet and sets its link-layer addresses.
-    fn rewrite(&self, frame: &mut [u8], hop: &Hop, tcp: bool) -> Option<()>;
+    fn rewrite(&self, frame: &mut [u8], hop: Live, tcp: bool) -> Option<()>;
     /// Of a common TCP segment: eight bytes of its header, from the acknowledgement to the window.
     fn acknowledgement(frame: &[u8]) -> Option<[u8; 8]>;
     /// The number of the transport protocol.
@@ -95,10 +96,10 @@ impl Fast for Record4 {
     }
 
     #[inline(always)]
-    fn rewrite(&self, frame: &mut [u8], hop: &Hop, tcp: bool) -> Option<()> {
+    fn rewrite(&self, frame: &mut [u8], hop: Live, tcp: bool) -> Option<()> {
         let headers = frame.first_chunk_mut::<HEADERS>()?;
         rewrite::common4(headers, &Record4::rewrite(self), tcp);
-        headers[..12].copy_from_slice(&hop.macs);
+        headers[..12].copy_from_slice(&hop.macs());
         Some(())
     }
 
@@ -126,10 +127,10 @@ impl Fast for Record6 {
 
     /// A stateful firewall changes nothing but the hop limit.
     #[inline(always)]
-    fn rewrite(&self, frame: &mut [u8], hop: &Hop, _tcp: bool) -> Option<()> {
+    fn rewrite(&self, frame: &mut [u8], hop: Live, _tcp: bool) -> Option<()> {
         let headers = frame.first_chunk_mut::<HEADERS6>()?;
         headers[at6::HOP_LIMIT] -= 1;
-        headers[..12].copy_from_slice(&hop.macs);
+        headers[..12].copy_from_slice(&hop.macs());
         Some(())
     }
 
@@ -205,17 +206,15 @@ fn run<R: Fast, const TAGGED: bool>(
     let flows = &*world.flows;
     let count = packets.len();
     classify_all::<R, TAGGED>(world, lanes, packets, links);
-    (0..count.min(2 * AHEAD)).for_each(|i| first::<R>(flows, lanes.at(i)));
-    (0..count.min(AHEAD)).for_each(|i| second::<R>(flows, lanes.at(i)));
+    let front = lanes.from(0);
+    front.iter_mut().take(count.min(2 * AHEAD)).for_each(|lane| first::<R>(flows, lane));
+    front.iter_mut().take(count.min(AHEAD)).for_each(|lane| second::<R>(flows, lane));
     let (mut forwarded, mut bytes) = (0, 0);
     for (i, mbuf) in packets.drain(..).enumerate() {
-        if i + 2 * AHEAD < count {
-            first::<R>(flows, lanes.at(i + 2 * AHEAD));
-        }
-        if i + AHEAD < count {
-            second::<R>(flows, lanes.at(i + AHEAD));
-        }
-        let lane = lanes.at(i);
+        let ahead = lanes.from(i);
+        first::<R>(flows, &mut ahead[2 * AHEAD]);
+        second::<R>(flows, &mut ahead[AHEAD]);
+        let lane = &ahead[0];
         let record = match lane.stage {
             Stage::Record => flows.confirm::<R>(&lane.lookup, &lane.key),
             _ => None,
@@ -253,7 +252,9 @@ fn classify_all<R: Fast, const TAGGED: bool>(
 {
     // Of a port without tags there is one for all: it stays in registers.
     let one = *links.at(0);
-    for (lane, mbuf) in lanes.0.iter_mut().zip(packets) {
+    let (taken, behind) = lanes.0.split_at_mut(packets.len());
+    behind.iter_mut().take(2 * AHEAD).for_each(|lane| lane.stage = Stage::Odd);
+    for (lane, mbuf) in taken.iter_mut().zip(packets) {
         let ingress = if TAGGED { *links.at(mbuf.tag()) } else { one };
         lane.stage = match R::classify(mbuf, &ingress) {
             Some(Common { key, tcp_flags }) => {
@@ -306,7 +307,8 @@ enum Acted {
 fn act<R: Fast>(core: &mut Core, world: &World, mut mbuf: Mbuf, record: &R, lane: &Lane<R::Key>) -> Acted {
     let about = record.common();
     let length = mbuf.len();
-    let Some(hop) = world.adjacencies.hop(about.path()).filter(|hop| length <= usize::from(hop.limit)) else {
+    let live = world.adjacencies.live(about.path());
+    let Some(hop) = live.filter(|hop| length <= usize::from(hop.limit())) else {
         return Acted::Not(mbuf);
     };
     if let Some(policer) = &world.policer
@@ -317,7 +319,7 @@ fn act<R: Fast>(core: &mut Core, world: &World, mut mbuf: Mbuf, record: &R, lane
         return Acted::Dropped;
     }
     let tcp = R::protocol(&lane.key) == Protocol::Tcp as u8;
-    if record.rewrite(mbuf.data_mut(), &hop, tcp).is_none() {
+    if record.rewrite(mbuf.data_mut(), hop, tcp).is_none() {
         // A common packet has them all.
         core.out.drop(mbuf, DropReason::Truncated);
         return Acted::Dropped;
@@ -330,7 +332,7 @@ fn act<R: Fast>(core: &mut Core, world: &World, mut mbuf: Mbuf, record: &R, lane
             window.acknowledge(numbers);
         }
     }
-    core.send(mbuf, &hop);
+    core.send(mbuf, hop.port(), Vlan(hop.vlan()));
     Acted::Sent
 }
 

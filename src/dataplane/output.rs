@@ -63,10 +63,12 @@ impl Output {
         let Some((side, burst)) = self.ports.get_mut(usize::from(port)) else {
             return self.drop(mbuf, DropReason::NoRoute);
         };
-        if !mbuf.is_contiguous() || side.queue.is_none() || burst.is_full() {
+        if !mbuf.is_contiguous() || side.queue.is_none() {
             return self.send_slow(port, mbuf);
         }
-        burst.push(mbuf);
+        if let Err(full) = burst.try_push(mbuf) {
+            self.send_slow(port, full.element());
+        }
     }
 
     #[cold]

@@ -33,6 +33,42 @@ pub struct Hop {
     pub vlan: u32,
 }
 
+/// A resolved next hop as it lies in the table: the hot loop reads of it what it needs, when it needs it.
+#[derive(Clone, Copy)]
+pub struct Live<'t> {
+    cell: &'t Cell,
+    rest: u64,
+}
+
+impl Live<'_> {
+    /// See [`Hop::limit`].
+    #[inline(always)]
+    pub fn limit(self) -> u16 {
+        (self.cell.link.load(Ordering::Relaxed) >> 32) as u16
+    }
+
+    /// See [`Hop::vlan`].
+    #[inline(always)]
+    pub fn vlan(self) -> u32 {
+        self.cell.link.load(Ordering::Relaxed) as u32
+    }
+
+    /// See [`Hop::port`].
+    #[inline(always)]
+    pub fn port(self) -> u16 {
+        (self.rest >> 32) as u16
+    }
+
+    /// See [`Hop::macs`].
+    #[inline(always)]
+    pub fn macs(self) -> [u8; 12] {
+        let mut macs = [0; 12];
+        macs[..8].copy_from_slice(&self.cell.macs.load(Ordering::Relaxed).to_le_bytes());
+        macs[8..].copy_from_slice(&(self.rest as u32).to_le_bytes());
+        macs
+    }
+}
+
 #[repr(C, align(64))]
 struct Cell {
     /// Destination MAC 48 | first two bytes of the source MAC 16.
@@ -77,18 +113,17 @@ impl Adjacencies {
 
     /// The next hop behind a path, or `None` when it must be resolved (again).
     #[inline(always)]
-    pub fn hop(&self, path: Path) -> Option<Hop> {
+    pub fn live(&self, path: Path) -> Option<Live<'_>> {
         // The id is 16 bits wide and may lie past the table: `get` is the check.
         let cell = self.cells.get((path.0 & 0xffff) as usize)?;
         let rest = cell.rest.load(Ordering::Acquire);
-        if (rest >> 48) as u32 != path.0 >> 16 || path.0 >> 16 == 0 {
-            return None;
-        }
-        let mut macs = [0; 12];
-        macs[..8].copy_from_slice(&cell.macs.load(Ordering::Relaxed).to_le_bytes());
-        macs[8..].copy_from_slice(&(rest as u32).to_le_bytes());
-        let link = cell.link.load(Ordering::Relaxed);
-        Some(Hop { macs, port: (rest >> 32) as u16, limit: (link >> 32) as u16, vlan: link as u32 })
+        ((rest >> 48) as u32 == path.0 >> 16 && path.0 >> 16 != 0).then_some(Live { cell, rest })
+    }
+
+    /// All of [`Self::live`] at once.
+    pub fn hop(&self, path: Path) -> Option<Hop> {
+        let live = self.live(path)?;
+        Some(Hop { macs: live.macs(), port: live.port(), limit: live.limit(), vlan: live.vlan() })
     }
 
     /// The interface that a live path leaves by.

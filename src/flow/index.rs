@@ -60,6 +60,18 @@ impl std::fmt::Debug for Ref {
     }
 }
 
+/// Where a record is, without the generation that it must still have: index 28 | table 4.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Place(u32);
+
+impl Place {
+    /// The element number within `table`; past the end of any table where it is in another one.
+    #[inline(always)]
+    pub const fn within(self, table: u8) -> usize {
+        (self.0 ^ (table as u32) << 28) as usize
+    }
+}
+
 /// A published entry: tag 16 | generation 16 | table 4 | index 28; 0 is an empty slot.
 #[inline(always)]
 const fn slot(hash: Hash, r: Ref) -> u64 {
@@ -133,6 +145,16 @@ impl Bucket {
             }
         }
         None
+    }
+
+    /// The place that the first slot with this tag names. Whoever changes the slot between comparison and load makes it name
+    /// another one, which the key in the record tells.
+    #[inline(always)]
+    fn candidate(&self, tag: u16) -> Option<Place> {
+        let mask = self.matches(tag);
+        let i = mask.trailing_zeros() as usize & (SLOTS - 1);
+        // Acquire: as in `find`.
+        (mask != 0).then(|| Place(self.0[i].load(Ordering::Acquire) as u32))
     }
 
     fn used(&self) -> u32 {
@@ -234,14 +256,14 @@ impl Index {
 
     /// An entry of the first bucket with this hash's tag, its key not yet compared: 15 in 16 hits are found here.
     #[inline(always)]
-    pub fn candidate_first(&self, hash: Hash) -> Option<Ref> {
-        self.first(hash).find(hash.tag, &mut |_| true)
+    pub fn candidate_first(&self, hash: Hash) -> Option<Place> {
+        self.first(hash).candidate(hash.tag)
     }
 
     /// An entry of the second bucket with this hash's tag, its key not yet compared.
     #[inline(always)]
-    pub fn candidate_second(&self, hash: Hash) -> Option<Ref> {
-        self.second(hash).find(hash.tag, &mut |_| true)
+    pub fn candidate_second(&self, hash: Hash) -> Option<Place> {
+        self.second(hash).candidate(hash.tag)
     }
 
     /// The entry with this hash for which `is_it` says yes (by comparing the key in its record).

@@ -36,7 +36,7 @@ mod sync;
 pub mod table;
 pub mod tcp;
 
-pub use adjacency::{Adjacencies, AdjacencyId, Hop, Path};
+pub use adjacency::{Adjacencies, AdjacencyId, Hop, Live, Path};
 pub use hash::{Hash, HashKey};
 pub use index::{Index, Ref};
 pub use key::{Key4, Key6, Protocol, Realm};

@@ -5,7 +5,7 @@
 //! Removal reverses it, and the records are used again after every worker has been quiescent.
 
 use super::hash::{Hash, HashKey, Hashed};
-use super::index::{Index, Ref};
+use super::index::{Index, Place, Ref};
 use super::key::{Key4, Key6, Protocol};
 use super::memory::{Region, prefetch};
 use super::quiescence::Quiescence;
@@ -106,8 +106,8 @@ pub struct FlowTable {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Lookup {
     pub hash: Hash,
-    /// An entry with the right tag, its key not yet compared. Not [`Ref::is_some`] where there is none.
-    pub candidate: Ref,
+    /// Of an entry with the right tag, its key not yet compared; nowhere before one is found.
+    pub candidate: Place,
 }
 
 impl FlowTable {
@@ -148,7 +148,7 @@ impl FlowTable {
     pub fn begin<R: Family>(&self, key: &R::Key) -> Lookup {
         let hash = key.hash(&self.hash);
         self.index.prefetch(hash);
-        Lookup { hash, candidate: Ref::default() }
+        Lookup { hash, candidate: Place::default() }
     }
 
     /// Asks for both places of a key, ahead of a session's creation.
@@ -165,9 +165,9 @@ impl FlowTable {
     #[inline(always)]
     pub fn locate<R: Family>(&self, lookup: &mut Lookup) -> bool {
         match self.index.candidate_first(lookup.hash) {
-            Some(r) => {
-                R::slab(self).prefetch(r.index());
-                lookup.candidate = r;
+            Some(place) => {
+                R::slab(self).prefetch(place.within(R::TABLE));
+                lookup.candidate = place;
                 true
             }
             None => {
@@ -180,24 +180,23 @@ impl FlowTable {
     /// Where the first bucket had none: a candidate in the second, its record fetched. False where there is none either.
     #[inline(always)]
     pub fn locate_second<R: Family>(&self, lookup: &mut Lookup) -> bool {
-        let Some(r) = self.index.candidate_second(lookup.hash) else { return false };
-        R::slab(self).prefetch(r.index());
-        lookup.candidate = r;
+        let Some(place) = self.index.candidate_second(lookup.hash) else { return false };
+        R::slab(self).prefetch(place.within(R::TABLE));
+        lookup.candidate = place;
         true
     }
 
     /// Last stage: the record of the candidate if it has this key.
     #[inline(always)]
     pub fn confirm<R: Family>(&self, lookup: &Lookup, key: &R::Key) -> Option<&R> {
-        let r = lookup.candidate;
-        let record = R::slab(self).get(r.index())?;
-        (r.table() == R::TABLE && record.matches(key)).then_some(record)
+        let record = R::slab(self).get(lookup.candidate.within(R::TABLE))?;
+        record.matches(key).then_some(record)
     }
 
     /// Beside [`Self::locate`], of a TCP segment: its half's window, fetched.
     #[inline(always)]
     pub fn prefetch_window<R: Family>(&self, lookup: &Lookup) {
-        if let Some(window) = R::windows(self).get(lookup.candidate.index()) {
+        if let Some(window) = R::windows(self).get(lookup.candidate.within(R::TABLE)) {
             prefetch(window);
         }
     }
@@ -205,7 +204,7 @@ impl FlowTable {
     /// The window of the half that [`Self::confirm`] has found.
     #[inline(always)]
     pub fn window<R: Family>(&self, lookup: &Lookup) -> Option<&Window> {
-        R::windows(self).get(lookup.candidate.index())
+        R::windows(self).get(lookup.candidate.within(R::TABLE))
     }
 
     /// A TCP segment passes along `record`, where the fast way does not know it: what it changes, see [`tcp`]. True where it
