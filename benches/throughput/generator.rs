@@ -123,10 +123,14 @@ pub fn run(
     let mut burst = Burst::new();
     let (mut fresh, mut held, mut random) = (0u64, 0u32, 1u64);
     let start = Instant::now();
+    let (mut wave, mut may_be) = (0, 0);
     while !stop.load(Ordering::Relaxed) {
-        let waves = start.elapsed().as_millis() as u64 / WAVE_MS;
-        let by_now = waves * WAVE_MS * traffic.fresh_per_second / 1000;
-        let may_be = by_now.min(traffic.fresh_live + removed());
+        let now = start.elapsed().as_millis() as u64 / WAVE_MS;
+        // Asked once a wave: the worker would wait at each of its counters for the line to come back from here.
+        if now != wave {
+            wave = now;
+            may_be = (wave * WAVE_MS * traffic.fresh_per_second / 1000).min(traffic.fresh_live + removed());
+        }
         while !burst.is_full() {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             let is_fresh = ((random >> 32) * 100) >> 32 < u64::from(traffic.fresh_percent);

@@ -14,6 +14,7 @@ use crate::firewall;
 use crate::flow::{FlowHome, Hop};
 use crate::nat::NatHome;
 use crate::packet::DropReason;
+use crate::route;
 use arrayvec::ArrayVec;
 
 /// What the stages work with.
@@ -25,6 +26,8 @@ pub struct Core {
     pub firewall: Option<firewall::Home>,
     pub neighbors: Option<NeighborOwner>,
     pub pool: Pool,
+    /// As they are now.
+    pub routes: route::Reader,
     pub icmp_errors: Answers,
     pub unsolicited: Unsolicited,
     pub announcing: Announcing,

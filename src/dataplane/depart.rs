@@ -35,7 +35,7 @@ pub fn act(
 ) {
     let Place { ip, l4, protocol } = place;
     let kind = record.common().action().kind();
-    let egress = match egress(world, record) {
+    let egress = match egress(core, world, record) {
         _ if kind == Action::HAIRPIN => None,
         Ok(interface) => Some(interface),
         Err(why) => {
@@ -91,13 +91,13 @@ pub(super) fn settle(core: &mut Core, world: &World, record: &Record4) {
 }
 
 /// The interface that packets of this half leave by, or what the routes say instead.
-fn egress(world: &World, record: &Record4) -> Result<u16, DropReason> {
+fn egress(core: &mut Core, world: &World, record: &Record4) -> Result<u16, DropReason> {
     if let Some(interface) = world.adjacencies.interface(record.common().path()) {
         return Ok(interface);
     }
     let realm = realm_out(world, record).ok_or(DropReason::NoSession)?;
     let [_, _, _, _, a, b, c, d] = record.rewrite().addresses.to_le_bytes();
-    let next = world.next_hop(realm, Ipv4Addr::new(a, b, c, d), reroute::flow_hash_of(record))?;
+    let next = world.next_hop(core.routes.now(), realm, Ipv4Addr::new(a, b, c, d), reroute::flow_hash_of(record))?;
     Ok(next.0)
 }
 
@@ -141,7 +141,7 @@ pub(super) fn depart(core: &mut Core, world: &World, mut mbuf: Mbuf, record: &Re
     }
     core.out.counters.forwarded_packets.add(1);
     core.out.counters.forwarded_bytes.add(mbuf.len() as u64);
-    let mtu = egress(world, record).map_or(u16::MAX, |i| world.interfaces[usize::from(i)].mtu);
+    let mtu = egress(core, world, record).map_or(u16::MAX, |i| world.interfaces[usize::from(i)].mtu);
     if is_too_big(&mbuf, mtu) {
         if record.common().action().is_outbound() || arrival.hairpin {
             fragments::renumber(core, &mut mbuf);

@@ -71,7 +71,7 @@ fn answer_untranslated4(
     realm: Realm,
     error: IcmpError,
 ) -> bool {
-    let Some((sender, interface)) = sender4(world, ip, realm) else { return false };
+    let Some((sender, interface)) = sender4(core, world, ip, realm) else { return false };
     let Some(source) = world.speaks_as(interface, sender.source()) else { return false };
     // Nobody's link-layer address is known here; the rule about broadcasts was kept when the packet came in.
     if !may_generate_error(MacAddr::ZERO, ip) || !core.icmp_errors.allow(sender.source().into(), core.now) {
@@ -88,7 +88,7 @@ fn answer_untranslated4(
 }
 
 /// What a translated packet came as, and the interface by which its sender is reached.
-fn sender4(world: &World, ip: &Ipv4<'_>, realm: Realm) -> Option<(Key4, u16)> {
+fn sender4(core: &mut Core, world: &World, ip: &Ipv4<'_>, realm: Realm) -> Option<(Key4, u16)> {
     // Its answers would be translated back to that.
     let key = super::slow::transport(ip, realm).ok()?.key;
     let (_, back) = world.flows.lookup::<Record4>(&key.reversed(realm))?;
@@ -98,7 +98,7 @@ fn sender4(world: &World, ip: &Ipv4<'_>, realm: Realm) -> Option<(Key4, u16)> {
     {
         return None;
     }
-    let (interface, _) = world.next_hop(sender.realm(), sender.source(), 0).ok()?;
+    let (interface, _) = world.next_hop(core.routes.now(), sender.realm(), sender.source(), 0).ok()?;
     Some((sender, interface))
 }
 
@@ -109,7 +109,7 @@ fn host_unreachable6(core: &mut Core, world: &World, mbuf: &Mbuf, realm: Realm) 
     let Some((_, back)) = world.flows.lookup::<Record6>(&key.reversed(realm)) else { return };
     let Some(forward) = world.flows.twin(back) else { return };
     let from = forward.key().realm();
-    let Ok((interface, _)) = world.next_hop(from, ip.source(), 0) else { return };
+    let Ok((interface, _)) = world.next_hop(core.routes.now(), from, ip.source(), 0) else { return };
     if !icmpv6::may_generate_error(MacAddr::ZERO, &ip)
         || !core.icmp_errors.allow(ip.source().into(), core.now)
     {

@@ -75,7 +75,7 @@ pub fn gather<'w>(
         return Err(DropReason::NoSession);
     }
     if arrival.hops == 0 {
-        sources::check(world, arrival, ip.source().into())?;
+        sources::check(core, world, arrival, ip.source().into())?;
     }
     let fragment = Fragment::of(ip, arrival.realm)?;
     let meeting_place = if outbound {

@@ -93,7 +93,7 @@ pub fn towards(
     };
     // A fragment has none of its session's ports.
     let flow_hash = session.map_or_else(|| reroute::flow_hash(&mbuf.data()[14..]), |(_, hash)| hash);
-    let (interface, neighbor) = match world.next_hop(realm, destination, flow_hash) {
+    let (interface, neighbor) = match world.next_hop(core.routes.now(), realm, destination, flow_hash) {
         Ok(next) => next,
         Err(reason) => return core.out.drop(mbuf, reason),
     };
@@ -126,7 +126,7 @@ pub fn remember(
     destination: IpAddr,
     (session, flow_hash): (&Common, u64),
 ) {
-    if let Ok((interface, neighbor)) = world.next_hop(realm, destination, flow_hash)
+    if let Ok((interface, neighbor)) = world.next_hop(core.routes.now(), realm, destination, flow_hash)
         && let Some((path, _)) = reroute::resolved(world, interface, neighbor)
     {
         session.set_path(path);

@@ -221,7 +221,7 @@ fn ipv4<'w>(
         if frame_to.is_multicast() {
             return Err(DropReason::Ipv4DestinationInvalid);
         }
-        sources::check(world, arrival, source.into())?;
+        sources::check(core, world, arrival, source.into())?;
         // What a subscriber asks of the NAT its home answers.
         if let Some(home) = pcp::home(world, &ip, arrival.realm).filter(|home| *home != core.id) {
             return Ok(Verdict::Hand(home));
@@ -372,13 +372,13 @@ fn session_or_opening<'w>(
         return found(record);
     }
     let nat = world.nat.as_deref().ok_or(DropReason::RealmNotServed)?;
-    sources::check(world, arrival, ip.source().into())?;
+    sources::check(core, world, arrival, ip.source().into())?;
     let outbound = nat.is_inside(flow.key.realm());
     let destination = flow.key.destination();
     let to_pool = nat.contains(destination);
     if outbound {
         // No session, and no port spent, for what leads nowhere.
-        if !to_pool && let Err(why) = world.next_hop(nat.options().outside, destination, 0) {
+        if !to_pool && let Err(why) = world.next_hop(core.routes.now(), nat.options().outside, destination, 0) {
             unroutable(core, world, ip, mbuf, arrival, why);
             return Err(why);
         }

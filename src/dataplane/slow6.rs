@@ -64,7 +64,7 @@ pub fn judge<'w>(
         if !is_host || frame_to.is_multicast() {
             return Err(DropReason::Ipv6SourceInvalid);
         }
-        sources::check(world, arrival, source.into())?;
+        sources::check(core, world, arrival, source.into())?;
         return local::ipv6(core, world, &ip, mbuf, arrival).map(|()| Verdict::Done);
     }
     if !is_forwardable_source(source) {
@@ -107,9 +107,9 @@ fn session<'w>(
         return found(record);
     }
     let firewall = world.firewall.as_deref().ok_or(DropReason::Ipv6NotForwarded)?;
-    sources::check(world, arrival, ip.source().into())?;
+    sources::check(core, world, arrival, ip.source().into())?;
     let outbound = firewall.is_inside(arrival.realm);
-    let to = match realm_to(world, ip, arrival) {
+    let to = match realm_to(core, world, ip, arrival) {
         Ok(to) => to,
         Err(why) => {
             if outbound {
@@ -141,9 +141,9 @@ fn session<'w>(
 
 /// The realm that a packet is routed to: from the inside its own where that has a route, else the outside; from the outside
 /// the inside realm that has one.
-fn realm_to(world: &World, ip: &Ipv6<'_>, arrival: Arrival) -> Result<Realm, DropReason> {
+fn realm_to(core: &mut Core, world: &World, ip: &Ipv6<'_>, arrival: Arrival) -> Result<Realm, DropReason> {
     let firewall = world.firewall.as_deref().ok_or(DropReason::Ipv6NotForwarded)?;
-    let (options, destination, routes) = (firewall.options(), ip.destination(), world.routes());
+    let (options, destination, routes) = (firewall.options(), ip.destination(), core.routes.now());
     let has_route = |realm: Realm| routes.lookup6(realm.0, destination).is_some();
     let to = if firewall.is_inside(arrival.realm) {
         if has_route(arrival.realm) { arrival.realm } else { options.outside }
@@ -152,7 +152,7 @@ fn realm_to(world: &World, ip: &Ipv6<'_>, arrival: Arrival) -> Result<Realm, Dro
     } else {
         return Err(DropReason::RealmNotServed);
     };
-    world.next_hop(to, destination, 0).map(|_| to)
+    world.next_hop(routes, to, destination, 0).map(|_| to)
 }
 
 /// Tells the sender what the routes say.
@@ -177,7 +177,7 @@ pub fn act(
     tcp_flags: u8,
     arrival: Arrival,
 ) {
-    let (realm, interface) = match egress(world, &mbuf, record) {
+    let (realm, interface) = match egress(core, world, &mbuf, record) {
         Ok(egress) => egress,
         Err(why) => {
             if let Ok(ip) = Ipv6::parse_quoted(&mbuf.data()[IP..]) {
@@ -205,7 +205,7 @@ pub fn act(
 
 /// An ICMPv6 error about a packet of this half's session travels along it.
 pub fn report(core: &mut Core, world: &World, mut mbuf: Mbuf, record: &Record6) {
-    let (realm, interface) = match egress(world, &mbuf, record) {
+    let (realm, interface) = match egress(core, world, &mbuf, record) {
         Ok(egress) => egress,
         Err(why) => return core.out.drop(mbuf, why),
     };
@@ -228,13 +228,13 @@ fn fits(mbuf: &mut Mbuf, mtu: u16) -> bool {
 }
 
 /// The realm and the interface that packets of this half leave into, or what the routes say instead.
-fn egress(world: &World, mbuf: &Mbuf, record: &Record6) -> Result<(Realm, u16), DropReason> {
+fn egress(core: &mut Core, world: &World, mbuf: &Mbuf, record: &Record6) -> Result<(Realm, u16), DropReason> {
     let realm = world.flows.twin(record).ok_or(DropReason::NoSession)?.key().realm();
     if let Some(interface) = world.adjacencies.interface(record.common().path()) {
         return Ok((realm, interface));
     }
     let hash = super::reroute::flow_hash(&mbuf.data()[IP..]);
-    let (interface, _) = world.next_hop(realm, record.key().destination(), hash)?;
+    let (interface, _) = world.next_hop(core.routes.now(), realm, record.key().destination(), hash)?;
     Ok((realm, interface))
 }
 

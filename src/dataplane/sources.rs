@@ -2,11 +2,12 @@
 //! that a realm never has. Asked where a session is made and where the edge itself is spoken to: what has a session was asked
 //! when that was made.
 
+use super::core::Core;
 use super::slow::Arrival;
 use super::world::World;
 use crate::flow::Realm;
 use crate::packet::DropReason;
-use crate::route::Route;
+use crate::route::{Route, RouteTable};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -54,7 +55,7 @@ impl Rules {
 ///
 /// # Errors
 /// [`DropReason::SourceBogon`], [`DropReason::SourceSpoofed`].
-pub fn check(world: &World, arrival: Arrival, source: IpAddr) -> Result<(), DropReason> {
+pub fn check(core: &mut Core, world: &World, arrival: Arrival, source: IpAddr) -> Result<(), DropReason> {
     // The second leg of a hairpin has passed as a first, and is translated since.
     if arrival.hairpin {
         return Ok(());
@@ -71,8 +72,8 @@ pub fn check(world: &World, arrival: Arrival, source: IpAddr) -> Result<(), Drop
         Check::Off => true,
         // A link-local source is on its link, and needs no route.
         _ if is_link_local(source) => true,
-        Check::Strict => leads_back(world, arrival.realm, source, Some(arrival.interface)),
-        Check::Loose => leads_back(world, arrival.realm, source, None),
+        Check::Strict => leads_back(core.routes.now(), arrival.realm, source, Some(arrival.interface)),
+        Check::Loose => leads_back(core.routes.now(), arrival.realm, source, None),
     };
     if ours || !routed { Err(DropReason::SourceSpoofed) } else { Ok(()) }
 }
@@ -86,8 +87,7 @@ fn is_link_local(source: IpAddr) -> bool {
     matches!(source, IpAddr::V6(source) if source.is_unicast_link_local())
 }
 
-fn leads_back(world: &World, realm: Realm, source: IpAddr, by: Option<u16>) -> bool {
-    let routes = world.routes();
+fn leads_back(routes: &RouteTable, realm: Realm, source: IpAddr, by: Option<u16>) -> bool {
     let Some(route @ Route::Via(hops)) = routes.lookup(realm.0, source) else { return false };
     match by {
         Some(interface) => hops.as_slice().iter().any(|hop| hop.interface == interface),

@@ -18,6 +18,7 @@ use crate::flow::{FlowHome, Record4, Record6, Reporter};
 use crate::nat::{NatHome, Timeouts};
 use crate::packet::DropReason;
 use crate::ring::{Handoff, Task};
+use crate::route;
 use arrayvec::ArrayVec;
 use rtrb::Consumer;
 use std::sync::Arc;
@@ -195,6 +196,7 @@ impl Worker {
                 fragments: parts.fragments,
                 neighbors: parts.neighbors,
                 pool: parts.pool,
+                routes: route::Reader::new(parts.world.routes.clone()),
                 icmp_errors: parts.icmp_errors,
                 unsolicited: Unsolicited::default(),
                 announcing: Announcing::default(),
@@ -221,8 +223,6 @@ impl Worker {
         let reporter = Reporter::new(world.flows.quiescence().clone(), self.core.id);
         let mut lanes = Lanes::default();
         let mut packets = Burst::new();
-        // A thread's first look at the routes allocates: it is taken now.
-        drop(world.routes());
         reporter.online();
         while !self.control.stop.load(Ordering::Relaxed) {
             let got = self.round(&world, &mut lanes, &mut packets);
@@ -257,6 +257,7 @@ impl Worker {
     #[inline(always)]
     fn round(&mut self, world: &World, lanes: &mut Lanes, packets: &mut Burst) -> usize {
         self.core.now = self.clock.now();
+        self.core.routes.now();
         let mut got = 0;
         for rx in &mut self.rx {
             if !self.control.may_read(rx.port) {

@@ -10,7 +10,7 @@ use crate::flow::{Adjacencies, FlowTable, Realm};
 use crate::nat::Nat44;
 use crate::packet::{DropReason, MacAddr};
 use crate::route::store::Look;
-use crate::route::{Route, Routes};
+use crate::route::{Route, RouteTable, Routes};
 use ipnet::IpNet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -144,11 +144,12 @@ impl World {
     /// What the routes say instead.
     pub fn next_hop(
         &self,
+        routes: &RouteTable,
         realm: Realm,
         destination: impl Into<IpAddr>,
         flow_hash: u64,
     ) -> Result<(u16, IpAddr), DropReason> {
-        let (routes, destination) = (self.routes(), destination.into());
+        let destination = destination.into();
         match routes.lookup(realm.0, destination).ok_or(DropReason::NoRoute)? {
             Route::Via(hops) => {
                 let hop = hops.choose(flow_hash, |hop| reroute::is_usable(self, hop, destination));

@@ -139,10 +139,10 @@ impl Common {
         self.action.store(action.0, Ordering::Relaxed);
     }
 
-    /// Home: see [`Action::ANSWERED`].
-    pub fn set_answered(&self) {
+    /// Home: see the flags of [`Action`].
+    pub fn set(&self, flags: u8) {
         let action = self.action.load(Ordering::Relaxed);
-        self.action.store(action | Action::ANSWERED, Ordering::Relaxed);
+        self.action.store(action | flags, Ordering::Relaxed);
     }
 
     /// Home, when the session has left the index: it no longer counts as one, but whoever holds the record may act on it.

@@ -369,12 +369,8 @@ impl FlowHome {
         }
         let generation = ra.common().generation().max(rb.common().generation()).wrapping_add(1);
         let (ref_a, ref_b) = (Ref::new(R::TABLE, a, generation), Ref::new(R::TABLE, b, generation));
-        ra.write(
-            &Half { action: initiator.action.with(Action::INITIATOR), ..*initiator },
-            ref_b,
-            generation,
-            now,
-        );
+        ra.write(initiator, ref_b, generation, now);
+        ra.common().set(Action::INITIATOR);
         rb.write(other, ref_a, generation, now);
         let published = table.index.insert(hash_b, ref_b).is_ok();
         if published && table.index.insert(hash_a, ref_a).is_ok() {

@@ -412,7 +412,7 @@ impl Judge<Record4> for NatHome {
         let (out, back) = sides(initiator, other);
         let action = initiator.common().action();
         if !action.is_outbound() && !action.is_answered() && session::has_answered(out) {
-            initiator.common().set_answered();
+            initiator.common().set(Action::ANSWERED);
             if let Some(mapping) = self.mapping_of(&back.key()) {
                 self.mappings.answered(mapping);
                 self.permit(mapping, back.key().source(), true);

@@ -181,7 +181,9 @@ impl NatHome {
         Key4::of_any_protocol(self.nat.options().outside, key.protocol(), ends, ports(public.port, key))
     }
 
-    /// Compiles both halves of a mapping's session whose outbound packets have that key, outbound half first.
+    /// Compiles both halves of a mapping's session whose outbound packets have that key, outbound half first. Inlined, or what is
+    /// written in parts would be copied as a whole at once, which waits until all parts have left for the cache.
+    #[inline(always)]
     pub(super) fn halves(
         &self,
         mapping: u32,

@@ -26,7 +26,7 @@ pub mod table;
 mod tests;
 
 pub use next_hops::{NextHop, NextHops, NextHopsError};
-pub use store::{RouteStore, Routes};
+pub use store::{Reader, RouteStore, Routes};
 pub use table::{RouteError, RouteTable, RouteTableBuilder};
 
 /// What a prefix says about the packets that it covers. Each takes part in the choice alike: no shorter prefix is asked

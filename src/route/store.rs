@@ -12,10 +12,11 @@
 //! Never: waits for the workers; whoever owns the store does, by asking [`RouteStore::reclaim`] again.
 
 use std::collections::VecDeque;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use arc_swap::{ArcSwap, Guard};
+use arc_swap::{ArcSwap, Cache, Guard};
 use ipnet::IpNet;
 
 use super::table::Entry;
@@ -50,6 +51,32 @@ impl Routes {
     #[inline]
     pub fn epoch(&self) -> u64 {
         self.epoch.load(Ordering::Acquire)
+    }
+}
+
+/// The published table as a worker reads it: it keeps the latest, and looks whether that still is the latest by comparing a
+/// pointer. To be renewed at the start of every round: until then the store can't free what it keeps.
+pub struct Reader(Cache<Published, Arc<RouteTable>>);
+
+struct Published(Arc<Routes>);
+
+impl Deref for Published {
+    type Target = ArcSwap<RouteTable>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0.table
+    }
+}
+
+impl Reader {
+    pub fn new(routes: Arc<Routes>) -> Self {
+        Self(Cache::new(Published(routes)))
+    }
+
+    /// The table as it is now. Lock-free; never allocates, and never frees a table.
+    #[inline(always)]
+    pub fn now(&mut self) -> &RouteTable {
+        self.0.load()
     }
 }
 
@@ -123,9 +150,12 @@ impl RouteStore {
         Ok((route, origin))
     }
 
-    /// Frees the replaced tables that no worker reads any more; true when there are no others.
+    /// Frees the replaced tables that no worker reads or keeps any more; true when there are no others.
     pub fn reclaim(&mut self) -> bool {
-        while self.retired.pop_front_if(|(epoch, _)| self.quiescence.reached(*epoch)).is_some() {}
+        let is_over = |(epoch, table): &mut (u64, Arc<RouteTable>)| {
+            self.quiescence.reached(*epoch) && Arc::strong_count(table) == 1
+        };
+        while self.retired.pop_front_if(is_over).is_some() {}
         self.retired.is_empty()
     }
 
