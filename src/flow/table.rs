@@ -23,6 +23,9 @@ const RETIRED: usize = 4096;
 /// with all that their removal touches.
 const STRETCH: usize = 64;
 
+/// How many records ahead of its use the sweep asks for one: some ten cycles each.
+const SWEPT_AHEAD: usize = 32;
+
 /// Why a session could not be made. Nothing of it is left behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Full {
@@ -253,6 +256,7 @@ impl FlowTable {
         over: &mut ArrayVec<Over, STRETCH>,
     ) {
         for i in records {
+            R::slab(self).prefetch(i + SWEPT_AHEAD);
             let Some(record) = R::slab(self).get(i) else { break };
             let common = record.common();
             if !common.action().is_initiator() || judge.is_young(record, now) {
