@@ -259,6 +259,22 @@ mod tests {
     }
 
     #[test]
+    fn what_a_reader_keeps_is_freed_by_the_store_once_the_reader_has_the_next() {
+        let (routes, quiescence, mut store) = store(1, 100);
+        let worker = Reporter::new(quiescence, 0);
+        worker.online();
+        let mut reader = Reader::new(routes);
+        let old = Arc::downgrade(store.table());
+        store.add(1, net("198.51.100.0/24"), Route::Blackhole, false).unwrap();
+        worker.quiescent();
+        assert!(!store.reclaim(), "the reader has not looked since");
+        assert_eq!(reader.now().lookup4(1, SOMEWHERE), Some(&Route::Blackhole));
+        assert!(old.upgrade().is_some(), "the reader's reference was not the last one");
+        assert!(store.reclaim());
+        assert!(old.upgrade().is_none());
+    }
+
+    #[test]
     fn workers_that_stand_still_bound_the_changes() {
         let (_, quiescence, mut store) = store(1, 100);
         let worker = Reporter::new(quiescence, 0);
