@@ -32,8 +32,8 @@ pub struct Parts<'a> {
     pub group: Option<&'a str>,
     pub pending_reservations: Option<u16>,
     pub reservations_per_second: Option<u32>,
-    addresses: &'a [u8],
-    services: &'a [u8],
+    /// From the number of addresses on.
+    lists: &'a [u8],
 }
 
 impl Record {
@@ -79,7 +79,7 @@ impl Record {
 
     /// The host, whole and judged again.
     pub fn host(&self) -> Option<Host> {
-        let (parts, rest) = self.read()?;
+        let parts = self.read()?;
         let name = DomainName::new(parts.name)?;
         let (addresses, services): (Vec<_>, Vec<_>) =
             (parts.addresses().collect(), parts.services().collect());
@@ -98,7 +98,7 @@ impl Record {
         };
         let fits = host.addresses.len() <= Host::ADDRESSES_MAX && host.services.len() <= Host::SERVICES_MAX;
         // Whatever was cut short, left over or written otherwise than by `new` is nobody's.
-        (rest.is_empty() && fits && Record::new(&host) == *self).then_some(host)
+        (fits && Record::new(&host) == *self).then_some(host)
     }
 
     /// What it says; empty where it is no host, which no record of the register is.
@@ -109,14 +109,13 @@ impl Record {
             group: None,
             pending_reservations: None,
             reservations_per_second: None,
-            addresses: &[],
-            services: &[],
+            lists: &[],
         };
-        self.read().map_or(none, |(parts, _)| parts)
+        self.read().unwrap_or(none)
     }
 
-    /// What it says, and what is left behind it.
-    fn read(&self) -> Option<(Parts<'_>, &[u8])> {
+    /// What it says; its lists are read by whoever wants them.
+    fn read(&self) -> Option<Parts<'_>> {
         let mut rest = &*self.0;
         let realm = u16::from_be_bytes(take_array(&mut rest)?);
         let [flags] = take_array(&mut rest)?;
@@ -130,30 +129,32 @@ impl Record {
         };
         let name = take_text(&mut rest)?;
         let group = if flags & HAS_GROUP == 0 { None } else { Some(take_text(&mut rest)?) };
-        let addresses = take_items(&mut rest, |rest| take_address(rest).map(drop))?;
-        let services = take_items(&mut rest, |rest| take_service(rest).map(drop))?;
-        let parts = Parts {
+        Some(Parts {
             realm,
             name,
             group,
             pending_reservations: pending,
             reservations_per_second: rate,
-            addresses,
-            services,
-        };
-        Some((parts, rest))
+            lists: rest,
+        })
     }
 }
 
 impl<'a> Parts<'a> {
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + 'a {
-        let mut rest = self.addresses;
-        std::iter::from_fn(move || take_address(&mut rest))
+        let mut rest = self.lists;
+        let count = take_count(&mut rest);
+        std::iter::from_fn(move || take_address(&mut rest)).take(count)
     }
 
     pub fn services(&self) -> impl Iterator<Item = (&'a str, ServiceTarget)> + 'a {
-        let mut rest = self.services;
-        std::iter::from_fn(move || take_service(&mut rest))
+        let mut rest = self.lists;
+        for _ in 0..take_count(&mut rest) {
+            let length = take_count(&mut rest);
+            rest = rest.get(length..).unwrap_or_default();
+        }
+        let count = take_count(&mut rest);
+        std::iter::from_fn(move || take_service(&mut rest)).take(count)
     }
 }
 
@@ -171,6 +172,11 @@ fn take<'a>(rest: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
 
 fn take_array<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
     take(rest, N)?.try_into().ok()
+}
+
+/// A number of items or of bytes; 0 where nothing is left.
+fn take_count(rest: &mut &[u8]) -> usize {
+    take_array(rest).map_or(0, |[count]| count.into())
 }
 
 fn take_text<'a>(rest: &mut &'a [u8]) -> Option<&'a str> {
@@ -195,14 +201,4 @@ fn take_service<'a>(rest: &mut &'a [u8]) -> Option<(&'a str, ServiceTarget)> {
         port: (flags & HAS_PORT != 0).then_some(u16::from_be_bytes([high, low])),
     };
     Some((name, target))
-}
-
-/// The bytes of as many items as a first byte says.
-fn take_items<'a>(rest: &mut &'a [u8], one: impl Fn(&mut &'a [u8]) -> Option<()>) -> Option<&'a [u8]> {
-    let [count] = take_array(rest)?;
-    let start = *rest;
-    for _ in 0..count {
-        one(rest)?;
-    }
-    Some(&start[..start.len() - rest.len()])
 }
