@@ -15,8 +15,8 @@ use ces::manage::client::{Client, Error as ClientError};
 use ces::manage::model::*;
 use ces::manage::protocol::{FlowLimit, REQUEST_MAX, Request, RouteAddition, RouteDeletion, RouteTo};
 use ces::manage::{
-    self, CLIENTS_MAX, Commands, DnsStatus, FlowFilter, HostChange, HostChanged, HostFilter, HostList, ImportShown,
-    Nat44Question, PoolChange, Refusal, RouteChange, RouteFilter, Server, Source,
+    self, CLIENTS_MAX, Commands, DnsStatus, FlowFilter, HostChange, HostChanged, HostFilter, HostList,
+    ImportShown, Nat44Question, PoolChange, Refusal, RouteChange, RouteFilter, Server, Source,
 };
 use ces::packet::{DROP_REASONS, DropReason};
 use proptest::prelude::*;

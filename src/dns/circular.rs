@@ -131,8 +131,7 @@ mod tests {
     fn ask(decision: prgw::Decision, reserve: &Reserve, is_again: bool) -> (Decided, Vec<Question>) {
         let asked = Arc::new(Mutex::new(vec![]));
         let address = |number| (number < 4).then(|| IpAddr::from([203, 0, 113, number as u8]));
-        let pool =
-            Pool { gateway: Box::new(Scripted(decision, asked.clone())), address: Box::new(address) };
+        let pool = Pool { gateway: Box::new(Scripted(decision, asked.clone())), address: Box::new(address) };
         let decided = decide(&mut Some(pool), reserve, is_again, &Counters::default(), 7);
         let asked = asked.lock().expect("no panic").clone();
         (decided, asked)
@@ -146,7 +145,12 @@ mod tests {
         use Decided::{Later, Now};
         use prgw::Decision as Said;
         for (said, proof, is_again, expected) in [
-            (Said::Reserved { address: 3, timeout: 9 }, plain, false, Now(Decision::Address([203, 0, 113, 3].into()))),
+            (
+                Said::Reserved { address: 3, timeout: 9 },
+                plain,
+                false,
+                Now(Decision::Address([203, 0, 113, 3].into())),
+            ),
             (Said::Reserved { address: 4, timeout: 9 }, plain, false, Now(Decision::Empty)),
             (Said::Demand(prgw::Proof::ReturnPath), plain, false, Now(Decision::DemandCookie)),
             (Said::Demand(prgw::Proof::Label), plain, false, Now(Decision::DemandLabel)),
@@ -158,7 +162,11 @@ mod tests {
             (Said::TryAgain { after: 500 }, proof(true, None), true, Now(Decision::Empty)),
             (Said::Empty, plain, false, Now(Decision::Empty)),
         ] {
-            assert_eq!(ask(said, &Reserve { proof, ..reserve() }, is_again).0, expected, "{said:?} {proof:?}");
+            assert_eq!(
+                ask(said, &Reserve { proof, ..reserve() }, is_again).0,
+                expected,
+                "{said:?} {proof:?}"
+            );
         }
     }
 
@@ -185,7 +193,8 @@ mod tests {
 
     #[test]
     fn what_no_pool_can_give_is_no_address() {
-        for reserve in [Reserve { family: Family::V6, ..reserve() }, Reserve { realm: Some(2), ..reserve() }] {
+        for reserve in [Reserve { family: Family::V6, ..reserve() }, Reserve { realm: Some(2), ..reserve() }]
+        {
             let (decided, asked) = ask(prgw::Decision::Silence, &reserve, false);
             assert_eq!((decided, asked.len()), (Decided::Now(Decision::NoAddress), 0));
         }

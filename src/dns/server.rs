@@ -150,7 +150,9 @@ impl Server {
         let mut busy = self.pool.as_mut().is_some_and(|pool| pool.gateway.turn(now.ms) > 0);
         busy |= self.turn_updates(hosts, now, replies);
         for _ in 0..BATCH {
-            let Some((token, message)) = self.forwarder.as_mut().and_then(|others| others.poll()) else { break };
+            let Some((token, message)) = self.forwarder.as_mut().and_then(|others| others.poll()) else {
+                break;
+            };
             busy = true;
             if let Some(to) = self.forwarded.remove(&token) {
                 self.end(Outcome::Answer(message), &to, replies);
@@ -249,8 +251,7 @@ impl Server {
     }
 
     fn updated(&self, done: &Done, now: Now, replies: &mut impl Replies) {
-        let counter =
-            if done.is_done { &self.counters.updates_done } else { &self.counters.updates_refused };
+        let counter = if done.is_done { &self.counters.updates_done } else { &self.counters.updates_refused };
         counter.add(1);
         self.end(self.responder.updated(&done.update, done.is_done, now.seconds), &done.to, replies);
     }

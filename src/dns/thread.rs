@@ -256,9 +256,10 @@ impl Replies for Out {
             (ReplyTo::Datagram { worker, interface, ends }, Some(message)) => {
                 let length = datagram::write(&mut self.frame, ends, &message);
                 let ring = self.to_workers.get_mut(*worker);
-                length.ok().zip(ring).is_some_and(|(length, ring)| {
-                    ring.push(*interface, CLASS, &[&self.frame[..length]])
-                })
+                length
+                    .ok()
+                    .zip(ring)
+                    .is_some_and(|(length, ring)| ring.push(*interface, CLASS, &[&self.frame[..length]]))
             }
             (ReplyTo::Stream { connection }, message) => {
                 self.has_answered = true;

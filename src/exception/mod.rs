@@ -117,7 +117,9 @@ pub enum Error {
     Refused { what: String, source: io::Error },
     #[error("cannot run on core {core}: {source}; choose a control core that this process may use")]
     Core { core: usize, source: io::Error },
-    #[error("cannot listen on TCP port {port} in the network namespace {netns:?}: {source}; stop who listens there")]
+    #[error(
+        "cannot listen on TCP port {port} in the network namespace {netns:?}: {source}; stop who listens there"
+    )]
     Listen { netns: String, port: u16, source: io::Error },
     #[error("cannot start the thread ces-exception: {0}; raise the limit of processes (ulimit -u)")]
     Thread(io::Error),

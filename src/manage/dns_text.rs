@@ -13,10 +13,7 @@ pub fn dns(dns: &DnsStatus) -> String {
         }
     };
     let (questions, updates, connections) = (&dns.questions, &dns.updates, &dns.connections);
-    rows(
-        "questions",
-        &[("udp", questions.udp), ("tcp", questions.tcp), ("malformed", questions.malformed)],
-    );
+    rows("questions", &[("udp", questions.udp), ("tcp", questions.tcp), ("malformed", questions.malformed)]);
     for (title, counts) in [("answers", &dns.answers), ("silences", &dns.silences), ("pool", &dns.pool)] {
         let counts: Vec<(&str, u64)> = counts.iter().map(|(name, value)| (name.as_str(), *value)).collect();
         rows(title, &counts);
@@ -25,10 +22,7 @@ pub fn dns(dns: &DnsStatus) -> String {
         }
     }
     rows("forwarded", &[("", dns.forwarded)]);
-    rows(
-        "updates",
-        &[("done", updates.done), ("refused", updates.refused), ("waiting", updates.waiting)],
-    );
+    rows("updates", &[("done", updates.done), ("refused", updates.refused), ("waiting", updates.waiting)]);
     rows(
         "connections",
         &[
