@@ -48,7 +48,7 @@ struct Lab {
     bed: Bed,
 }
 
-const ROLES: [&str; 4] = ["edge", "own", "home", "internet"];
+const ROLES: [&str; 5] = ["edge", "own", "home", "office", "internet"];
 
 impl Lab {
     fn new() -> Lab {
@@ -57,7 +57,7 @@ impl Lab {
             run("ip", &["netns", "add", &lab.name(role)]);
             lab.ip(role, "link set lo up");
         }
-        for (role, port) in [("home", "port-in"), ("internet", "port-out")] {
+        for (role, port) in [("home", "port-home"), ("office", "port-office"), ("internet", "port-out")] {
             lab.ip("edge", &format!("link add {port} type veth peer name eth0 netns {}", lab.name(role)));
             for (role, device) in [("edge", port), (role, "eth0")] {
                 // Frames cross whole and with their checksums.
@@ -65,12 +65,10 @@ impl Lab {
                 lab.ip(role, &format!("link set {device} up"));
             }
         }
-        lab.ip("home", "link add link eth0 name eth0.100 type vlan id 100");
-        lab.ip("home", "link set eth0.100 up");
         for (role, device, address) in [
             ("home", "eth0", "10.0.0.2/24"),
             ("home", "eth0", "fd00::2/64"),
-            ("home", "eth0.100", "10.0.100.2/24"),
+            ("office", "eth0", "10.0.100.2/24"),
             ("internet", "eth0", "203.0.113.2/24"),
             ("internet", "eth0", "203.0.113.66/24"),
             ("internet", "eth0", "2001:db8::2/64"),
@@ -151,8 +149,11 @@ sessions = 1024
 [exception]
 netns = "{own}"
 [[port]]
-name = "in"
-device = "net_af_packet0,iface=port-in,framecnt=512,qdisc_bypass=1"
+name = "home"
+device = "net_af_packet0,iface=port-home,framecnt=512,qdisc_bypass=1"
+[[port]]
+name = "office"
+device = "net_af_packet2,iface=port-office,framecnt=512,qdisc_bypass=1"
 [[port]]
 name = "out"
 device = "net_af_packet1,iface=port-out,framecnt=512,qdisc_bypass=1"
@@ -166,12 +167,11 @@ side = "inside"
 name = "internet"
 side = "outside"
 [[interface]]
-port = "in"
+port = "home"
 realm = "home"
 addresses = ["10.0.0.1/24", "fd00::1/64"]
 [[interface]]
-port = "in"
-vlan = 100
+port = "office"
 realm = "office"
 addresses = ["10.0.100.1/24"]
 [[interface]]
@@ -266,18 +266,18 @@ fn names_are_answered_by_udp_and_tcp_on_every_side() {
     lab.configure(&zones());
     let running = lab.start();
     let (ours, none) = ("flags: qr aa", "ANSWER: 0");
-    // From the inside: addresses of the realm, by both families and in a VLAN.
-    for (server, name, family, address) in [
-        (INSIDE, "a.ces.example", "A", "10.0.0.2"),
-        (INSIDE, "a.ces.example", "A", "198.51.100.7"),
-        (INSIDE, "A.CES.example", "AAAA", "fd00::2"),
-        ("fd00::1", "a.ces.example", "A", "10.0.0.2"),
-        ("fd00::1", "www.ces.example", "AAAA", "fd00::2"),
-        ("10.0.100.1", "b.ces.example", "A", "10.0.100.2"),
+    // From the inside: addresses of the realm, by both families.
+    for (role, server, name, family, address) in [
+        ("home", INSIDE, "a.ces.example", "A", "10.0.0.2"),
+        ("home", INSIDE, "a.ces.example", "A", "198.51.100.7"),
+        ("home", INSIDE, "A.CES.example", "AAAA", "fd00::2"),
+        ("home", "fd00::1", "a.ces.example", "A", "10.0.0.2"),
+        ("home", "fd00::1", "www.ces.example", "AAAA", "fd00::2"),
+        ("office", "10.0.100.1", "b.ces.example", "A", "10.0.100.2"),
     ] {
         let record = format!("{name}. 300 IN {family} {address}");
-        lab.answers("home", &format!("@{server} {name} {family}"), &[ours, &record]);
-        lab.answers("home", &format!("@{server} +tcp {name} {family}"), &[ours, &record]);
+        lab.answers(role, &format!("@{server} {name} {family}"), &[ours, &record]);
+        lab.answers(role, &format!("@{server} +tcp {name} {family}"), &[ours, &record]);
     }
     lab.answers("home", &format!("@{INSIDE} -x 10.0.0.2"), &["IN PTR a.ces.example."]);
     // Another realm's host is nobody, and others' names are not looked for.
@@ -402,7 +402,7 @@ fn shown(lab: &Lab) {
     let questions = &dns["questions"];
     let asked = number(&questions["udp"]) + number(&questions["tcp"]);
     assert_eq!(sum("answers") + sum("silences"), asked, "{dns}");
-    assert!(number(&questions["udp"]) > 40 && number(&questions["tcp"]) > 80, "{dns}");
+    assert!(number(&questions["udp"]) > 30 && number(&questions["tcp"]) > 80, "{dns}");
     assert_eq!((number(&questions["malformed"]), number(&dns["lost"])), (0, 0), "{dns}");
     assert!(number(&dns["answers"]["BADVERS"]) == 2 && number(&dns["truncated"]) >= 4, "{dns}");
     assert!(number(&dns["pool"]["no_address"]) >= 4 && number(&dns["silences"]["foreign"]) >= 1, "{dns}");
