@@ -256,3 +256,7 @@ impl Server {
         self.end(self.responder.updated(&done.update, done.is_done, now.seconds), &done.to, replies);
     }
 }
+
+#[cfg(test)]
+#[path = "server_tests.rs"]
+mod tests;

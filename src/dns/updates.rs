@@ -29,11 +29,18 @@ pub(super) struct Done {
     pub is_done: bool,
 }
 
+/// The one that is under way.
+struct Running {
+    update: Box<Update>,
+    to: ReplyTo,
+    answered: Receiver<Result<(), Refused>>,
+}
+
 /// See the module.
 pub(super) struct Updates {
     /// `None` where there is no register.
     changer: Option<Changer>,
-    running: Option<(Box<Update>, ReplyTo, Receiver<Result<(), Refused>>)>,
+    running: Option<Running>,
     waiting: VecDeque<Waiting>,
 }
 
@@ -68,7 +75,7 @@ impl Updates {
         let begun = self.changer.as_ref().map(|changer| changer.change_all(changes, answer));
         match begun {
             Some(Ok(())) => {
-                self.running = Some((update, to, answered));
+                self.running = Some(Running { update, to, answered });
                 None
             }
             Some(Err(why)) => {
@@ -81,8 +88,7 @@ impl Updates {
 
     /// What has become of the one that is under way.
     pub fn poll(&mut self) -> Option<Done> {
-        let (_, _, answered) = self.running.as_ref()?;
-        let is_done = match answered.try_recv() {
+        let is_done = match self.running.as_ref()?.answered.try_recv() {
             Err(TryRecvError::Empty) => return None,
             Ok(Ok(())) => true,
             Ok(Err(why)) => {
@@ -91,7 +97,7 @@ impl Updates {
             }
             Err(TryRecvError::Disconnected) => false,
         };
-        let (update, to, _) = self.running.take()?;
+        let Running { update, to, .. } = self.running.take()?;
         Some(Done { update, to, is_done })
     }
 

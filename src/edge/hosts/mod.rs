@@ -18,6 +18,8 @@ pub mod record;
 pub mod store;
 
 #[cfg(test)]
+mod batch_tests;
+#[cfg(test)]
 mod model_tests;
 #[cfg(test)]
 mod tests;
