@@ -81,6 +81,8 @@ echo_per_second = 10
 neighbor_messages_per_second = 10
 exception_per_second = 10
 exception_per_source_per_second = 10
+dns_per_second = 10
+dns_per_source_per_second = 10
 subscriber_packets_per_second = 1000
 fragment_datagrams = 1000
 fragment_datagrams_per_source = 10
@@ -166,6 +168,7 @@ fn defaults_are_filled_in() {
     assert_eq!((limits.neighbor_hold, limits.neighbor_hold_total), (8, 1024));
     assert_eq!((limits.echo_per_second, limits.neighbor_messages_per_second), (10_000, 20_000));
     assert_eq!((limits.exception_per_second, limits.exception_per_source_per_second), (20_000, 2000));
+    assert_eq!((limits.dns_per_second, limits.dns_per_source_per_second), (200_000, 5000));
     assert_eq!(limits.subscriber_packets_per_second, None);
     let fragments = limits.fragments;
     assert_eq!((fragments.datagrams, fragments.datagrams_per_source), (4096, 64));
@@ -687,6 +690,8 @@ fn what_is_odd_is_warned_about_at_its_place() {
     );
     let limits = "[limits]\nexception_per_second = 10\nexception_per_source_per_second = 11\n[nat44]\n";
     assert!(warned(nat, limits).contains("exception_per_second is 10"));
+    let limits = "[limits]\ndns_per_second = 10\ndns_per_source_per_second = 11\n[nat44]\n";
+    assert!(warned(nat, limits).contains("dns_per_second is 10"));
     let bogons = "side = \"inside\"\nbogons = [\"10.0.0.128/25\"]";
     assert!(warned("side = \"inside\"", bogons).contains("10.0.0.128/25 is in 10.0.0.0/24"));
     assert!(warned("name = \"in\"", "name = \"in\"\nqueues = 2\nowner = 1").contains("without effect"));

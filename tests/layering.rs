@@ -24,8 +24,8 @@ const MAY_USE: &[Row] = &[
     ("ring", &["dpdk", "packet", "flow"]),
     ("dataplane", &["dpdk", "packet", "flow", "route", "neigh", "nat", "firewall", "alg", "ring"]),
     ("edge", &["packet", "ring", "config", "flow"]),
-    // It reads the register of hosts, which is lent to it, and says what is to become of them.
-    ("dns", &["packet", "ring", "config", "flow", "edge::hosts"]),
+    // It reads the register of hosts, which is lent to it, has its owner change it, and asks the circular pool.
+    ("dns", &["packet", "ring", "config", "flow", "edge::hosts", "edge::thread", "edge::prgw"]),
     ("doctor", &["config"]),
     ("exception", &["packet", "ring"]),
     ("manage", &["packet::DropReason", "packet::DROP_REASONS"]),

@@ -15,8 +15,8 @@ use ces::manage::client::{Client, Error as ClientError};
 use ces::manage::model::*;
 use ces::manage::protocol::{FlowLimit, REQUEST_MAX, Request, RouteAddition, RouteDeletion, RouteTo};
 use ces::manage::{
-    self, CLIENTS_MAX, Commands, FlowFilter, HostChange, HostChanged, HostFilter, HostList, ImportShown,
-    Nat44Question, PoolChange, Refusal, RouteChange, RouteFilter, Server, Source,
+    self, CLIENTS_MAX, Commands, DnsStatus, FlowFilter, HostChange, HostChanged, HostFilter, HostList,
+    ImportShown, Nat44Question, PoolChange, Refusal, RouteChange, RouteFilter, Server, Source,
 };
 use ces::packet::{DROP_REASONS, DropReason};
 use proptest::prelude::*;
@@ -176,6 +176,10 @@ impl Source for Fake {
 
     fn import(&self) -> Result<ImportShown, Refusal> {
         Err(Refusal::new("there is no host register", "none"))
+    }
+
+    fn dns(&self) -> Result<DnsStatus, Refusal> {
+        Err(Refusal::new("the edge serves no DNS", "none"))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::{Error, links, plan, routes, translation};
 use crate::config::{self, Config, Distribute, Stop};
+use crate::dataplane::dns::{Dns, DnsRates};
 use crate::dataplane::fragments::Fragments;
 use crate::dataplane::output::{Output, TxSide};
 use crate::dataplane::police::Policer;
@@ -40,6 +41,17 @@ pub struct Parts {
     pub ports: Ports,
     /// The ends of the thread that serves the kernel's interfaces, where there is one.
     pub kernel: Option<KernelRings>,
+    /// The ends of the thread that serves DNS, where there is one.
+    pub dns: Option<DnsRings>,
+}
+
+/// See [`Parts::dns`].
+#[derive(Default)]
+pub struct DnsRings {
+    /// From each worker.
+    pub up: Vec<FrameReceiver>,
+    /// To each worker.
+    pub down: Vec<FrameSender>,
 }
 
 /// See [`Parts::kernel`].
@@ -82,6 +94,7 @@ pub fn assemble(config: &Config, eal: &Eal) -> Result<Parts, Error> {
     let (to_worker, down) = frames(plan::PUNT_RING);
     // The neighbour owner sends for the kernel.
     let mut down = config.exception.is_some().then_some(down);
+    let mut dns_rings = DnsRings::default();
     for (id, mut peers) in ring::mesh(workers, plan::HANDOFF_RING).into_iter().enumerate() {
         let out = Output::new(tx_sides(config, &ports, &mut queues, id), &mut peers, counters[id].clone());
         let (seed, secret) = (random.random(), random.random());
@@ -89,6 +102,12 @@ pub fn assemble(config: &Config, eal: &Eal) -> Result<Parts, Error> {
             let (sender, receiver) = frames(plan::PUNT_RING);
             up.push(receiver);
             sender
+        });
+        let dns = config.dns.as_ref().map(|_| {
+            let ((up, questions), (answers, down)) = (frames(plan::PUNT_RING), frames(plan::PUNT_RING));
+            dns_rings.up.push(questions);
+            dns_rings.down.push(answers);
+            Dns::new(dns_rates(config), secret, up, down)
         });
         let neighbors = match id {
             NEIGHBOR_OWNER => Some(neighbors(config, &world, board.clone())?),
@@ -108,7 +127,8 @@ pub fn assemble(config: &Config, eal: &Eal) -> Result<Parts, Error> {
             neighbors,
             pool: pool.clone(),
             icmp_errors: Answers::new(plan::part(config.limits.icmp_errors_per_second, workers), secret),
-            punts: Punts::new(rates(config), world.interfaces.len(), secret, to_kernel, down.take()),
+            punts: Punts::new(rates(config), world.interfaces.len(), secret, to_kernel, down.take())
+                .with_dns(dns),
             idle: match config.workers.idle {
                 config::Idle::Poll => Idle::Poll,
                 config::Idle::Sleep => Idle::Sleep,
@@ -120,7 +140,17 @@ pub fn assemble(config: &Config, eal: &Eal) -> Result<Parts, Error> {
         part.fragments = Some(Fragments::new(limits, part.id, workers, || random.random()));
     }
     let kernel = config.exception.is_some().then_some(KernelRings { up, down: to_worker });
-    Ok(Parts { workers: parts, counters, world, board, control, ports: Arc::new(ports), kernel })
+    let dns = config.dns.is_some().then_some(dns_rings);
+    Ok(Parts { workers: parts, counters, world, board, control, ports: Arc::new(ports), kernel, dns })
+}
+
+/// Each worker's part of the questions to the edge's DNS.
+fn dns_rates(config: &Config) -> DnsRates {
+    let (limits, workers) = (&config.limits, config.workers.cores.len());
+    DnsRates {
+        all: plan::part(limits.dns_per_second, workers),
+        source: plan::part(limits.dns_per_source_per_second, workers),
+    }
 }
 
 /// Each worker's part of what is let through to the edge itself.

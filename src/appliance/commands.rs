@@ -1,5 +1,6 @@
 //! What the operator's socket lets be changed: each command goes to the owner of what it changes.
 
+use super::dns::DnsService;
 use super::hosts::HostControl;
 use super::pools::PoolControl;
 use super::routes::RouteControl;
@@ -10,6 +11,8 @@ use std::sync::Arc;
 
 /// See the module.
 pub struct Owners {
+    /// Where the edge serves DNS.
+    pub dns: Option<DnsService>,
     pub routes: Arc<RouteControl>,
     pub pools: Arc<PoolControl>,
     pub hosts: Arc<HostControl>,

@@ -154,6 +154,7 @@ fn refused(refused: Refused) -> Refusal {
         Refused::Conflict(conflict) => conflict.hint(),
         Refused::Store(_) => "mend that, and try again: nothing is changed",
         Refused::Import(_) => "nothing is changed",
+        Refused::Waiting => "try again in a moment",
         Refused::Busy(_) => "wait until it is done: cesctl show import",
         Refused::Ending => "start cesd again",
     };

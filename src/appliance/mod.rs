@@ -13,6 +13,7 @@
 //! | [`routes`] | the routes: built, shown, changed |
 //! | [`pools`] | the pools: shown, drained, removed; who has what by formula |
 //! | [`hosts`] | the host register: shown, changed, imported |
+//! | [`dns`] | the edge's DNS: started, shown |
 //! | [`kernel`] | the kernel's interfaces (the exception path) |
 //! | [`flows`] | the sessions, for that socket |
 //! | [`source`] | what the operator's socket shows |
@@ -21,6 +22,7 @@
 
 pub mod assemble;
 pub mod commands;
+pub mod dns;
 pub mod flows;
 pub mod hosts;
 pub mod instance;
@@ -76,6 +78,10 @@ pub enum Error {
     Kernel(#[from] crate::exception::Error),
     #[error(transparent)]
     Edge(#[from] crate::edge::thread::Error),
+    #[error("dns: {0}")]
+    Dns(#[from] crate::dns::thread::Error),
+    #[error("dns: {0}")]
+    DnsListen(crate::exception::Error),
     #[error(transparent)]
     Manage(#[from] manage::Error),
     #[error("signals cannot be read: {0}")]
@@ -119,14 +125,16 @@ impl Appliance {
         let layout = plan::cores(&config.workers)?;
         let eal = Eal::init(plan::eal(&config, &layout))?;
         let mut parts = assemble::assemble(&config, &eal)?;
-        let rings = parts.kernel.take();
+        let (rings, dns_rings) = (parts.kernel.take(), parts.dns.take());
         let kernel = kernel::start(&config, &parts.world, rings, layout.control)?.map(Arc::new);
         let control = parts.control.clone();
         let routes = Arc::new(RouteControl::new(config.clone(), &parts, kernel));
         let pools = Arc::new(PoolControl::new(config.clone(), parts.world.clone()));
         let edge = config.hosts.clone().map(|hosts| Edge::start(hosts, Some(layout.control))).transpose()?;
+        // Before the register's owner: it ends before it does.
+        let dns = dns::start(&config, dns_rings, edge.as_ref(), layout.control)?;
         let hosts = Arc::new(HostControl::new(config.clone(), edge));
-        let owners = Arc::new(Owners { routes, pools, hosts });
+        let owners = Arc::new(Owners { dns, routes, pools, hosts });
         let shown = Arc::new(Shown::new(config.clone(), &parts, &layout, owners.clone(), started));
         watch::dump_on_panic(&shown);
         let mut appliance =

@@ -13,7 +13,7 @@ use crate::dataplane::{Board, WorkerCounters, World};
 use crate::manage::model::{self, Drops, WorkerState, WorkerStatus};
 use crate::manage::protocol::VERSION;
 use crate::manage::{
-    Counters, Determined, FlowFilter, Flows, HostFilter, HostList, ImportShown, Nat44Question,
+    Counters, Determined, DnsStatus, FlowFilter, Flows, HostFilter, HostList, ImportShown, Nat44Question,
     NeighborStatus, PoolStatus, PortStatus, Refusal, RouteFilter, Routes, Source, Status,
 };
 use crate::packet::{DROP_REASONS, DropReason, MacAddr};
@@ -292,6 +292,12 @@ impl Source for Shown {
 
     fn determined(&self, question: &Nat44Question) -> Result<Vec<Determined>, Refusal> {
         self.owners.pools.determined(question)
+    }
+
+    fn dns(&self) -> Result<DnsStatus, Refusal> {
+        let hint = "write [dns] into the configuration and start cesd again";
+        let dns = self.owners.dns.as_ref().map(super::dns::show);
+        dns.ok_or_else(|| Refusal::new("the edge serves no DNS", hint))
     }
 
     fn hosts(&self, filter: &HostFilter) -> Result<HostList, Refusal> {

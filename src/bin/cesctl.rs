@@ -268,6 +268,8 @@ enum What {
     Hosts(HostArgs),
     /// How an import of hosts goes, or has gone
     Import,
+    /// What the DNS was asked, and answered
+    Dns,
 }
 
 fn service(text: &str) -> Result<ServiceEntry, String> {
@@ -425,6 +427,7 @@ fn request(what: &What) -> Request {
         What::Pools => Request::Pools {},
         What::Hosts(which) => Request::Hosts(host_filter(which)),
         What::Import => Request::Import {},
+        What::Dns => Request::Dns {},
     }
 }
 
@@ -517,6 +520,7 @@ fn layout(what: &What, answer: Value) -> Result<String, Error> {
         What::Pools => text::pools(&parse::<Vec<_>>(answer)?),
         What::Hosts(_) => text::hosts(&parse(answer)?),
         What::Import => text::import(&parse(answer)?),
+        What::Dns => text::dns(&parse(answer)?),
     })
 }
 

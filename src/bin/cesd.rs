@@ -82,7 +82,9 @@ fn doctor(config: Option<&Config>, json: bool) -> ExitCode {
 /// `cesd --config`.
 fn run(config: Config) -> Result<(), ces::appliance::Error> {
     let signals = Signals::block()?;
-    let filter = tracing_subscriber::EnvFilter::new(&config.manage.log);
+    // It warns of what strangers send. Whoever wants to read that says so: the last directive counts.
+    let filter = format!("hickory_proto=error,{}", config.manage.log);
+    let filter = tracing_subscriber::EnvFilter::new(filter);
     let colours = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).init();
     config.warnings.iter().for_each(|w| tracing::warn!("{w}"));

@@ -146,10 +146,21 @@ const NAME_SERVERS_MAX: usize = 8;
 /// Longest time of an SOA or TTL: RFC 2181 section 8.
 const TIME_MAX: u32 = i32::MAX as u32;
 
-/// The section, if it is there.
-pub(super) fn read<'a>(report: &Report<'a>, mut section: Section<'a>, hosts: Option<&Hosts>) -> Option<Dns> {
+/// The section, if it is there. TCP is served by the exception path's sockets, where `has_exception` says that there is one.
+pub(super) fn read<'a>(
+    report: &Report<'a>,
+    mut section: Section<'a>,
+    hosts: Option<&Hosts>,
+    has_exception: bool,
+) -> Option<Dns> {
     if !section.is_written() {
         return None;
+    }
+    if !has_exception {
+        report.warn(
+            section.place(),
+            "answers by UDP only: for TCP, which long answers need, write [exception] and its netns",
+        );
     }
     let udp_payload = or(section.integer("udp_payload", 512..=4096), 1232);
     let choices = [("drop", Foreign::Drop), ("refuse", Foreign::Refuse)];
@@ -158,8 +169,6 @@ pub(super) fn read<'a>(report: &Report<'a>, mut section: Section<'a>, hosts: Opt
     let edge = read_edge(section.table("edge", "dns.edge"));
     let no_zone = !section.contains("zones");
     let place = section.place();
-    // Until a thread of its own answers: nobody is to wait for answers that do not come.
-    report.warn(place, "this is checked, but no DNS is served yet");
     let zones = section.tables_at("zones", "dns.zones", ZONES_MAX).unwrap_or_default();
     if no_zone {
         report.refuse(

@@ -17,7 +17,11 @@ fn config(text: &str) -> Result<Config, ConfigErrors> {
 #[test]
 fn the_example_is_taken_as_written() {
     let config_of_it = config(&example()).expect("right");
-    assert!(config_of_it.warnings.iter().any(|w| w.contains("no DNS is served yet")));
+    // The laboratory has no exception path.
+    let [warning] = &config_of_it.warnings[..] else { panic!("{:?}", config_of_it.warnings) };
+    assert!(warning.contains("dns: answers by UDP only"), "{warning}");
+    let with_tcp = config(&example().replace("[dns]\n", "[exception]\nnetns = \"ces\"\n[dns]\n"));
+    assert_eq!(with_tcp.expect("right").warnings, Vec::<String>::new());
     let dns = config_of_it.dns.expect("zones");
     assert_eq!((dns.udp_payload, dns.foreign, dns.cookie_secrets.len()), (1232, Foreign::Drop, 1));
     assert_eq!(dns.cookie_secrets[0][1], 0x11);

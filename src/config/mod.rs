@@ -119,7 +119,7 @@ fn judge<'a>(report: &Report<'a>, mut document: Section<'a>) -> Option<Config> {
     let ipv6 = ipv6::read(report, document.table("ipv6", "ipv6"), &network, &flow, worker_count);
     let exception = exception::read(report, document.table("exception", "exception"), &network);
     let hosts = hosts::read(report, &mut document, &network);
-    let dns = dns::read(report, document.table("dns", "dns"), hosts.as_ref());
+    let dns = dns::read(report, document.table("dns", "dns"), hosts.as_ref(), exception.is_some());
     bogons::check(report, &network, &routes);
     document.finish();
 

@@ -115,6 +115,10 @@ pub struct Limits {
     pub exception_per_second: u32,
     /// Packets to the kernel a second from one source: 1 to 1,000,000. Default 2,000.
     pub exception_per_source_per_second: u32,
+    /// Datagrams to the edge's DNS a second: 0 (none at all) to 1,000,000. Default 200,000.
+    pub dns_per_second: u32,
+    /// Datagrams to the edge's DNS a second from one source: 1 to 1,000,000. Default 5,000.
+    pub dns_per_source_per_second: u32,
     /// Packets forwarded a second for one subscriber: 100 to 100,000,000. Default `None`: any number.
     pub subscriber_packets_per_second: Option<u32>,
     /// Packets held for one neighbour while it is resolved: 1 to 64. Default 8.

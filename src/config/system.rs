@@ -163,7 +163,9 @@ pub(super) fn limits(report: &Report<'_>, mut section: Section<'_>) -> Limits {
     let arp_per_second = rate("arp_per_second", 1, 1000);
     let neighbor_messages_per_second = rate("neighbor_messages_per_second", 1, 20_000);
     let exception_per_second = rate("exception_per_second", 0, 20_000);
+    let dns_per_second = rate("dns_per_second", 0, 200_000);
     let per_source = section.integer("exception_per_source_per_second", 1..=RATE_MAX);
+    let dns_per_source = section.integer("dns_per_source_per_second", 1..=RATE_MAX);
     let subscriber = section.integer("subscriber_packets_per_second", 100..=100_000_000u32);
     let hold = section.integer("neighbor_hold", 1..=64u16);
     let hold_total = section.integer("neighbor_hold_total", 1..=u16::MAX);
@@ -174,9 +176,13 @@ pub(super) fn limits(report: &Report<'_>, mut section: Section<'_>) -> Limits {
         let message = format!("{} is less than neighbor_hold, {neighbor_hold}", total.value);
         report.refuse(total.place, message, format!("write {neighbor_hold} or more"));
     }
-    if let Some(more) = per_source.filter(|source| source.value > exception_per_second) {
-        report
-            .warn(more.place, format_args!("without effect: exception_per_second is {exception_per_second}"));
+    for (one, all, key) in [
+        (per_source, exception_per_second, "exception_per_second"),
+        (dns_per_source, dns_per_second, "dns_per_second"),
+    ] {
+        if let Some(more) = one.filter(|source| source.value > all) {
+            report.warn(more.place, format_args!("without effect: {key} is {all}"));
+        }
     }
     Limits {
         icmp_errors_per_second,
@@ -185,6 +191,8 @@ pub(super) fn limits(report: &Report<'_>, mut section: Section<'_>) -> Limits {
         neighbor_messages_per_second,
         exception_per_second,
         exception_per_source_per_second: or(per_source, 2000),
+        dns_per_second,
+        dns_per_source_per_second: or(dns_per_source, 5000),
         subscriber_packets_per_second: subscriber.map(|rate| rate.value),
         neighbor_hold,
         neighbor_hold_total,

@@ -1,9 +1,9 @@
 //! To an address of the edge's own. Echo is answered here (RFC 1122 section 3.2.2.6, RFC 4443 section 4.2), and what
-//! subscribers ask of the NAT ([`super::pcp`]); everything else goes
-//! up to the kernel's interface where there is one (the exception path), and is refused as a host does where there is none: a
+//! subscribers ask of the NAT ([`super::pcp`]); questions to the edge's DNS go up to its thread ([`super::dns`]); everything else to the kernel's interface where there is one (the exception path), and is refused as a host does where there is none: a
 //! reset for TCP (RFC 9293 section 3.5.2), port or protocol unreachable for others (RFC 1122 section 3.2.2.1).
 
 use super::core::Core;
+use super::dns;
 use super::errors;
 use super::message;
 use super::pcp;
@@ -45,8 +45,11 @@ pub fn ipv4(
     if pcp::is_request(world, ip, arrival.realm) {
         return pcp::serve(core, world, ip, mbuf, arrival);
     }
-    let class = class_of(ip.protocol(), ip.payload(), ip.fragment_offset() > 0);
     let source = ip.source().into();
+    if ip.protocol() == Protocol::UDP && !ip.is_fragment() && dns::is_question(core, ip.payload()) {
+        return dns::up(core, arrival.interface, source, ip.payload(), &ip.pseudo_header(), mbuf);
+    }
+    let class = class_of(ip.protocol(), ip.payload(), ip.fragment_offset() > 0);
     let up = core.punts.up(world, arrival.interface, class, source, mbuf, core.now);
     if up != Err(DropReason::LocalNoListener) {
         return up;
@@ -85,8 +88,12 @@ pub fn ipv6(
         let own = ip.destination();
         return reply(core, world, mbuf, arrival, room, |b, path| build::echo_reply_v6(b, path, own, ip));
     }
-    let class = class_of(upper.protocol, upper.payload, upper.is_later_fragment());
     let source = ip.source().into();
+    let is_datagram = upper.protocol == Protocol::UDP && upper.fragment.is_none();
+    if is_datagram && dns::is_question(core, upper.payload) {
+        return dns::up(core, arrival.interface, source, upper.payload, &ip.pseudo_header(), mbuf);
+    }
+    let class = class_of(upper.protocol, upper.payload, upper.is_later_fragment());
     let up = core.punts.up(world, arrival.interface, class, source, mbuf, core.now);
     if up != Err(DropReason::LocalNoListener) || upper.fragment.is_some() {
         return up;

@@ -33,6 +33,7 @@
 //! | [`local`] | to the edge's own addresses |
 //! | [`pcp`] | what subscribers ask of the NAT, and that its state began anew |
 //! | [`punt`] | the rings to and from the kernel's interfaces, and what is let through |
+//! | [`dns`] | questions to the edge's DNS, up to its thread, and the answers |
 //! | [`errors`] | ICMP errors of the edge's own |
 //! | [`message`] | the edge's own packets: ARP, echo replies, ICMP errors |
 //! | [`resolve`] | from a destination to a next hop; the neighbour owner |
@@ -52,6 +53,7 @@ pub mod conflicts;
 pub mod core;
 pub mod counters;
 pub mod depart;
+pub mod dns;
 pub mod errors;
 pub mod forward;
 pub mod fragments;

@@ -5,6 +5,7 @@
 //! of neighbour messages leaves half of what is listened to for the other links; a full ring never makes a worker wait. A drop costs a worker a few dozen cycles, whatever comes.
 
 use super::core::Core;
+use super::dns::{self, Dns};
 use super::limit::{Answers, Shares, TokenBucket};
 use super::world::World;
 use crate::dpdk::{BURST, Mbuf};
@@ -58,6 +59,8 @@ pub struct Punts {
     sources: Shares,
     to_kernel: Option<FrameSender>,
     from_kernel: Option<FrameReceiver>,
+    /// Where the edge serves DNS.
+    pub(super) dns: Option<Dns>,
 }
 
 impl Punts {
@@ -80,7 +83,13 @@ impl Punts {
             sources: Shares::new(TokenBucket::of_rate(rates.source), secret),
             to_kernel,
             from_kernel,
+            dns: None,
         }
+    }
+
+    /// The edge serves DNS, by these rings.
+    pub fn with_dns(self, dns: Option<Dns>) -> Self {
+        Self { dns, ..self }
     }
 
     /// Whether one more echo request may be answered.
@@ -133,8 +142,13 @@ impl Punts {
     }
 }
 
-/// What the kernel sends goes out by the interface that it was sent by. Returns the frames taken.
+/// What control threads send: the kernel's frames and the answers of the DNS. Returns the frames taken.
 pub fn down(core: &mut Core, world: &World) -> usize {
+    from_kernel(core, world) + dns::down(core, world)
+}
+
+/// What the kernel sends goes out by the interface that it was sent by. Returns the frames taken.
+fn from_kernel(core: &mut Core, world: &World) -> usize {
     let mut taken = 0;
     while taken < FROM_KERNEL {
         let Some(ring) = core.punts.from_kernel.as_mut() else { return taken };

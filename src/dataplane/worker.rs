@@ -284,7 +284,7 @@ impl Worker {
             }
         }
         got += self.take_over(world);
-        got += self.take_from_kernel(world);
+        got += self.take_from_control(world);
         if self.core.now != self.ticked {
             self.tick(world);
         }
@@ -296,8 +296,8 @@ impl Worker {
         got
     }
 
-    /// What the kernel sends by its interfaces.
-    fn take_from_kernel(&mut self, world: &World) -> usize {
+    /// What the kernel sends by its interfaces, and the DNS's answers.
+    fn take_from_control(&mut self, world: &World) -> usize {
         let got = punt::down(&mut self.core, world);
         if got > 0 {
             self.core.out.flush();

@@ -13,20 +13,38 @@
 //! | [`pending`] | what of a question its answer needs; EDNS; sizes |
 //! | [`cookie`] | DNS cookies, and the random label |
 //! | [`tsig`], [`update`] | signatures, and DNS UPDATE |
+//! | [`thread`] | the thread `ces-dns`: rings and channels, naps |
+//! | [`server`] | what it does with a question: answer, reserve, change, forward |
+//! | [`datagram`] | from a frame to a question, and back |
+//! | [`circular`] | from a deferral to the pool and back |
+//! | [`updates`] | updates on their way into the register |
+//! | [`forwarder`] | the seam to whoever asks other servers |
+//! | [`stream`], [`connection`] | the thread `ces-dns-tcp`: DNS over TCP |
+//! | [`counters`] | what they count |
+//!
+//! The files down to `update` are sans-IO, as is [`server`]; the two threads bring the clock and carry the bytes.
 //!
 //! Guarantees: no bytes make it panic; a message is read only if its counts are within bounds, so the work and the memory of each
 //! are bounded; an answer is never longer than asker and edge allow, and none is given to what is no question. A question from
 //! outside about others' names costs no answer unless the configuration says so.
-//! Never: reads a clock, opens a socket, changes the register, or logs; but `hickory_proto` warns of options that are cut short, which
-//! whoever takes questions from strangers filters out.
+//! Never: changes the register itself. `hickory_proto` warns of options that are cut short: `cesd` keeps that out of its log.
 
+pub mod circular;
+pub mod connection;
 pub mod cookie;
+pub mod counters;
+pub mod datagram;
+pub mod forwarder;
 mod lookup;
 mod name;
 pub mod pending;
 pub mod reserve;
+pub mod server;
+pub mod stream;
+pub mod thread;
 pub mod tsig;
 pub mod update;
+pub mod updates;
 pub mod zone;
 
 #[cfg(test)]
@@ -223,6 +241,11 @@ impl Responder {
             None if self.config.foreign == Foreign::Drop => Outcome::Silence(Silence::Foreign),
             _ => answer(&pending, Sections::code(ResponseCode::Refused)),
         }
+    }
+
+    /// The answer to somebody else's name where nobody asks others.
+    pub fn refuse(&self, forward: &Forward) -> Outcome {
+        answer(&forward.pending, Sections::code(ResponseCode::Refused))
     }
 
     /// The answer that a decision of the pool is.

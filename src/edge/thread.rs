@@ -8,10 +8,10 @@
 //! Never: waits for a reader that keeps nothing, or for a worker.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 use std::thread::{self, JoinHandle};
 
-use crossbeam::channel::{Receiver, Sender, TryRecvError, bounded};
+use crossbeam::channel::{Receiver, Sender, TryRecvError, TrySendError, bounded};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 
@@ -53,6 +53,8 @@ pub enum Refused {
     Import(#[from] import::Error),
     #[error("an import is under way, at line {0}")]
     Busy(u64),
+    #[error("{QUEUE} commands wait already")]
+    Waiting,
     #[error("cesd is ending")]
     Ending,
 }
@@ -100,6 +102,7 @@ pub enum ImportState {
 
 enum Command {
     Change(Change, Sender<Result<Changed, Refused>>),
+    ChangeAll(Vec<Change>, Sender<Result<(), Refused>>),
     Import { path: PathBuf, replace: bool, answer: Sender<Result<u64, Refused>> },
 }
 
@@ -130,10 +133,37 @@ impl Reader {
     }
 }
 
+/// Has changes made by a thread that may not wait for them. Keeps nobody alive: after the [`Edge`] all is refused.
+#[derive(Clone)]
+pub struct Changer {
+    reader: Reader,
+    commands: Weak<Sender<Command>>,
+}
+
+impl Changer {
+    /// Begins to change several hosts, all or none, in this order: `answer` hears when that is on disk and in force. It has room
+    /// for the answer, or its owner waits.
+    ///
+    /// # Errors
+    /// Why it is not even tried; `answer` hears nothing.
+    pub fn change_all(
+        &self,
+        changes: Vec<Change>,
+        answer: Sender<Result<(), Refused>>,
+    ) -> Result<(), Refused> {
+        self.reader.import().busy()?;
+        let commands = self.commands.upgrade().ok_or(Refused::Ending)?;
+        commands.try_send(Command::ChangeAll(changes, answer)).map_err(|error| match error {
+            TrySendError::Full(_) => Refused::Waiting,
+            TrySendError::Disconnected(_) => Refused::Ending,
+        })
+    }
+}
+
 /// The running thread. Dropping it ends it; an import under way comes to nothing.
 pub struct Edge {
     reader: Reader,
-    commands: Option<Sender<Command>>,
+    commands: Option<Arc<Sender<Command>>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -159,13 +189,19 @@ impl Edge {
             }
         };
         let thread = thread::Builder::new().name("ces-edge".into()).spawn(run).map_err(Error::Thread)?;
-        let edge = Edge { reader: Reader(shared), commands: Some(commands), thread: Some(thread) };
+        let edge = Edge { reader: Reader(shared), commands: Some(Arc::new(commands)), thread: Some(thread) };
         is_ready.recv().map_err(|_| Error::Ended)??;
         Ok(edge)
     }
 
     pub fn reader(&self) -> &Reader {
         &self.reader
+    }
+
+    /// For a thread that may not wait.
+    pub fn changer(&self) -> Changer {
+        let commands = self.commands.as_ref().map(Arc::downgrade).unwrap_or_default();
+        Changer { reader: self.reader.clone(), commands }
     }
 
     /// Changes one host; returns when that is on disk and in force.
@@ -269,6 +305,7 @@ impl Owner {
     fn carry_out(&mut self, command: Command) {
         match command {
             Command::Change(change, answer) => drop(answer.send(self.change(&change))),
+            Command::ChangeAll(changes, answer) => drop(answer.send(self.change_all(&changes))),
             Command::Import { path, replace, answer } => drop(answer.send(self.begin(path, replace))),
         }
     }
@@ -278,23 +315,32 @@ impl Owner {
         let (edit, before) = {
             let register = self.register();
             let edit = register.judge(change)?;
-            let name = match change {
-                Change::Add { host, .. } => &host.name,
-                Change::Remove { name }
-                | Change::AddAddress { name, .. }
-                | Change::RemoveAddress { name, .. }
-                | Change::ReplaceAddresses { name, .. } => name,
-            };
-            (edit, register.host(name).map(|host| host.host()))
+            (edit, register.host(change.name()).map(|host| host.host()))
         };
         let was_there = before.is_some();
         let host = |new: Option<Host>| new.or(before).ok_or(Refused::Ending);
         let Some(edit) = edit else { return Ok(Changed { changed: false, was_there, host: host(None)? }) };
         if let Some(store) = &self.store {
-            store.write(&edit, &self.shared.hosts.realms)?;
+            store.write(std::slice::from_ref(&edit), &self.shared.hosts.realms)?;
         }
         self.register_mut().apply(&edit);
         Ok(Changed { changed: true, was_there, host: host(edit.new)? })
+    }
+
+    fn change_all(&mut self, changes: &[Change]) -> Result<(), Refused> {
+        self.status().busy()?;
+        let edits = self.register().judge_all(changes)?;
+        if edits.is_empty() {
+            return Ok(());
+        }
+        if let Some(store) = &self.store {
+            store.write(&edits, &self.shared.hosts.realms)?;
+        }
+        let mut register = self.register_mut();
+        for edit in &edits {
+            register.apply(edit);
+        }
+        Ok(())
     }
 
     fn begin(&mut self, path: PathBuf, replace: bool) -> Result<u64, Refused> {

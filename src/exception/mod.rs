@@ -19,7 +19,7 @@ mod service;
 mod tap;
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener};
 
 use ipnet::IpNet;
 
@@ -117,6 +117,10 @@ pub enum Error {
     Refused { what: String, source: io::Error },
     #[error("cannot run on core {core}: {source}; choose a control core that this process may use")]
     Core { core: usize, source: io::Error },
+    #[error(
+        "cannot listen on TCP port {port} in the network namespace {netns:?}: {source}; stop who listens there"
+    )]
+    Listen { netns: String, port: u16, source: io::Error },
     #[error("cannot start the thread ces-exception: {0}; raise the limit of processes (ulimit -u)")]
     Thread(io::Error),
     #[error("the thread ces-exception ended before it was ready: see the log")]
@@ -134,4 +138,26 @@ pub fn start(
     to_worker: FrameSender,
 ) -> Result<Service, Error> {
     service::start(options, from_workers, to_worker)
+}
+
+/// Listens on a TCP port of every address in the namespace `netns`, which the sockets belong to from then on, whoever has them.
+///
+/// # Errors
+/// [`Error::Listen`], or why the namespace cannot be entered.
+pub fn listen(netns: &str, port: u16) -> Result<Vec<TcpListener>, Error> {
+    let failed = |source| Error::Listen { netns: netns.to_owned(), port, source };
+    let bind = || {
+        tap::enter(netns)?;
+        // One for both families; of IPv4 alone where the kernel has no other.
+        let listener = TcpListener::bind((Ipv6Addr::UNSPECIFIED, port));
+        let listener = match listener {
+            Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
+                TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))
+            }
+            other => other,
+        };
+        Ok(vec![listener.map_err(failed)?])
+    };
+    // A thread that has entered a namespace stays there.
+    std::thread::scope(|scope| scope.spawn(bind).join()).unwrap_or(Err(Error::ThreadEnded))
 }

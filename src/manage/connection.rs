@@ -129,7 +129,7 @@ fn now_or_none(result: io::Result<usize>) -> io::Result<Option<usize>> {
 #[cfg(test)]
 mod tests {
     use super::super::{Counters, FlowFilter, Flows, NeighborStatus, PortStatus, Refusal, Status};
-    use super::super::{Determined, Nat44Question, PoolChange, PoolChanged, PoolStatus};
+    use super::super::{Determined, DnsStatus, Nat44Question, PoolChange, PoolChanged, PoolStatus};
     use super::super::{HostChange, HostChanged, HostFilter, HostList, ImportShown};
     use super::super::{RouteChange, RouteChanged, RouteFilter, Routes};
     use super::*;
@@ -166,6 +166,9 @@ mod tests {
             unreachable!("nobody asks")
         }
         fn import(&self) -> Result<ImportShown, Refusal> {
+            unreachable!("nobody asks")
+        }
+        fn dns(&self) -> Result<DnsStatus, Refusal> {
             unreachable!("nobody asks")
         }
     }

@@ -11,11 +11,13 @@
 //! [`Source`] and the [`Commands`].
 
 mod connection;
+mod dns_text;
 mod host_text;
 mod pool_model;
 mod server;
 
 pub mod client;
+pub mod dns_model;
 pub mod host_model;
 pub mod model;
 pub mod protocol;
@@ -24,6 +26,7 @@ pub mod text;
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub use dns_model::DnsStatus;
 pub use host_model::{HostChange, HostChanged, HostFilter, HostList, ImportShown};
 pub use model::{
     Counters, Determined, Flows, NeighborStatus, PoolChanged, PoolStatus, PortStatus, RouteChanged, Routes,
@@ -60,6 +63,8 @@ pub trait Source: Send + Sync {
     /// The hosts that match `filter`, at most `filter.limit` of them; a [`Refusal`] if there is no register, or no such
     /// realm.
     fn hosts(&self, filter: &HostFilter) -> Result<HostList, Refusal>;
+    /// What the DNS was asked and answered; a [`Refusal`] if none is served.
+    fn dns(&self) -> Result<DnsStatus, Refusal>;
     /// How an import of hosts goes, or has gone; a [`Refusal`] if there is no register.
     fn import(&self) -> Result<ImportShown, Refusal>;
 }

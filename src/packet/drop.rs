@@ -106,13 +106,15 @@ drop_reasons! {
     LocalNoListener = "local_no_listener",
     /// To the server of PCP and NAT-PMP, and no request: too short, an answer, or a wrong checksum.
     ControlInvalid = "control_invalid",
+    /// To the edge's DNS, and no question: a wrong checksum, or from a port that nobody has.
+    DnsInvalid = "dns_invalid",
     /// An ARP message that contradicts itself or claims an address of ours.
     ArpInvalid = "arp_invalid",
     /// A neighbour discovery message that RFC 4861 section 7.1 has discarded, or that claims an address of ours.
     NdInvalid = "nd_invalid",
     /// More packets of its kind to the edge itself than are let through a second.
     PuntRate = "punt_rate",
-    /// The ring to the thread that serves the edge's own addresses was full.
+    /// The ring to the thread that serves the edge's own addresses, or its DNS, was full.
     PuntFull = "punt_full",
     /// From a realm that no NAT serves, to somewhere else than the edge.
     RealmNotServed = "realm_not_served",

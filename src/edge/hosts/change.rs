@@ -36,6 +36,19 @@ pub enum Change {
     },
 }
 
+impl Change {
+    /// The host that it is of.
+    pub fn name(&self) -> &DomainName {
+        match self {
+            Change::Add { host, .. } => &host.name,
+            Change::Remove { name }
+            | Change::AddAddress { name, .. }
+            | Change::RemoveAddress { name, .. }
+            | Change::ReplaceAddresses { name, .. } => name,
+        }
+    }
+}
+
 /// What is to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Edit {
@@ -51,9 +64,29 @@ impl Register {
     /// # Errors
     /// What is in its way.
     pub fn judge(&self, change: &Change) -> Result<Option<Edit>, Conflict> {
+        self.judge_after(change, &[])
+    }
+
+    /// What `changes`, of as many hosts, come to, one after another: what one gives up a later one may take. Those that change
+    /// nothing are left out.
+    ///
+    /// # Errors
+    /// What is in the way of one; two changes of one host are in each other's.
+    pub fn judge_all(&self, changes: &[Change]) -> Result<Vec<Edit>, Conflict> {
+        let mut edits: Vec<Edit> = Vec::with_capacity(changes.len());
+        for (at, change) in changes.iter().enumerate() {
+            if changes[..at].iter().any(|earlier| earlier.name() == change.name()) {
+                return Err(Conflict::Twice(change.name().to_string()));
+            }
+            edits.extend(self.judge_after(change, &edits)?);
+        }
+        Ok(edits)
+    }
+
+    fn judge_after(&self, change: &Change, earlier: &[Edit]) -> Result<Option<Edit>, Conflict> {
         let host = match change {
             Change::Add { host, replace } => {
-                let old = self.check(host, *replace)?;
+                let old = self.check_after(host, *replace, earlier)?;
                 let old = old.map(|id| (id, host.name.clone()));
                 return Ok(Some(Edit { old, new: Some(host.clone()) }));
             }
@@ -94,7 +127,7 @@ impl Register {
         if before == host {
             return Ok(None);
         }
-        self.check(&host, true)?;
+        self.check_after(&host, true, earlier)?;
         Ok(Some(Edit { old: Some((id, host.name.clone())), new: Some(host) }))
     }
 

@@ -18,6 +18,8 @@ pub mod record;
 pub mod store;
 
 #[cfg(test)]
+mod batch_tests;
+#[cfg(test)]
 mod model_tests;
 #[cfg(test)]
 mod tests;
@@ -79,6 +81,8 @@ pub enum Conflict {
     NoSuchAddress { name: String, address: IpAddr },
     #[error("host \"{name}\" has {} addresses already", Host::ADDRESSES_MAX)]
     ManyAddresses { name: String },
+    #[error("host \"{0}\" is to be changed twice at once")]
+    Twice(String),
     #[error("the register is full: {0} hosts")]
     Full(usize),
     #[error("the register is full: {0} names, those of services included")]
@@ -110,6 +114,7 @@ impl Conflict {
             Conflict::Configured(_) => "change its [[host]] and start cesd again",
             Conflict::Unknown(_) => "see who is there: cesctl host show",
             Conflict::NoSuchAddress { .. } => "see which it has: cesctl host show NAME",
+            Conflict::Twice(_) => "change it once, to what it is to be",
             Conflict::ManyAddresses { .. } => "remove one of them first",
             Conflict::Full(_) | Conflict::NamesFull(_) | Conflict::AddressesFull(_) => {
                 "raise hosts.capacity and start cesd again, or remove hosts that are gone"
@@ -291,11 +296,25 @@ impl Register {
     /// # Errors
     /// What is in its way. Nothing is changed.
     pub fn check(&self, host: &Host, replace: bool) -> Result<Option<HostId>, Conflict> {
+        self.check_after(host, replace, &[])
+    }
+
+    /// As [`Register::check`], when `earlier` edits, of other hosts, are done.
+    fn check_after(
+        &self,
+        host: &Host,
+        replace: bool,
+        earlier: &[change::Edit],
+    ) -> Result<Option<HostId>, Conflict> {
         let old = self.host(&host.name).filter(|_| replace);
         if let Some(old) = old.filter(|old| old.origin == Origin::Config) {
             return Err(Conflict::Configured(old.parts().name.into()));
         }
-        let is_other = |holder: &HostRef<'_>| Some(holder.id) != old.map(|old| old.id);
+        // Whoever an earlier edit changes has what that gives it.
+        let is_going = |id| earlier.iter().any(|e| e.old.as_ref().is_some_and(|(old, _)| *old == id));
+        let is_other =
+            |holder: &HostRef<'_>| Some(holder.id) != old.map(|old| old.id) && !is_going(holder.id);
+        earlier.iter().filter_map(|edit| edit.new.as_ref()).try_for_each(|new| apart(host, new))?;
         let services = host.services.iter().map(|service| &service.name);
         for name in std::iter::once(&host.name).chain(services) {
             let holder = self.entry(name.as_str()).and_then(|entry| self.at(entry.place()));
@@ -310,8 +329,14 @@ impl Register {
                 return Err(Conflict::Address { address, holder, origin });
             }
         }
-        let going = old.map_or(Size::default(), |old| Size::of(&old.parts()));
-        self.check_room(Size::of_host(host), going)?;
+        let mut going = old.map_or(Size::default(), |old| Size::of(&old.parts()));
+        let mut coming = Size::of_host(host);
+        for edit in earlier {
+            let leaves = edit.old.as_ref().and_then(|(id, _)| self.get(*id));
+            going += leaves.map_or(Size::default(), |host| Size::of(&host.parts()));
+            coming += edit.new.as_ref().map_or(Size::default(), Size::of_host);
+        }
+        self.check_room(coming, going)?;
         Ok(old.map(|old| old.id))
     }
 
@@ -428,6 +453,23 @@ impl Register {
     fn entry(&self, name: &str) -> Option<Entry> {
         let is = |entry: &Entry| name_of(&self.slots, *entry) == name;
         self.names.find(self.secret.hash_one(name), is).copied()
+    }
+}
+
+/// Whether two hosts that come together have nothing in common.
+fn apart(host: &Host, other: &Host) -> Result<(), Conflict> {
+    let names = |host: &Host| {
+        let services: Vec<_> = host.services.iter().map(|service| service.name.clone()).collect();
+        std::iter::once(host.name.clone()).chain(services)
+    };
+    let (holder, origin) = (other.name.to_string(), Origin::Runtime);
+    if let Some(name) = names(host).find(|name| names(other).any(|theirs| theirs == *name)) {
+        return Err(Conflict::Name { name: name.to_string(), holder, origin });
+    }
+    let mut shared = host.addresses.iter().filter(|address| other.addresses.contains(address));
+    match shared.next() {
+        Some(&address) if host.realm == other.realm => Err(Conflict::Address { address, holder, origin }),
+        _ => Ok(()),
     }
 }
 

@@ -186,7 +186,7 @@ proptest! {
                 Deed::Change(change) => {
                     let done = match register.judge(&change) {
                         Ok(Some(edit)) => {
-                            store.write(&edit, &realms).unwrap();
+                            store.write(std::slice::from_ref(&edit), &realms).unwrap();
                             register.apply(&edit);
                             true
                         }

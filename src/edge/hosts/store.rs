@@ -111,19 +111,20 @@ impl Store {
         Ok(loaded)
     }
 
-    /// Writes an edit and waits until it is on disk.
-    pub fn write(&self, edit: &Edit, realms: &Realms) -> Result<(), Error> {
+    /// Writes edits, all or none, and waits until they are on disk.
+    pub fn write(&self, edits: &[Edit], realms: &Realms) -> Result<(), Error> {
         let mut batch = self.begin()?;
         let remove = || -> Result<(), redb::Error> {
-            if let Some((_, name)) = &edit.old {
-                batch.transaction.open_table(HOSTS)?.remove(name.as_str())?;
+            let mut table = batch.transaction.open_table(HOSTS)?;
+            for (_, name) in edits.iter().filter_map(|edit| edit.old.as_ref()) {
+                table.remove(name.as_str())?;
             }
             Ok(())
         };
         remove().map_err(|source| self.failed(source))?;
-        if let Some(host) = &edit.new {
-            batch.insert(&[(host.name.as_str(), Record::new(host))], realms)?;
-        }
+        let new: Vec<_> = edits.iter().filter_map(|edit| edit.new.as_ref()).collect();
+        let new: Vec<_> = new.iter().map(|host| (host.name.as_str(), Record::new(host))).collect();
+        batch.insert(&new, realms)?;
         batch.commit()
     }
 

@@ -133,7 +133,7 @@ fn import_of(text: &str, replace: bool) -> (Register, Store, Result<(), import::
     register.insert(&plain("config.ces.example", "10.0.0.2"), Origin::Config, false).unwrap();
     let change = super::change::Change::Add { host: plain("old.ces.example", "10.0.0.3"), replace: false };
     let edit = register.judge(&change).unwrap().unwrap();
-    store.write(&edit, &realms()).unwrap();
+    store.write(std::slice::from_ref(&edit), &realms()).unwrap();
     register.apply(&edit);
     let path = directory.0.join("file");
     std::fs::write(&path, text).unwrap();
@@ -249,7 +249,7 @@ fn what_does_not_fit_into_this_configuration_stays_in_the_store() {
     ] {
         let edit =
             register.judge(&super::change::Change::Add { host: new, replace: false }).unwrap().unwrap();
-        store.write(&edit, &realms()).unwrap();
+        store.write(std::slice::from_ref(&edit), &realms()).unwrap();
         register.apply(&edit);
     }
     let mut register = Register::new(10);

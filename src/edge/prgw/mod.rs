@@ -25,8 +25,10 @@
 //! | [`delay`] | how long a first packet takes, and so how long to wait for it |
 //! | [`table`] | bounded memory of many, which spoofed sources cannot empty |
 //! | [`counters`] | how everything ended |
+//! | [`circular`] | what the DNS side sees of all this |
 
 pub mod book;
+pub mod circular;
 pub mod counters;
 pub mod delay;
 pub mod gateway;
@@ -39,6 +41,7 @@ pub mod service;
 pub mod table;
 pub mod tree;
 
+pub use circular::CircularPool;
 pub use counters::{Counter, Counters};
 pub use gateway::Gateway;
 pub use options::{Options, Tier};

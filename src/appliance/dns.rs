@@ -1,0 +1,150 @@
+//! From the configuration to the threads of the edge's DNS, and what they show.
+//!
+//! Guarantees: answers by UDP fit every link that they may leave by, and every packet buffer. Never: answers anything itself.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::Error;
+use super::assemble::DnsRings;
+use crate::config::{Config, Dns, Realms, Side};
+use crate::dns::counters::{Count, Counters, POOL_ENDS, SILENCES};
+use crate::dns::server::Parts;
+use crate::dns::thread::{Options, Service, Streams};
+use crate::dns::{Responder, datagram::HEADERS_MAX};
+use crate::dpdk::HEADROOM;
+use crate::edge::thread::Edge;
+use crate::exception;
+use crate::manage::dns_model::{DnsConnections, DnsQuestions, DnsStatus, DnsUpdates};
+use tracing::warn;
+
+pub use crate::dns::thread::Service as DnsService;
+
+/// Where a DNS listens (RFC 1035 section 4.2).
+const PORT: u16 = 53;
+/// What every asker takes (RFC 1035 section 4.2.1).
+const UDP_LEAST: u16 = 512;
+/// Bytes of IPv6 and UDP headers.
+const IP_HEADERS: u16 = 40 + 8;
+
+/// Starts the threads, where the configuration has zones.
+///
+/// # Errors
+/// What is missing, and what to do about it.
+pub fn start(
+    config: &Config,
+    rings: Option<DnsRings>,
+    edge: Option<&Edge>,
+    core: usize,
+) -> Result<Option<Service>, Error> {
+    let (Some(dns), Some(rings)) = (&config.dns, rings) else { return Ok(None) };
+    let no_realms = Realms::default();
+    let realms = config.hosts.as_ref().map_or(&no_realms, |hosts| &hosts.realms);
+    let responder = Responder::new(&fitting(config, dns), realms, rand::random());
+    let listen = |netns| exception::listen(netns, PORT).map_err(Error::DnsListen);
+    let listeners = config.exception.as_ref().map(|exception| listen(&exception.netns)).transpose()?;
+    let streams = listeners.map(|listeners| Streams { listeners, realms: addresses(config) });
+    let options = Options {
+        server: Parts {
+            responder,
+            realms: config.interfaces.iter().map(|interface| inside(config, interface.realm)).collect(),
+            changer: edge.map(Edge::changer),
+            pool: None,
+            forwarder: None,
+            counters: Arc::new(Counters::default()),
+        },
+        hosts: edge.map(|edge| edge.reader().clone()),
+        from_workers: rings.up,
+        to_workers: rings.down,
+        streams,
+        rotates: dns.cookie_secrets.is_empty(),
+        core: Some(core),
+    };
+    Ok(Some(Service::start(options)?))
+}
+
+/// With no longer answers over UDP than links and packet buffers take.
+fn fitting(config: &Config, dns: &Dns) -> Dns {
+    let mtu = config.interfaces.iter().map(|interface| interface.mtu).min().unwrap_or(u16::MAX);
+    let room = config.eal.mbuf_data_room.saturating_sub(HEADROOM + HEADERS_MAX as u16);
+    let most = mtu.saturating_sub(IP_HEADERS).min(room);
+    let udp_payload = dns.udp_payload.min(most).max(UDP_LEAST);
+    if udp_payload < dns.udp_payload {
+        warn!("answers of the DNS have at most {udp_payload} bytes over UDP: more fit no packet");
+    }
+    Dns { udp_payload, ..dns.clone() }
+}
+
+/// A realm if it is an inside one.
+fn inside(config: &Config, realm: u16) -> Option<u16> {
+    config.realms.iter().find(|known| known.id == realm && known.side == Side::Inside).map(|known| known.id)
+}
+
+/// The inside realm of each address that the kernel has too.
+fn addresses(config: &Config) -> Vec<(IpAddr, Option<u16>)> {
+    let mirrored = config.exception.iter().flat_map(|exception| &exception.interfaces);
+    let interfaces = mirrored.map(|&number| &config.interfaces[usize::from(number)]);
+    interfaces
+        .flat_map(|interface| {
+            let realm = inside(config, interface.realm);
+            interface.addresses.iter().map(move |net| (net.addr(), realm))
+        })
+        .collect()
+}
+
+/// What has been counted.
+pub fn show(service: &Service) -> DnsStatus {
+    let counters = service.counters();
+    let named = |names: &[&str], counts: &[Count]| {
+        let counts = names.iter().zip(counts).map(|(name, count)| ((*name).to_owned(), count.get()));
+        counts.collect::<BTreeMap<String, u64>>()
+    };
+    let codes = counters.answers.iter().enumerate().filter(|(_, count)| count.get() > 0);
+    DnsStatus {
+        questions: DnsQuestions {
+            udp: counters.udp.get(),
+            tcp: counters.tcp.get(),
+            malformed: counters.malformed.get(),
+        },
+        answers: codes.map(|(code, count)| (code_name(code), count.get())).collect(),
+        truncated: counters.truncated.get(),
+        lost: counters.lost.get(),
+        silences: named(&SILENCES, &counters.silences),
+        pool: named(&POOL_ENDS, &counters.pool),
+        updates: DnsUpdates {
+            done: counters.updates_done.get(),
+            refused: counters.updates_refused.get(),
+            waiting: counters.updates_waiting.get(),
+        },
+        forwarded: counters.forwarded.get(),
+        connections: DnsConnections {
+            accepted: counters.connections.get(),
+            open: counters.connections_open.get(),
+            refused: counters.connections_refused.get(),
+            idle: counters.connections_idle.get(),
+            bad: counters.connections_bad.get(),
+        },
+    }
+}
+
+/// As RFC 6895 section 2.3 names it.
+fn code_name(code: usize) -> String {
+    let name = match code {
+        0 => "NOERROR",
+        1 => "FORMERR",
+        2 => "SERVFAIL",
+        3 => "NXDOMAIN",
+        4 => "NOTIMP",
+        5 => "REFUSED",
+        6 => "YXDOMAIN",
+        7 => "YXRRSET",
+        8 => "NXRRSET",
+        9 => "NOTAUTH",
+        10 => "NOTZONE",
+        16 => "BADVERS",
+        23 => "BADCOOKIE",
+        other => return other.to_string(),
+    };
+    name.to_owned()
+}

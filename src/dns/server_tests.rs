@@ -1,0 +1,233 @@
+//! Any frames and messages: nothing panics, and everything comes to exactly one end. And what waits for the register, the pool and
+//! other servers.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use hickory_proto::op::{Message, ResponseCode};
+use hickory_proto::rr::RecordType;
+use proptest::prelude::*;
+
+use super::super::tests::{CONFIG, NOW, fixture, inside, outside, question};
+use super::super::update_tests::signed_update;
+use super::*;
+use crate::config;
+use crate::edge::prgw::{self, CircularPool, Question};
+use crate::edge::thread::Edge;
+use crate::packet::build::{self, Ip, Path};
+use crate::packet::{MacAddr, Protocol, ipv4, udp};
+
+/// What went out.
+#[derive(Default)]
+struct Sent(Vec<(ReplyTo, Option<Vec<u8>>)>);
+
+impl Replies for Sent {
+    fn send(&mut self, to: &ReplyTo, message: Option<Vec<u8>>) {
+        self.0.push((*to, message));
+    }
+}
+
+/// Exhausted the first time, in all its ways, and then not.
+struct Moody(u32);
+
+impl CircularPool for Moody {
+    fn question(&mut self, q: &Question, _: u64) -> prgw::Decision {
+        self.0 += 1;
+        match (q.carrier, self.0 % 4) {
+            (prgw::Carrier::Tcp, _) => prgw::Decision::TryAgain { after: 500 },
+            (prgw::Carrier::TcpAgain, _) | (_, 0) => prgw::Decision::Reserved { address: 1, timeout: 9 },
+            (_, 1) => prgw::Decision::Silence,
+            (_, 2) => prgw::Decision::Demand(prgw::Proof::Label),
+            _ => prgw::Decision::Empty,
+        }
+    }
+
+    fn turn(&mut self, _: u64) -> usize {
+        0
+    }
+}
+
+/// Takes some, and answers them in their order.
+#[derive(Default)]
+struct Others(VecDeque<u64>);
+
+impl Forwarder for Others {
+    fn ask(&mut self, _: Forward, token: u64) -> bool {
+        let has_room = self.0.len() < 3;
+        if has_room {
+            self.0.push_back(token);
+        }
+        has_room
+    }
+
+    fn poll(&mut self) -> Option<(u64, Vec<u8>)> {
+        Some((self.0.pop_front()?, Message::error_msg(1, OP, ResponseCode::ServFail).to_vec().ok()?))
+    }
+}
+
+const OP: hickory_proto::op::OpCode = hickory_proto::op::OpCode::Query;
+/// The interfaces' realms.
+const REALMS: [Option<u16>; 3] = [Some(1), Some(2), None];
+
+fn at(ms: u64) -> Now {
+    Now { seconds: NOW + ms / 1000, ms }
+}
+
+fn server(changer: Option<Changer>) -> (Server, Register, Arc<Counters>) {
+    let (responder, register) = fixture();
+    let counters = Arc::new(Counters::default());
+    let address = |number: u32| Some(IpAddr::from([203, 0, 113, number as u8]));
+    let parts = Parts {
+        responder,
+        realms: REALMS.to_vec(),
+        changer,
+        pool: Some(Pool { gateway: Box::new(Moody(0)), address: Box::new(address) }),
+        forwarder: Some(Box::new(Others::default())),
+        counters: counters.clone(),
+    };
+    (Server::new(parts), register, counters)
+}
+
+fn frame(message: &[u8]) -> Vec<u8> {
+    let ip = ipv4::Header::new([198, 51, 100, 53].into(), [203, 0, 113, 1].into(), Protocol::UDP);
+    let ports = udp::Header { source_port: 4000, destination_port: 53 };
+    let path = Path::untagged(MacAddr([2, 0, 0, 0, 1, 1]), MacAddr([2, 0, 0, 0, 0, 1]));
+    let mut frame = vec![0; 50 + message.len()];
+    let length = build::frame(&mut frame, &path, &Ip::V4(ip), &build::Transport::Udp(ports, message));
+    frame.truncate(length.expect("fits"));
+    frame
+}
+
+fn messages() -> impl Strategy<Value = Vec<u8>> {
+    const NAMES: &[&str] =
+        &["a.ces.example", "nobody.ces.example", "ces.example", "www.example.org", "b.ces.example"];
+    const TYPES: &[RecordType] = &[RecordType::A, RecordType::AAAA, RecordType::SOA];
+    prop_oneof![
+        4 => (prop::sample::select(NAMES), prop::sample::select(TYPES))
+            .prop_map(|(name, record_type)| question(name, record_type).to_vec().expect("sound")),
+        1 => Just(signed_update()),
+        1 => prop::collection::vec(any::<u8>(), 0..100),
+    ]
+}
+
+/// What comes by a ring or a connection.
+#[derive(Clone, Debug)]
+enum Input {
+    Frame { interface: u16, bytes: Vec<u8> },
+    Stream { interface: usize, message: Vec<u8> },
+    Time(u64),
+}
+
+fn inputs() -> impl Strategy<Value = Vec<Input>> {
+    let changed = (messages(), any::<prop::sample::Index>(), any::<u8>(), any::<bool>()).prop_map(
+        |(message, at, byte, is_changed)| {
+            let mut frame = frame(&message);
+            if is_changed {
+                *at.get_mut(&mut frame) = byte;
+            }
+            frame
+        },
+    );
+    let bytes = prop_oneof![4 => changed, 1 => prop::collection::vec(any::<u8>(), 0..200)];
+    let input = prop_oneof![
+        (0..4u16, bytes).prop_map(|(interface, bytes)| Input::Frame { interface, bytes }),
+        (0..3usize, messages()).prop_map(|(interface, message)| Input::Stream { interface, message }),
+        (0..400u64).prop_map(Input::Time),
+    ];
+    prop::collection::vec(input, 0..40)
+}
+
+proptest! {
+    #[test]
+    fn whatever_comes_has_one_end(inputs in inputs()) {
+        let (mut server, register, counters) = server(None);
+        let (mut sent, mut ms, mut frames, mut streams) = (Sent::default(), 0, 0, 0);
+        for input in inputs {
+            match input {
+                Input::Frame { interface, bytes } => {
+                    frames += 1;
+                    server.frame(&bytes, (0, interface), &register, at(ms), &mut sent);
+                }
+                Input::Stream { interface, message } => {
+                    streams += 1;
+                    let asker = match REALMS[interface] {
+                        Some(realm) => Asker { transport: Transport::Tcp, ..inside(realm) },
+                        None => outside(Transport::Tcp),
+                    };
+                    server.stream(&message, &asker, streams, &register, at(ms), &mut sent);
+                }
+                Input::Time(passed) => {
+                    ms += passed;
+                    server.turn(&register, at(ms), &mut sent);
+                }
+            }
+        }
+        while server.turn(&register, at(ms + 1000), &mut sent) {}
+        prop_assert_eq!(counters.udp.get() + counters.malformed.get(), frames);
+        prop_assert_eq!(counters.tcp.get(), streams);
+        let sum = |counts: &[super::super::counters::Count]| counts.iter().map(|count| count.get()).sum::<u64>();
+        let (answers, silences) = (sum(&counters.answers), sum(&counters.silences));
+        prop_assert_eq!(answers + silences, counters.udp.get() + counters.tcp.get());
+        prop_assert_eq!(sent.0.len() as u64, answers + silences);
+        prop_assert_eq!(sent.0.iter().filter(|(_, message)| message.is_some()).count() as u64, answers);
+    }
+}
+
+#[test]
+fn by_tcp_the_pool_is_asked_once_more() {
+    let (mut server, register, counters) = server(None);
+    let mut sent = Sent::default();
+    let message = question("a.ces.example", RecordType::A).to_vec().expect("sound");
+    server.stream(&message, &outside(Transport::Tcp), 7, &register, at(10), &mut sent);
+    server.turn(&register, at(509), &mut sent);
+    assert_eq!(sent.0.len(), 0);
+    assert!(server.turn(&register, at(510), &mut sent));
+    let [(ReplyTo::Stream { connection: 7 }, Some(answer))] = &sent.0[..] else { panic!("{:?}", sent.0) };
+    assert_eq!(Message::from_vec(answer).expect("sound").answers.len(), 1);
+    assert_eq!(counters.pool.each_ref().map(|count| count.get()), [1, 0, 0, 1, 0, 0]);
+}
+
+/// The second waits for the first, and finds what that has made.
+#[test]
+fn updates_are_made_one_after_another() {
+    let hosts = config::parse("dns.toml", CONFIG).expect("right").hosts.expect("hosts");
+    let edge = Edge::start(hosts, None).expect("it starts");
+    let (mut server, _, counters) = server(Some(edge.changer()));
+    let mut sent = Sent::default();
+    let asker = inside(1);
+    for _ in 0..3 {
+        let register = edge.reader().register();
+        server.stream(&signed_update(), &asker, 1, &register, at(0), &mut sent);
+    }
+    assert_eq!((sent.0.len(), counters.updates_waiting.get()), (0, 3), "nobody waits for them");
+    let start = Instant::now();
+    while sent.0.len() < 3 {
+        let register = edge.reader().register();
+        server.turn(&register, at(0), &mut sent);
+        drop(register);
+        assert!(start.elapsed() < Duration::from_secs(10), "{:?}", sent.0);
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    for (_, message) in &sent.0 {
+        let answer = Message::from_vec(message.as_ref().expect("an answer")).expect("sound");
+        assert_eq!(answer.response_code, ResponseCode::NoError);
+    }
+    // The others found it there already.
+    assert_eq!((counters.updates_done.get(), counters.updates_waiting.get()), (1, 0));
+    assert!(edge.reader().register().by_name("new.ces.example").is_some());
+}
+
+#[test]
+fn too_many_updates_are_not_answered() {
+    let hosts = config::parse("dns.toml", CONFIG).expect("right").hosts.expect("hosts");
+    let edge = Edge::start(hosts, None).expect("it starts");
+    let (mut server, _, counters) = server(Some(edge.changer()));
+    let mut sent = Sent::default();
+    let register = edge.reader().register();
+    for _ in 0..super::super::updates::WAITING_MAX + 3 {
+        server.stream(&signed_update(), &inside(1), 1, &register, at(0), &mut sent);
+    }
+    assert_eq!(sent.0, vec![(ReplyTo::Stream { connection: 1 }, None); 2]);
+    assert_eq!(counters.silences[5].get(), 2);
+}
