@@ -177,6 +177,10 @@ impl Source for Fake {
     fn import(&self) -> Result<ImportShown, Refusal> {
         Err(Refusal::new("there is no host register", "none"))
     }
+
+    fn prgw(&self) -> Result<ces::manage::PrgwStatus, Refusal> {
+        Err(Refusal::new("there is no circular pool", "none"))
+    }
 }
 
 fn blocks() -> Sharing {

@@ -12,6 +12,7 @@
 //! | [`assemble`] | the parts of every worker |
 //! | [`routes`] | the routes: built, shown, changed |
 //! | [`pools`] | the pools: shown, drained, removed; who has what by formula |
+//! | [`circular`] | the circular pool: its parts, its desk, how it is shown |
 //! | [`hosts`] | the host register: shown, changed, imported |
 //! | [`kernel`] | the kernel's interfaces (the exception path) |
 //! | [`flows`] | the sessions, for that socket |
@@ -20,6 +21,7 @@
 //! | [`watch`] | signals, stalled workers, the dump at a crash |
 
 pub mod assemble;
+pub mod circular;
 pub mod commands;
 pub mod flows;
 pub mod hosts;
@@ -36,6 +38,7 @@ pub mod watch;
 use crate::config::{Config, Stop};
 use crate::dataplane::{Control, Worker, WorkerCounters};
 use crate::dpdk::{Eal, Lcore};
+use crate::edge::prgw::CircularPool;
 use crate::edge::thread::Edge;
 use crate::manage;
 use crate::packet::DropReason;
@@ -89,6 +92,7 @@ pub struct Appliance {
     control: Arc<Control>,
     lcores: Vec<Lcore<()>>,
     server: Option<manage::Server>,
+    circular: Option<Box<dyn CircularPool>>,
     eal: Eal,
     _instance: Instance,
 }
@@ -125,12 +129,18 @@ impl Appliance {
         let routes = Arc::new(RouteControl::new(config.clone(), &parts, kernel));
         let pools = Arc::new(PoolControl::new(config.clone(), parts.world.clone()));
         let edge = config.hosts.clone().map(|hosts| Edge::start(hosts, Some(layout.control))).transpose()?;
+        let shown_pool = parts.circular.as_ref().map(|circular| circular.shown.clone());
+        let reader = edge.as_ref().map(|edge| edge.reader().clone());
+        let desk = parts.circular.take().zip(reader);
+        let desk = desk.and_then(|(circular, hosts)| circular::desk(&config, circular, &parts.world, hosts));
+        let circular = desk.map(|desk| Box::new(desk) as Box<dyn CircularPool>);
         let hosts = Arc::new(HostControl::new(config.clone(), edge));
         let owners = Arc::new(Owners { routes, pools, hosts });
-        let shown = Arc::new(Shown::new(config.clone(), &parts, &layout, owners.clone(), started));
+        let shown = Shown::new(config.clone(), &parts, &layout, owners.clone(), started);
+        let shown = Arc::new(shown.with_circular(shown_pool));
         watch::dump_on_panic(&shown);
         let mut appliance =
-            Self { control, shown, lcores: vec![], server: None, eal, _instance: instance, config };
+            Self { control, shown, lcores: vec![], server: None, circular, eal, _instance: instance, config };
         for (id, worker) in parts.workers.into_iter().enumerate() {
             let run = move || Worker::new(worker).run();
             let lcore = appliance.eal.launch(plan::lcore(id), &plan::thread_name(id), run)?;
@@ -146,6 +156,11 @@ impl Appliance {
     pub fn wait(&self, signals: &Signals) -> Ended {
         let ends = self.config.workers.stop == Stop::EndOfInput;
         watch::wait(signals, &self.shown, || ends && self.control.input_is_over())
+    }
+
+    /// The circular pool, where there is one: for the thread that answers questions. Once.
+    pub fn take_circular_pool(&mut self) -> Option<Box<dyn CircularPool>> {
+        self.circular.take()
     }
 
     /// The counters of each worker.

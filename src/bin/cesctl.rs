@@ -16,7 +16,7 @@ use ces::manage::protocol::{
     FlowFilter, FlowLimit, Nat44Question, PoolChange, Request, RouteAddition, RouteChange, RouteDeletion,
     RouteFilter, RouteTo,
 };
-use ces::manage::{self, text};
+use ces::manage::{self, prgw_model, text};
 use clap::error::ErrorKind as Usage;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use ipnet::IpNet;
@@ -268,6 +268,8 @@ enum What {
     Hosts(HostArgs),
     /// How an import of hosts goes, or has gone
     Import,
+    /// The circular pool of the Realm Gateway: how full it is, and how everything has ended
+    Prgw,
 }
 
 fn service(text: &str) -> Result<ServiceEntry, String> {
@@ -425,6 +427,7 @@ fn request(what: &What) -> Request {
         What::Pools => Request::Pools {},
         What::Hosts(which) => Request::Hosts(host_filter(which)),
         What::Import => Request::Import {},
+        What::Prgw => Request::Prgw {},
     }
 }
 
@@ -517,6 +520,7 @@ fn layout(what: &What, answer: Value) -> Result<String, Error> {
         What::Pools => text::pools(&parse::<Vec<_>>(answer)?),
         What::Hosts(_) => text::hosts(&parse(answer)?),
         What::Import => text::import(&parse(answer)?),
+        What::Prgw => prgw_model::text(&parse(answer)?),
     })
 }
 

@@ -168,6 +168,9 @@ mod tests {
         fn import(&self) -> Result<ImportShown, Refusal> {
             unreachable!("nobody asks")
         }
+        fn prgw(&self) -> Result<super::super::PrgwStatus, Refusal> {
+            unreachable!("nobody asks")
+        }
     }
 
     impl Commands for Lonely {

@@ -13,6 +13,7 @@
 mod connection;
 mod host_text;
 mod pool_model;
+pub mod prgw_model;
 mod server;
 
 pub mod client;
@@ -30,6 +31,7 @@ pub use model::{
     Status,
 };
 pub use protocol::{FlowFilter, Nat44Question, PoolChange, Refusal, RouteChange, RouteFilter};
+pub use prgw_model::PrgwStatus;
 pub use server::{CLIENTS_MAX, Error, Server, serve};
 
 /// Where instances put their sockets unless told otherwise.
@@ -62,6 +64,8 @@ pub trait Source: Send + Sync {
     fn hosts(&self, filter: &HostFilter) -> Result<HostList, Refusal>;
     /// How an import of hosts goes, or has gone; a [`Refusal`] if there is no register.
     fn import(&self) -> Result<ImportShown, Refusal>;
+    /// How the circular pool does; a [`Refusal`] if there is none.
+    fn prgw(&self) -> Result<PrgwStatus, Refusal>;
 }
 
 /// What the socket lets be changed. Called on the management thread, one command at a time; the answer is sent when the

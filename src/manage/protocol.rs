@@ -38,6 +38,7 @@ pub enum Request {
     Nat44(Nat44Question),
     Hosts(HostFilter),
     Import {},
+    Prgw {},
 }
 
 /// Whose block of a deterministic pool to show: `{"show":"nat44","inside":{"realm":"home","address":"10.0.0.2"}}`.
@@ -249,6 +250,7 @@ fn show(line: &[u8], source: &dyn Source) -> Vec<u8> {
         Ok(Request::Nat44(question)) => Reply::from(source.determined(&question)).to_line(),
         Ok(Request::Hosts(filter)) => Reply::from(source.hosts(&filter)).to_line(),
         Ok(Request::Import {}) => Reply::from(source.import()).to_line(),
+        Ok(Request::Prgw {}) => Reply::from(source.prgw()).to_line(),
         Err(error) => not_understood(&error),
     }
 }

@@ -11,7 +11,7 @@
 //! - Reserving, claiming and expiring cost the same at any pool size; everything is preallocated and bounded.
 //! - Every question and every first packet ends in exactly one [`Counter`].
 //!
-//! What it never does: see a packet or a DNS message, read a clock, make a random number, allocate after start.
+//! What it never does: see a DNS message or, but for [`parse`], a packet; read a clock; allocate after start.
 //!
 //! | file | what it is |
 //! |---|---|
@@ -25,17 +25,24 @@
 //! | [`delay`] | how long a first packet takes, and so how long to wait for it |
 //! | [`table`] | bounded memory of many, which spoofed sources cannot empty |
 //! | [`counters`] | how everything ended |
+//! | [`desk`] | between the gateway and the workers: first packets, commands, sessions |
+//! | [`claims`], [`parse`] | claims that are remembered; a first packet's bytes |
+//! | [`shown`] | what an operator sees of it |
 
 pub mod book;
+pub mod claims;
 pub mod counters;
 pub mod delay;
+pub mod desk;
 pub mod gateway;
 pub mod lanes;
 pub mod options;
+pub mod parse;
 pub mod pool;
 pub mod reputation;
 pub mod rings;
 pub mod service;
+pub mod shown;
 pub mod table;
 pub mod tree;
 
@@ -50,6 +57,16 @@ mod attack_tests;
 
 use ipnet::IpNet;
 use std::net::IpAddr;
+
+/// The circular pool, as whoever answers questions has it: alone, and on one thread.
+pub trait CircularPool: Send {
+    /// What becomes of a question. `now_ms`: milliseconds that never go back, the same clock for all calls.
+    fn question(&mut self, q: &Question, now_ms: u64) -> Decision;
+
+    /// Lets time pass, and deals with what the workers have brought; returns how much that was. To be called whenever nothing
+    /// else is to be done, and every few milliseconds at the least: what it takes is a client's set-up time.
+    fn turn(&mut self, now_ms: u64) -> usize;
+}
 
 /// What an asker has shown about itself, or has to. Each includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
