@@ -181,6 +181,10 @@ impl Source for Fake {
     fn dns(&self) -> Result<DnsStatus, Refusal> {
         Err(Refusal::new("the edge serves no DNS", "none"))
     }
+
+    fn prgw(&self) -> Result<ces::manage::PrgwStatus, Refusal> {
+        Err(Refusal::new("there is no circular pool", "none"))
+    }
 }
 
 fn blocks() -> Sharing {

@@ -1,6 +1,6 @@
 //! The parts of every worker: pool, ports, tables, rings.
 
-use super::{Error, links, plan, routes, translation};
+use super::{Error, circular, links, plan, routes, translation};
 use crate::config::{self, Config, Distribute, Stop};
 use crate::dataplane::dns::{Dns, DnsRates};
 use crate::dataplane::fragments::Fragments;
@@ -43,6 +43,8 @@ pub struct Parts {
     pub kernel: Option<KernelRings>,
     /// The ends of the thread that serves DNS, where there is one.
     pub dns: Option<DnsRings>,
+    /// What the desk of the circular pool is made of, where there is one.
+    pub circular: Option<circular::Parts>,
 }
 
 /// See [`Parts::dns`].
@@ -84,7 +86,8 @@ pub fn assemble(config: &Config, eal: &Eal) -> Result<Parts, Error> {
     pool.data_room = config.eal.mbuf_data_room;
     let pool = Pool::new(eal, &pool)?;
     let (ports, mut queues) = start_ports(config, eal, &pool)?;
-    let world = Arc::new(world(config, &ports, workers, &mut random)?);
+    let (world, mut circular) = world(config, &ports, workers, &mut random)?;
+    let world = Arc::new(world);
     let board = Arc::new(Board::new(usize::from(config.flow.neighbors), ports.len()));
     let inputs = (config.workers.stop == Stop::EndOfInput).then_some(config.ports.len());
     let counters: Vec<Arc<WorkerCounters>> = (0..workers).map(|_| Arc::default()).collect();
@@ -129,6 +132,10 @@ pub fn assemble(config: &Config, eal: &Eal) -> Result<Parts, Error> {
             icmp_errors: Answers::new(plan::part(config.limits.icmp_errors_per_second, workers), secret),
             punts: Punts::new(rates(config), world.interfaces.len(), secret, to_kernel, down.take())
                 .with_dns(dns),
+            claims: circular
+                .as_mut()
+                .zip(config.prgw.as_ref())
+                .map(|(parts, prgw)| circular::worker(prgw, parts, workers, &mut random)),
             idle: match config.workers.idle {
                 config::Idle::Poll => Idle::Poll,
                 config::Idle::Sleep => Idle::Sleep,
@@ -141,7 +148,8 @@ pub fn assemble(config: &Config, eal: &Eal) -> Result<Parts, Error> {
     }
     let kernel = config.exception.is_some().then_some(KernelRings { up, down: to_worker });
     let dns = config.dns.is_some().then_some(dns_rings);
-    Ok(Parts { workers: parts, counters, world, board, control, ports: Arc::new(ports), kernel, dns })
+    let ports = Arc::new(ports);
+    Ok(Parts { workers: parts, counters, world, board, control, ports, kernel, dns, circular })
 }
 
 /// Each worker's part of the questions to the edge's DNS.
@@ -232,7 +240,13 @@ fn tx_sides(config: &Config, ports: &[Port], queues: &mut [Queues], id: usize) -
     queues.iter_mut().enumerate().map(side).collect()
 }
 
-fn world(config: &Config, ports: &[Port], workers: usize, random: &mut StdRng) -> Result<World, Error> {
+/// What all workers share, and the circular pool where there is one.
+fn world(
+    config: &Config,
+    ports: &[Port],
+    workers: usize,
+    random: &mut StdRng,
+) -> Result<(World, Option<circular::Parts>), Error> {
     let mut interfaces = vec![];
     let mut by_port: Vec<Vec<_>> = vec![vec![]; ports.len()];
     for (number, i) in config.interfaces.iter().enumerate() {
@@ -273,7 +287,13 @@ fn world(config: &Config, ports: &[Port], workers: usize, random: &mut StdRng) -
     let firewall_key = config.ipv6.is_some().then(|| HashKey::new(|| random.random()));
     let police = police(config);
     let policer_key = police.is_some().then(|| HashKey::new(|| random.random()));
-    Ok(World {
+    let nat = config.nat44.as_ref().map(|n| translation::nat44(n, workers, nat_key, random));
+    let pool = config.prgw.as_ref().map(|prgw| circular::pool(prgw, random)).unzip();
+    let nat = nat.map(|nat| match &pool.0 {
+        Some(circular) => nat.with_circular(circular.clone()),
+        None => nat,
+    });
+    let world = World {
         workers,
         spread: config.workers.distribute == Distribute::Software && workers > 1,
         routes: Arc::new(Routes::new(routes::table(config)?)),
@@ -287,11 +307,12 @@ fn world(config: &Config, ports: &[Port], workers: usize, random: &mut StdRng) -
         policer: policer_key
             .zip(police)
             .map(|(hash, (rate, subscribers))| Policer::new(rate, subscribers, hash)),
-        nat: config.nat44.as_ref().map(|n| Arc::new(translation::nat44(n, workers, nat_key, random))),
+        nat: nat.map(Arc::new),
         interfaces,
         links: by_port.iter().map(|interfaces| Links::new(interfaces)).collect(),
         flows,
-    })
+    };
+    Ok((world, pool.1))
 }
 
 /// The rate of a subscriber, and how many there are at a time.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::Error;
 use super::assemble::DnsRings;
 use crate::config::{Config, Dns, Realms, Side};
+use crate::dns::circular::Pool;
 use crate::dns::counters::{Count, Counters, POOL_ENDS, SILENCES};
 use crate::dns::server::Parts;
 use crate::dns::thread::{Options, Service, Streams};
@@ -35,6 +36,7 @@ const IP_HEADERS: u16 = 40 + 8;
 pub fn start(
     config: &Config,
     rings: Option<DnsRings>,
+    pool: Option<Pool>,
     edge: Option<&Edge>,
     core: usize,
 ) -> Result<Option<Service>, Error> {
@@ -50,7 +52,7 @@ pub fn start(
             responder,
             realms: config.interfaces.iter().map(|interface| inside(config, interface.realm)).collect(),
             changer: edge.map(Edge::changer),
-            pool: None,
+            pool,
             forwarder: None,
             counters: Arc::new(Counters::default()),
         },

@@ -1,6 +1,6 @@
 //! From the configuration to what the links are told, and whom they are asked for at start: pure, no device is touched.
 
-use crate::config::{Config, Nat44, Stop};
+use crate::config::{Config, PoolRange, Stop};
 use crate::dataplane::Interface;
 use ipnet::IpNet;
 use std::collections::BTreeSet;
@@ -20,7 +20,8 @@ pub fn announcements_per_second(config: &Config) -> u32 {
 }
 
 /// Every address that is to be announced, with its interface: the interface's own, its link-local one where IPv6 is spoken, and
-/// the NAT's public addresses in its connected prefixes. At most 65,536 of the latter: the pool has no more.
+/// the NAT's public addresses, and those of the circular pool, in its connected prefixes. At most 65,536 of either: there are
+/// no more.
 pub fn announced(config: &Config, interfaces: &[Interface]) -> BTreeSet<(u16, IpAddr)> {
     let gateways = gateways(config);
     let mut announced = BTreeSet::new();
@@ -33,23 +34,27 @@ pub fn announced(config: &Config, interfaces: &[Interface]) -> BTreeSet<(u16, Ip
             announced.insert((number, interface.link_local().into()));
         }
         if let Some(nat) = config.nat44.as_ref().filter(|nat| nat.outside == interface.realm.0) {
-            announced.extend(public_on(nat, interface).map(|address| (number, address.into())));
+            let circular = config.prgw.iter().flat_map(|prgw| &prgw.pool);
+            let public = nat.pools.iter().flat_map(|p| &p.addresses).chain(circular);
+            announced.extend(public_on(public, interface).map(|address| (number, address.into())));
         }
     }
     announced
 }
 
-/// The public addresses that lie in a connected prefix.
-fn public_on<'a>(nat: &'a Nat44, interface: &'a Interface) -> impl Iterator<Item = Ipv4Addr> {
+/// Those of the public addresses that lie in a connected prefix.
+fn public_on<'a>(
+    public: impl Iterator<Item = &'a PoolRange> + Clone,
+    interface: &'a Interface,
+) -> impl Iterator<Item = Ipv4Addr> {
     let prefixes = interface.addresses.iter().filter_map(|net| match net {
         IpNet::V4(net) => Some((net.network().to_bits(), net.broadcast().to_bits())),
         IpNet::V6(_) => None,
     });
-    prefixes.flat_map(|(lowest, highest)| {
-        let within = move |range: &crate::config::PoolRange| {
-            range.first.to_bits().max(lowest)..=range.last.to_bits().min(highest)
-        };
-        nat.pools.iter().flat_map(|p| &p.addresses).flat_map(within).map(Ipv4Addr::from_bits)
+    prefixes.flat_map(move |(lowest, highest)| {
+        let within =
+            move |range: &PoolRange| range.first.to_bits().max(lowest)..=range.last.to_bits().min(highest);
+        public.clone().flat_map(within).map(Ipv4Addr::from_bits)
     })
 }
 

@@ -12,6 +12,7 @@
 //! | [`assemble`] | the parts of every worker |
 //! | [`routes`] | the routes: built, shown, changed |
 //! | [`pools`] | the pools: shown, drained, removed; who has what by formula |
+//! | [`circular`] | the circular pool: its parts, its desk, how it is shown |
 //! | [`hosts`] | the host register: shown, changed, imported |
 //! | [`dns`] | the edge's DNS: started, shown |
 //! | [`kernel`] | the kernel's interfaces (the exception path) |
@@ -21,6 +22,7 @@
 //! | [`watch`] | signals, stalled workers, the dump at a crash |
 
 pub mod assemble;
+pub mod circular;
 pub mod commands;
 pub mod dns;
 pub mod flows;
@@ -38,6 +40,8 @@ pub mod watch;
 use crate::config::{Config, Stop};
 use crate::dataplane::{Control, Worker, WorkerCounters};
 use crate::dpdk::{Eal, Lcore};
+use crate::dns::circular::Pool;
+use crate::edge::prgw::CircularPool;
 use crate::edge::thread::Edge;
 use crate::manage;
 use crate::packet::DropReason;
@@ -95,6 +99,7 @@ pub struct Appliance {
     control: Arc<Control>,
     lcores: Vec<Lcore<()>>,
     server: Option<manage::Server>,
+    circular: Option<Pool>,
     eal: Eal,
     _instance: Instance,
 }
@@ -131,14 +136,21 @@ impl Appliance {
         let routes = Arc::new(RouteControl::new(config.clone(), &parts, kernel));
         let pools = Arc::new(PoolControl::new(config.clone(), parts.world.clone()));
         let edge = config.hosts.clone().map(|hosts| Edge::start(hosts, Some(layout.control))).transpose()?;
+        let shown_pool = parts.circular.as_ref().map(|circular| circular.shown.clone());
+        let reader = edge.as_ref().map(|edge| edge.reader().clone());
+        let pool = parts.circular.take().zip(reader);
+        let pool = pool.and_then(|(pool, hosts)| circular::answers(&config, pool, &parts.world, hosts));
+        // Without a DNS it is for whoever takes it.
+        let (pool, circular) = if config.dns.is_some() { (pool, None) } else { (None, pool) };
         // Before the register's owner: it ends before it does.
-        let dns = dns::start(&config, dns_rings, edge.as_ref(), layout.control)?;
+        let dns = dns::start(&config, dns_rings, pool, edge.as_ref(), layout.control)?;
         let hosts = Arc::new(HostControl::new(config.clone(), edge));
         let owners = Arc::new(Owners { dns, routes, pools, hosts });
-        let shown = Arc::new(Shown::new(config.clone(), &parts, &layout, owners.clone(), started));
+        let shown = Shown::new(config.clone(), &parts, &layout, owners.clone(), started);
+        let shown = Arc::new(shown.with_circular(shown_pool));
         watch::dump_on_panic(&shown);
         let mut appliance =
-            Self { control, shown, lcores: vec![], server: None, eal, _instance: instance, config };
+            Self { control, shown, lcores: vec![], server: None, circular, eal, _instance: instance, config };
         for (id, worker) in parts.workers.into_iter().enumerate() {
             let run = move || Worker::new(worker).run();
             let lcore = appliance.eal.launch(plan::lcore(id), &plan::thread_name(id), run)?;
@@ -154,6 +166,11 @@ impl Appliance {
     pub fn wait(&self, signals: &Signals) -> Ended {
         let ends = self.config.workers.stop == Stop::EndOfInput;
         watch::wait(signals, &self.shown, || ends && self.control.input_is_over())
+    }
+
+    /// The circular pool, where there is one and no DNS that has it. Once.
+    pub fn take_circular_pool(&mut self) -> Option<Box<dyn CircularPool>> {
+        self.circular.take().map(|pool| pool.gateway)
     }
 
     /// The counters of each worker.

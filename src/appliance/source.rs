@@ -2,6 +2,7 @@
 
 use super::Summary;
 use super::assemble::{Parts, Ports};
+use super::circular;
 use super::commands::Owners;
 use super::flows;
 use super::plan::{self, Layout, thread_name};
@@ -14,7 +15,7 @@ use crate::manage::model::{self, Drops, WorkerState, WorkerStatus};
 use crate::manage::protocol::VERSION;
 use crate::manage::{
     Counters, Determined, DnsStatus, FlowFilter, Flows, HostFilter, HostList, ImportShown, Nat44Question,
-    NeighborStatus, PoolStatus, PortStatus, Refusal, RouteFilter, Routes, Source, Status,
+    NeighborStatus, PoolStatus, PortStatus, PrgwStatus, Refusal, RouteFilter, Routes, Source, Status,
 };
 use crate::packet::{DROP_REASONS, DropReason, MacAddr};
 use std::sync::Arc;
@@ -31,6 +32,7 @@ pub struct Shown {
     counters: Vec<Arc<WorkerCounters>>,
     cores: Vec<usize>,
     owners: Arc<Owners>,
+    circular: Option<Arc<crate::edge::prgw::shown::Shown>>,
     started: Instant,
     ready: AtomicBool,
     /// By worker, written by the watcher: (rounds at the last change, milliseconds of that change since the start).
@@ -53,10 +55,16 @@ impl Shown {
             counters: parts.counters.clone(),
             cores: layout.workers.clone(),
             owners,
+            circular: None,
             started,
             ready: AtomicBool::new(false),
             beats: parts.counters.iter().map(|_| Default::default()).collect(),
         }
+    }
+
+    /// The same, with what the circular pool shows.
+    pub fn with_circular(self, circular: Option<Arc<crate::edge::prgw::shown::Shown>>) -> Self {
+        Self { circular, ..self }
     }
 
     pub fn set_ready(&self) {
@@ -306,5 +314,9 @@ impl Source for Shown {
 
     fn import(&self) -> Result<ImportShown, Refusal> {
         self.owners.hosts.import()
+    }
+
+    fn prgw(&self) -> Result<PrgwStatus, Refusal> {
+        circular::show(self.circular.as_ref())
     }
 }

@@ -16,7 +16,7 @@ use ces::manage::protocol::{
     FlowFilter, FlowLimit, Nat44Question, PoolChange, Request, RouteAddition, RouteChange, RouteDeletion,
     RouteFilter, RouteTo,
 };
-use ces::manage::{self, text};
+use ces::manage::{self, prgw_model, text};
 use clap::error::ErrorKind as Usage;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use ipnet::IpNet;
@@ -270,6 +270,8 @@ enum What {
     Import,
     /// What the DNS was asked, and answered
     Dns,
+    /// The circular pool of the Realm Gateway: how full it is, and how everything has ended
+    Prgw,
 }
 
 fn service(text: &str) -> Result<ServiceEntry, String> {
@@ -428,6 +430,7 @@ fn request(what: &What) -> Request {
         What::Hosts(which) => Request::Hosts(host_filter(which)),
         What::Import => Request::Import {},
         What::Dns => Request::Dns {},
+        What::Prgw => Request::Prgw {},
     }
 }
 
@@ -521,6 +524,7 @@ fn layout(what: &What, answer: Value) -> Result<String, Error> {
         What::Hosts(_) => text::hosts(&parse(answer)?),
         What::Import => text::import(&parse(answer)?),
         What::Dns => text::dns(&parse(answer)?),
+        What::Prgw => prgw_model::text(&parse(answer)?),
     })
 }
 

@@ -9,7 +9,7 @@
 //! Reading is separated from judging: a section hands out typed values with their places, and what
 //! was never asked for is an unknown key. One file a group of sections: `system`, `ports`, `network`
 //! (with `interface` and `bogons`), `routes`, `nat44` (with `nat_pools` and `nat_model`), `ipv6` (and `sides`, what both share), `exception`,
-//! `hosts` (with `host_model` and `domain_name`), `dns`. The commented examples are in `configs/`.
+//! `hosts` (with `host_model` and `domain_name`), `dns`, `prgw`. The commented examples are in `configs/`.
 
 mod bogons;
 mod dns;
@@ -28,6 +28,7 @@ mod nat_pools;
 mod network;
 mod pcp;
 mod ports;
+mod prgw;
 mod routes;
 mod section;
 mod sides;
@@ -51,6 +52,7 @@ pub use host_model::{
 };
 pub use model::*;
 pub use nat_model::*;
+pub use prgw::{Prgw, PrgwProof, PrgwTier};
 
 use error::Report;
 use section::Section;
@@ -115,11 +117,16 @@ fn judge<'a>(report: &Report<'a>, mut document: Section<'a>) -> Option<Config> {
     let neighbors = routes::neighbors(report, &mut document, &network, &routes, &flow);
     let around =
         nat44::Surroundings { network: &network, routes: &routes, neighbors: &neighbors, flow: &flow };
-    let nat44 = nat44::read(report, document.table("nat44", "nat44"), &around);
+    let translation = document.table("nat44", "nat44");
+    let is_translated = translation.is_written();
+    let nat44 = nat44::read(report, translation, &around);
     let ipv6 = ipv6::read(report, document.table("ipv6", "ipv6"), &network, &flow, worker_count);
     let exception = exception::read(report, document.table("exception", "exception"), &network);
     let hosts = hosts::read(report, &mut document, &network);
     let dns = dns::read(report, document.table("dns", "dns"), hosts.as_ref(), exception.is_some());
+    let translation = (is_translated, nat44.as_ref());
+    let has_hosts = document.contains("hosts") || document.contains("host");
+    let prgw = prgw::read(report, document.table("prgw", "prgw"), &around, translation, has_hosts);
     bogons::check(report, &network, &routes);
     document.finish();
 
@@ -140,6 +147,7 @@ fn judge<'a>(report: &Report<'a>, mut document: Section<'a>) -> Option<Config> {
         exception,
         hosts,
         dns,
+        prgw,
         limits,
         manage: Manage { socket, log: manage },
         warnings: Vec::new(),

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use super::dns::Dns;
 use super::host_model::Hosts;
 use super::nat_model::Nat44;
+use super::prgw::Prgw;
 use ipnet::IpNet;
 
 pub use super::model_functions::{Exception, Fragments, Ipv6, Limits, SourceCheck, TcpMss, Timeouts6, Vlan};
@@ -47,6 +48,8 @@ pub struct Config {
     pub hosts: Option<Hosts>,
     /// `[dns]`: the zones that the edge answers for; `None`: it answers for none.
     pub dns: Option<Dns>,
+    /// `[prgw]`: the circular pool, whose addresses names of hosts are answered with; `None`: there is none.
+    pub prgw: Option<Prgw>,
     /// `[limits]`: what the edge answers and holds at most.
     pub limits: Limits,
     /// `[manage]`: the operator's socket and the log.
@@ -357,6 +360,9 @@ impl fmt::Display for Config {
         }
         if let Some(hosts) = &self.hosts {
             write!(f, ", {} of at most {} hosts", hosts.hosts.len(), hosts.capacity)?;
+        }
+        if let Some(prgw) = &self.prgw {
+            write!(f, ", {prgw}")?;
         }
         match &self.exception {
             Some(exception) => write!(f, ", exceptions to namespace \"{}\"", exception.netns),

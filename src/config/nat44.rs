@@ -177,7 +177,7 @@ fn read_udp_ports(report: &Report<'_>, section: &mut Section<'_>) -> Vec<(u16, u
 }
 
 /// Refuses public addresses that are somebody else's too.
-fn check_pool(
+pub(super) fn check_pool(
     report: &Report<'_>,
     pool: &[Located<PoolRange>],
     outside: Option<u16>,

@@ -1,5 +1,6 @@
 //! What the stages of one worker work with: its home, its way out, its clock. No stage keeps anything else.
 
+use super::claims::Claims;
 use super::fragments::Fragments;
 use super::limit::Answers;
 use super::output::Output;
@@ -32,6 +33,8 @@ pub struct Core {
     pub unsolicited: Unsolicited,
     pub announcing: Announcing,
     pub punts: Punts,
+    /// Where there is a circular pool.
+    pub claims: Option<Claims>,
     /// Where there is a NAT.
     pub fragments: Option<Fragments>,
     /// Hairpins between their legs, each with the ports that it has now: a fragment may not show them.

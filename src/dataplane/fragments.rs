@@ -184,6 +184,7 @@ fn send(
         Ok(Verdict::Hand(home)) => {
             core.out.hand(home, mbuf, Task::Fragment { interface, realm, hairpin, ports }, hops);
         }
+        Ok(verdict @ Verdict::Done) => slow::carry_out(core, world, mbuf, arrival, verdict),
         Ok(_) => core.out.drop(mbuf, DropReason::NoSession),
         Err(why) => core.out.drop(mbuf, why),
     }

@@ -173,7 +173,8 @@ pub(super) fn reply(
     }
 }
 
-fn reset4(
+/// Refuses a segment from the address that it is to; always an error, which says nothing more.
+pub(super) fn reset4(
     core: &mut Core,
     world: &World,
     ip: &Ipv4<'_>,

@@ -30,6 +30,7 @@
 //! | [`fragments`] | IPv4 fragments: where they meet, what is held, how they go on |
 //! | [`tcp`] | what a segment says of its connection |
 //! | [`unsolicited`] | connections that strangers ask for, refused six seconds later |
+//! | [`claims`] | first packets to the circular pool, and what becomes of them |
 //! | [`local`] | to the edge's own addresses |
 //! | [`pcp`] | what subscribers ask of the NAT, and that its state began anew |
 //! | [`punt`] | the rings to and from the kernel's interfaces, and what is let through |
@@ -48,6 +49,7 @@
 
 pub mod announce;
 pub mod board;
+pub mod claims;
 pub mod classify;
 pub mod conflicts;
 pub mod core;

@@ -2,6 +2,7 @@
 //! errors, the second leg of a hairpin, and every miss. It judges first and acts afterwards; each packet ends in exactly one
 //! `Verdict`.
 
+use super::claims;
 use super::classify::Ingress;
 use super::core::Core;
 use super::depart;
@@ -369,7 +370,8 @@ fn session_or_opening<'w>(
 ) -> Result<Verdict<'w>, DropReason> {
     let found = |record| Ok(Verdict::Act { record, place, tcp_flags: flow.tcp_flags });
     if let Some((_, record)) = world.flows.lookup::<Record4>(&flow.key) {
-        return found(record);
+        let reopens = claims::reopening(core, world, flow, record, ip, mbuf, arrival);
+        return reopens.unwrap_or_else(|| found(record));
     }
     let nat = world.nat.as_deref().ok_or(DropReason::RealmNotServed)?;
     sources::check(core, world, arrival, ip.source().into())?;
@@ -387,6 +389,9 @@ fn session_or_opening<'w>(
         return Err(DropReason::RealmNotServed);
     } else if !to_pool {
         return Err(DropReason::NoSession);
+    }
+    if !outbound && nat.circular_number(destination).is_some() {
+        return claims::newcomer(core, world, flow, ip, mbuf, arrival);
     }
     let Some(home) = home_of(nat, &flow.key) else {
         unsolicited::hold4(core, mbuf, ip, flow.tcp_flags, arrival);

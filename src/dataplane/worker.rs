@@ -1,5 +1,6 @@
 //! The loop of one worker: bursts in, stages, bursts out, quiescent; now and then the sweep and the timers.
 
+use super::claims::{self, Claims};
 use super::core::Core;
 use super::counters::WorkerCounters;
 use super::forward::{self, Lanes};
@@ -146,6 +147,7 @@ pub struct WorkerParts {
     pub pool: Pool,
     pub icmp_errors: Answers,
     pub punts: Punts,
+    pub claims: Option<Claims>,
     pub idle: Idle,
 }
 
@@ -201,6 +203,7 @@ impl Worker {
                 unsolicited: Unsolicited::default(),
                 announcing: Announcing::default(),
                 punts: parts.punts,
+                claims: parts.claims,
                 second_legs: ArrayVec::new(),
                 now: 0,
             },
@@ -285,6 +288,7 @@ impl Worker {
         }
         got += self.take_over(world);
         got += self.take_from_control(world);
+        got += claims::take(&mut self.core, world);
         if self.core.now != self.ticked {
             self.tick(world);
         }
@@ -357,6 +361,7 @@ impl Worker {
             removed += firewall.sweep(&mut core.flows, due(records, elapsed, self.sweep_rounds[1]), core.now);
         }
         core.out.counters.sessions_removed.add(removed as u64);
+        claims::tell(core);
         unsolicited::tick(core, world);
         pcp::tick(core, world);
         resolve::tick(core, world);

@@ -16,6 +16,7 @@
 //! | [`lease`] | free chunks of records, free port blocks | any worker, by CAS | any worker |
 //! | [`quiescence`] | a counter a worker | that worker | home workers |
 //! | [`tcp`] | what each direction of a connection last acknowledged | the forwarding worker; home (before publication) | whichever worker sees a reset |
+//! | [`circular`] | a bit for each address of the circular pool | the pool's owner | every worker |
 //! | [`lifetime`] | nothing: what both halves tell together, TCP's state and idle times | | |
 //!
 //! The unsafe code is in [`memory`] (huge pages) and in two functions of [`index`] (eight tags compared at once, a
@@ -23,6 +24,7 @@
 #![allow(unsafe_code)]
 
 pub mod adjacency;
+pub mod circular;
 pub mod hash;
 pub mod index;
 pub mod key;
@@ -37,6 +39,7 @@ pub mod table;
 pub mod tcp;
 
 pub use adjacency::{Adjacencies, AdjacencyId, Hop, Live, Path};
+pub use circular::{Circular, Marks, SessionEvent};
 pub use hash::{Hash, HashKey};
 pub use index::{Index, Ref};
 pub use key::{Key4, Key6, Protocol, Realm};

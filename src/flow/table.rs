@@ -21,7 +21,7 @@ use std::sync::Arc;
 const RETIRED: usize = 4096;
 /// Records that the sweep looks at before it removes what of them is over: as many as the first-level cache has room for,
 /// with all that their removal touches.
-const STRETCH: usize = 64;
+pub const STRETCH: usize = 64;
 
 /// How many records ahead of its use the sweep asks for one: some ten cycles each.
 const SWEPT_AHEAD: usize = 32;
@@ -412,6 +412,12 @@ impl FlowHome {
             self.retire(initiator, twin);
         }
         removed
+    }
+
+    /// Whether [`Self::remove`] may be called: what it removes needs a place to wait for quiescence.
+    pub fn may_remove(&mut self) -> bool {
+        self.reclaim();
+        self.may_retire()
     }
 
     fn may_retire(&self) -> bool {

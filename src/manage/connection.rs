@@ -171,6 +171,9 @@ mod tests {
         fn dns(&self) -> Result<DnsStatus, Refusal> {
             unreachable!("nobody asks")
         }
+        fn prgw(&self) -> Result<super::super::PrgwStatus, Refusal> {
+            unreachable!("nobody asks")
+        }
     }
 
     impl Commands for Lonely {

@@ -14,6 +14,7 @@ mod connection;
 mod dns_text;
 mod host_text;
 mod pool_model;
+pub mod prgw_model;
 mod server;
 
 pub mod client;
@@ -33,6 +34,7 @@ pub use model::{
     Status,
 };
 pub use protocol::{FlowFilter, Nat44Question, PoolChange, Refusal, RouteChange, RouteFilter};
+pub use prgw_model::PrgwStatus;
 pub use server::{CLIENTS_MAX, Error, Server, serve};
 
 /// Where instances put their sockets unless told otherwise.
@@ -67,6 +69,8 @@ pub trait Source: Send + Sync {
     fn dns(&self) -> Result<DnsStatus, Refusal>;
     /// How an import of hosts goes, or has gone; a [`Refusal`] if there is no register.
     fn import(&self) -> Result<ImportShown, Refusal>;
+    /// How the circular pool does; a [`Refusal`] if there is none.
+    fn prgw(&self) -> Result<PrgwStatus, Refusal>;
 }
 
 /// What the socket lets be changed. Called on the management thread, one command at a time; the answer is sent when the

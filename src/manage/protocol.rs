@@ -39,6 +39,7 @@ pub enum Request {
     Hosts(HostFilter),
     Import {},
     Dns {},
+    Prgw {},
 }
 
 /// Whose block of a deterministic pool to show: `{"show":"nat44","inside":{"realm":"home","address":"10.0.0.2"}}`.
@@ -251,6 +252,7 @@ fn show(line: &[u8], source: &dyn Source) -> Vec<u8> {
         Ok(Request::Hosts(filter)) => Reply::from(source.hosts(&filter)).to_line(),
         Ok(Request::Dns {}) => Reply::from(source.dns()).to_line(),
         Ok(Request::Import {}) => Reply::from(source.import()).to_line(),
+        Ok(Request::Prgw {}) => Reply::from(source.prgw()).to_line(),
         Err(error) => not_understood(&error),
     }
 }

@@ -22,12 +22,14 @@
 //! | [`permits`] | to whom a mapping has sent, where the filter asks |
 //! | [`nat44`] | what happens on a miss from outside; when a session is over |
 //! | [`opening`] | what happens on a miss from inside, for one packet or the newcomers of a burst |
+//! | [`claims`] | sessions at addresses of the circular pool |
 //! | [`fragments`] | fragments that belong together, and the ports of those that show none |
 //! | [`icmp_error`] | errors about the packets of sessions, from either side |
 //! | [`pcp`] | what subscribers ask for themselves: PCP and NAT-PMP |
 //! | [`requirements`] | what the RFCs ask of a NAT, and which test holds it |
 //! | [`session`] | the life times of sessions: TCP state from both halves' flags |
 
+pub mod claims;
 pub mod deterministic;
 pub mod fragments;
 pub mod icmp_error;
@@ -45,6 +47,7 @@ pub mod session;
 pub mod store;
 pub mod subscriber;
 
+pub use claims::Claimed;
 pub use nat44::{Nat44, NatHome};
 pub use opening::{Opened, Opening};
 pub use options::{Dependence, NatOptions, PoolOptions, PortSelection, Sharing, Untranslated};

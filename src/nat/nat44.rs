@@ -5,6 +5,7 @@
 //! each home: the first translates the source and sends the packet round again as if it came from outside, the second
 //! translates the destination. So no home ever needs another's mappings, and filters apply as from outside.
 
+use super::claims::Claims;
 use super::mapping::{Holder, Mappings};
 use super::options::{Dependence, NatOptions};
 use super::pcp::Control;
@@ -16,7 +17,7 @@ use crate::flow::hash::Hashed;
 use crate::flow::key;
 use crate::flow::record::{Record, Rewrite4};
 use crate::flow::table::Judge;
-use crate::flow::{Action, FlowHome, Full, Half, HashKey, Key4, Protocol, Realm, Record4, Ref};
+use crate::flow::{Action, Circular, FlowHome, Full, Half, HashKey, Key4, Protocol, Realm, Record4, Ref};
 use crate::packet::{DropReason, checksum::Delta};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -46,6 +47,7 @@ pub struct Nat44 {
     workers: usize,
     /// No session is over that has had a packet from inside within so many milliseconds.
     shortest: u32,
+    pub(super) circular: Option<Arc<Circular>>,
 }
 
 impl Nat44 {
@@ -63,7 +65,7 @@ impl Nat44 {
         let mut spans: Vec<Span> = pools.iter().enumerate().flat_map(of).collect();
         spans.sort_unstable_by_key(|s| s.first);
         let shortest = options.timeouts.shortest();
-        Self { options, pools, spans, hash, workers, shortest }
+        Self { options, pools, spans, hash, workers, shortest, circular: None }
     }
 
     pub fn pools(&self) -> &[Pool] {
@@ -83,10 +85,12 @@ impl Nat44 {
         Some(&self.pools[usize::from(span.pool)])
     }
 
-    /// Whether this is a public address of any pool. Those of a removed pool may be somebody else's already.
+    /// Whether this is a public address of any pool, or of the circular one. Those of a removed pool may be somebody else's
+    /// already.
     #[inline]
     pub fn contains(&self, address: Ipv4Addr) -> bool {
         self.pool_of(address).is_some_and(|pool| pool.state() != PoolState::Removed)
+            || self.circular_number(address).is_some()
     }
 
     fn is_removed(&self, address: Ipv4Addr) -> bool {
@@ -162,6 +166,8 @@ pub struct NatHome {
     permits: Permits,
     pub(super) random: StdRng,
     pub(super) pcp: Option<Control>,
+    /// Where there is a circular pool.
+    pub(super) claims: Option<Claims>,
     /// Sessions without translation, and how many there may be.
     untranslated: usize,
     most_untranslated: usize,
@@ -192,7 +198,9 @@ impl NatHome {
         let most_untranslated = share(o.mappings, w) / 4;
         let random = StdRng::from_seed(seed);
         let pcp = o.pcp.map(|p| Control::new(p, share(p.mappings, w), nat.hash.clone()));
+        let claims = nat.circular.is_some().then(|| Claims::new(worker));
         Self {
+            claims,
             mappings,
             permits,
             random,
@@ -305,7 +313,7 @@ impl NatHome {
     /// A session that is followed and not translated.
     pub(super) fn untranslated(&mut self, flows: &mut FlowHome, key: &Key4) -> Result<Ref, DropReason> {
         // Whoever claims a public address would be taken for who has it.
-        if self.nat.pool_of(key.source()).is_some() {
+        if self.nat.pool_of(key.source()).is_some() || self.nat.circular_number(key.source()).is_some() {
             return Err(DropReason::Ipv4SourceInvalid);
         }
         // They have no subscriber whose share they could be of: all together leave most of the table to those that have.
@@ -423,8 +431,10 @@ impl Judge<Record4> for NatHome {
             self.nat.is_removed(back.key().destination())
                 || (hairpin && self.nat.is_removed(back.key().source()))
         };
-        self.any_removed && of_removed()
-            || self.nat.options.timeouts.is_over(initiator, other, now) && !self.is_asked_to_stay(&back.key())
+        let is_over = self.any_removed && of_removed()
+            || self.nat.options.timeouts.is_over(initiator, other, now)
+                && !self.is_asked_to_stay(&back.key());
+        is_over && self.may_end(&back.key())
     }
 
     fn approach(&self, step: usize, initiator: &Record4, other: &Record4) {
@@ -443,7 +453,7 @@ impl Judge<Record4> for NatHome {
                 self.permit(mapping, back.key().source(), false);
             }
             self.mappings.leave(&self.nat, mapping, from_outside, kept, self.now);
-        } else {
+        } else if !self.claim_is_over(&back.key()) {
             self.untranslated = self.untranslated.saturating_sub(1);
         }
     }

@@ -148,6 +148,20 @@ drop_reasons! {
     SessionsFull = "sessions_full",
     /// Both buckets and the overflow of the index are full for this key.
     IndexFull = "index_full",
+    /// From the outside, to an address of the circular pool where nothing waits: its sender was told, within the limits.
+    PrgwNothingWaits = "prgw_nothing_waits",
+    /// The first packet of nobody's connection to an address of the circular pool: its sender was told, within the limits.
+    PrgwRejected = "prgw_rejected",
+    /// More first packets to the circular pool, in all or of one source, than are looked at a second.
+    PrgwRate = "prgw_rate",
+    /// The ring to the thread that has the circular pool was full.
+    PrgwFull = "prgw_full",
+    /// No session was made for a first packet: what there is to tell of others has no room left.
+    PrgwEventsFull = "prgw_events_full",
+    /// A first packet whose connection is still another host's, at another worker, and about to end there.
+    PrgwClosing = "prgw_closing",
+    /// A first packet whose host talks to that very client socket already, and no other port was free.
+    PrgwCollision = "prgw_collision",
     /// No route to the destination.
     NoRoute = "no_route",
     /// The route to the destination drops silently.

@@ -108,7 +108,7 @@ pub fn listen<T>(wire: &mut Wire, duration: Duration, of: impl Fn(&[u8]) -> Opti
 
 /// Sends a frame on one link, again from time to time, until one comes on the other that `of` makes something of.
 pub fn exchange<T>(
-    wires: &mut [Wire; 2],
+    wires: &mut [Wire],
     from: usize,
     frame: &[u8],
     to: usize,
@@ -119,7 +119,7 @@ pub fn exchange<T>(
 
 /// As [`exchange`]; whether there is silence instead.
 pub fn is_silent<T>(
-    wires: &mut [Wire; 2],
+    wires: &mut [Wire],
     from: usize,
     frame: &[u8],
     to: usize,
@@ -129,7 +129,7 @@ pub fn is_silent<T>(
 }
 
 fn try_exchange<T>(
-    wires: &mut [Wire; 2],
+    wires: &mut [Wire],
     from: usize,
     frame: &[u8],
     to: usize,

@@ -55,6 +55,11 @@ impl HostId {
     pub fn get(self) -> u32 {
         self.0
     }
+
+    /// From that: of a host that may be gone.
+    pub fn from_number(number: u32) -> HostId {
+        HostId(number)
+    }
 }
 
 /// Who a host is from.

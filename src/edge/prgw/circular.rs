@@ -2,11 +2,12 @@
 
 use super::{Decision, Question};
 
-/// Who decides about questions, and lets time pass. One thread calls it, with milliseconds that never go back.
+/// Who decides about questions, and lets time pass. One thread has it, and calls it with milliseconds that never go back.
 pub trait CircularPool: Send {
-    /// Decides a question. What is reserved is known to all workers when this returns: its answer may leave.
+    /// What becomes of a question. What is reserved is known to all workers when this returns: its answer may leave.
     fn question(&mut self, q: &Question, now_ms: u64) -> Decision;
 
-    /// Does what else is due; returns how much there was, 0 for nothing. Called in every round.
+    /// Lets time pass, and deals with what the workers have brought; returns how much that was. To be called in every round, and every
+    /// few milliseconds at the least: what it takes is a client's set-up time.
     fn turn(&mut self, now_ms: u64) -> usize;
 }

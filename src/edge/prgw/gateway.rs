@@ -78,6 +78,21 @@ impl Gateway {
         self.pool.expects(address)
     }
 
+    /// Reservations, overdue ones included.
+    pub fn reservations(&self) -> usize {
+        self.pool.len()
+    }
+
+    /// The tier of the load, 0 to 3.
+    pub fn load_tier(&self) -> usize {
+        self.tier(false)
+    }
+
+    /// See [`Pool::left`].
+    pub fn left(&mut self) -> Option<u32> {
+        self.pool.left()
+    }
+
     /// Time passes. To be called now and then; questions and first packets do it too.
     pub fn advance(&mut self, now: u64) {
         let book = &mut self.book;
@@ -233,12 +248,17 @@ impl Gateway {
         let waited = now - since;
         self.book.credit(&holder, waited, now);
         self.book.counters.bump(if overdue { Counter::ClaimedLate } else { Counter::Claimed });
-        let pair = (client(packet.source), packet.address);
+        self.session_began(packet.source, packet.address);
+        Verdict::Claimed { host: holder.host, service, waited: waited as u32 }
+    }
+
+    /// A session has begun that no claim has counted: one whose claim was given up before.
+    pub fn session_began(&mut self, source: IpAddr, address: u32) {
+        let pair = (client(source), address);
         match self.sessions.get_mut(&pair) {
             Some(sessions) => *sessions = sessions.saturating_add(1),
             None => drop(self.sessions.put(pair, 1, |&sessions| sessions)),
         }
-        Verdict::Claimed { host: holder.host, service, waited: waited as u32 }
     }
 
     /// A session that a claim made is over.

@@ -11,7 +11,7 @@
 //! - Reserving, claiming and expiring cost the same at any pool size; everything is preallocated and bounded.
 //! - Every question and every first packet ends in exactly one [`Counter`].
 //!
-//! What it never does: see a packet or a DNS message, read a clock, make a random number, allocate after start.
+//! What it never does: see a DNS message or, but for [`parse`], a packet; read a clock; allocate after start.
 //!
 //! | file | what it is |
 //! |---|---|
@@ -26,18 +26,25 @@
 //! | [`table`] | bounded memory of many, which spoofed sources cannot empty |
 //! | [`counters`] | how everything ended |
 //! | [`circular`] | what the DNS side sees of all this |
+//! | [`desk`] | between the gateway and the workers: first packets, commands, sessions |
+//! | [`claims`], [`parse`] | claims that are remembered; a first packet's bytes |
+//! | [`shown`] | what an operator sees of it |
 
 pub mod book;
 pub mod circular;
+pub mod claims;
 pub mod counters;
 pub mod delay;
+pub mod desk;
 pub mod gateway;
 pub mod lanes;
 pub mod options;
+pub mod parse;
 pub mod pool;
 pub mod reputation;
 pub mod rings;
 pub mod service;
+pub mod shown;
 pub mod table;
 pub mod tree;
 

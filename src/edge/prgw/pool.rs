@@ -90,6 +90,8 @@ pub struct Pool<T> {
     /// How many those are.
     timed: u32,
     wheel: u64,
+    /// Addresses that expect nothing any more, until somebody asks for them.
+    left: Vec<u32>,
     /// The first millisecond that was not yet looked at.
     tick: u64,
 }
@@ -113,6 +115,7 @@ impl<T: Copy> Pool<T> {
             by_age: Rings::new(reservations, 1),
             by_deadline: Rings::new(reservations, wheel as usize),
             timed: 0,
+            left: Vec::with_capacity(reservations),
             wheel,
             tick: 0,
         }
@@ -136,6 +139,12 @@ impl<T: Copy> Pool<T> {
     /// Whether a first packet to that address could find something: the bit that workers look at before they punt.
     pub fn expects(&self, address: u32) -> bool {
         self.at_address.get(address as usize).is_some_and(|&n| n > 0)
+    }
+
+    /// An address where a first packet found something once, and perhaps does not any more: to be asked until there is none, after
+    /// whatever may end reservations. More than there are reservations are not kept.
+    pub fn left(&mut self) -> Option<u32> {
+        self.left.pop()
     }
 
     /// Where such a reservation could go, best where `avoids` says no. `None`: the pool is exhausted for it.
@@ -247,7 +256,11 @@ impl<T: Copy> Pool<T> {
         let reservation = self.slab[id as usize].take().expect("who names it has just looked it up");
         self.by_address.remove(id);
         self.by_age.remove(id);
-        self.at_address[reservation.address as usize] -= 1;
+        let at_address = &mut self.at_address[reservation.address as usize];
+        *at_address -= 1;
+        if *at_address == 0 && self.left.len() < self.slab.len() {
+            self.left.push(reservation.address);
+        }
         self.free.push(id);
         reservation
     }
