@@ -92,8 +92,8 @@ prgw_config() {
     edge_config
     cat <<TOML
 
-[[dns.zone]]
-name = "ces.example"
+[[dns.zones]]
+apex = "ces.example"
 contact = "hostmaster.ces.example"
 name_servers = [{ name = "ns1.ces.example", addresses = ["203.0.113.1"] }]
 TOML
