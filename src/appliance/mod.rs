@@ -39,8 +39,8 @@ pub mod watch;
 
 use crate::config::{Config, Stop};
 use crate::dataplane::{Control, Worker, WorkerCounters};
-use crate::dpdk::{Eal, Lcore};
 use crate::dns::circular::Pool;
+use crate::dpdk::{Eal, Lcore};
 use crate::edge::prgw::CircularPool;
 use crate::edge::thread::Edge;
 use crate::manage;

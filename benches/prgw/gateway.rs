@@ -1,5 +1,5 @@
-//! `cargo bench --bench prgw [-- --json]`: reservations, claims and expiries a second of CPU time, through the whole gateway
-//! (tiers, limits, reputations, sessions and rejects), at pool sizes 5, 256 and 65,536.
+//! The gateway by itself: reservations, claims and expiries a second of CPU time (tiers, limits, reputations, sessions and rejects), at
+//! pool sizes 5, 256 and 65,536.
 //!
 //! In turns four of five addresses are reserved, and then all of them claimed, or all of them expire. Questions come from many
 //! resolvers for many hosts, first packets from many networks. Each part of a turn is timed with what reading the clock takes
@@ -21,8 +21,8 @@ const HOSTS: u32 = 100_000;
 /// Services that share addresses, where it is about those.
 const SERVICES: u32 = 16;
 
-fn main() {
-    let json = std::env::args().any(|argument| argument == "--json");
+/// A line for each size.
+pub fn run(json: bool) {
     let clock = clock_cost();
     for services in [false, true] {
         for addresses in SIZES {
