@@ -1,7 +1,7 @@
 //! What a question of a zone comes to.
 //!
 //! The order: the apex, the zone's name servers, addresses (PTR), hosts and their services, the names of SRV records, random labels
-//! below a host. What is none of those is not there.
+//! below a host. What is none of those is not there, but for what others of those are below of.
 //!
 //! Guarantees: constant time, however many hosts there are. From outside no private address is told: a host's address is a
 //! [`Reserve`]. From inside a host of another realm is what the view says.
@@ -71,7 +71,15 @@ impl Lookup<'_> {
         if self.text.starts_with('_') {
             return self.service_record();
         }
-        self.random_label().unwrap_or(Finding::NoName)
+        self.random_label().unwrap_or_else(|| self.between())
+    }
+
+    /// A name that is nobody's, and may have others below it (RFC 8020).
+    fn between(&self) -> Finding {
+        // Who is not told of other realms' hosts is not told of their names' parents.
+        let realm = self.asker.realm.filter(|realm| self.other_realms(*realm) == OtherRealms::Hide);
+        let is_parent = self.hosts.has_below(realm, self.text) || self.zone.has_server_below(self.text);
+        if is_parent { Finding::NoData } else { Finding::NoName }
     }
 
     fn record_type(&self) -> RecordType {

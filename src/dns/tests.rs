@@ -273,6 +273,34 @@ fn questions_of_the_zones_come_to_what_they_should() {
     assert_eq!(outcome(&refusing, &hosts, &out, &question("www.example.org", A)), "Refused");
 }
 
+/// RFC 8020: where names are below, it is no NXDOMAIN.
+#[test]
+fn a_name_between_others_is_there() {
+    let text = CONFIG
+        .replacen("name = \"b.ces.example\"", "name = \"b.floor.tower.ces.example\"", 1)
+        .replacen("\"ns1.ces.example\"\naddresses", "\"ns1.servers.ces.example\"\naddresses", 1);
+    let (responder, mut hosts) = fixture_of(&text);
+    let code = |hosts: &Register, asker: &Asker, name: &str| {
+        let answer = read(responder.ask(&bytes(&question(name, RecordType::A)), asker, hosts, NOW));
+        assert_eq!((answer.answers.len(), answer.authorities.len()), (0, 1), "{name}");
+        answer.response_code
+    };
+    let (out, home, office) = (outside(Transport::Udp), inside(1), inside(2));
+    for name in ["tower.ces.example", "FLOOR.tower.ces.example"] {
+        assert_eq!(code(&hosts, &out, name), ResponseCode::NoError, "{name}");
+        assert_eq!(code(&hosts, &office, name), ResponseCode::NoError, "{name}");
+        // There is no such host for this realm, and so nothing above it.
+        assert_eq!(code(&hosts, &home, name), ResponseCode::NXDomain, "{name}");
+    }
+    assert_eq!(code(&hosts, &home, "servers.ces.example"), ResponseCode::NoError);
+    for name in ["loor.tower.ces.example", "x.tower.ces.example", "ervers.ces.example"] {
+        assert_eq!(code(&hosts, &out, name), ResponseCode::NXDomain, "{name}");
+    }
+    let id = hosts.by_name("b.floor.tower.ces.example").expect("it is there").host.id;
+    hosts.remove(id).expect("it was there");
+    assert_eq!(code(&hosts, &out, "tower.ces.example"), ResponseCode::NXDomain);
+}
+
 #[test]
 fn what_is_no_question_is_told_so_or_nothing() {
     let (responder, hosts) = fixture();

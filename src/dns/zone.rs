@@ -86,6 +86,14 @@ impl Zone {
         let server = self.config.name_servers.iter().find(|server| server.name.as_str() == text)?;
         (!server.addresses.is_empty()).then_some(&server.addresses)
     }
+
+    /// Whether the name of a name server is below `text`.
+    pub fn has_server_below(&self, text: &str) -> bool {
+        self.config.name_servers.iter().any(|server| {
+            let above = server.name.as_str().strip_suffix(text);
+            !server.addresses.is_empty() && above.is_some_and(|above| above.ends_with('.'))
+        })
+    }
 }
 
 /// The zone that `text` is of, the one of the longest apex.

@@ -14,6 +14,7 @@
 
 pub mod change;
 pub mod import;
+mod parents;
 pub mod record;
 pub mod store;
 
@@ -31,6 +32,7 @@ use std::net::IpAddr;
 use hashbrown::HashTable;
 
 use crate::config::{DomainName, Host, Hosts, ServiceTarget};
+use parents::Parents;
 use record::{Parts, Record};
 
 /// Names, and addresses, that there is room for, for each host that there is room for.
@@ -224,6 +226,7 @@ pub struct Register {
     free: VecDeque<u32>,
     names: HashTable<Entry>,
     addresses: HashTable<Entry>,
+    parents: Parents,
     secret: RandomState,
 }
 
@@ -236,6 +239,7 @@ impl Register {
             free: VecDeque::new(),
             names: HashTable::with_capacity(EACH * capacity),
             addresses: HashTable::with_capacity(EACH * capacity),
+            parents: Parents::new(EACH * capacity),
             secret: RandomState::new(),
         }
     }
@@ -266,6 +270,11 @@ impl Register {
         let target = port_label(label)?;
         let entry = self.entry(rest).filter(|entry| entry.which() == 0)?;
         Some(Found { host: self.at(entry.place())?, service: Some(target) })
+    }
+
+    /// Whether names of hosts, of that realm or of any, are below `name`, which is in lower case.
+    pub fn has_below(&self, realm: Option<u16>, name: &str) -> bool {
+        self.parents.has(&self.secret, realm, name)
     }
 
     /// The host of that very name; not of a service's.
@@ -410,13 +419,14 @@ impl Register {
         slot.record = Some(record);
         slot.is_config = origin == Origin::Config;
         let id = HostId::new(place, slot.generation);
-        let Register { slots, names, addresses, secret, .. } = self;
+        let Register { slots, names, addresses, parents, secret, .. } = self;
         let Some(record) = &slots[place as usize].record else { return id };
         let parts = record.parts();
         let services = parts.services().map(|(name, _)| name);
         for (which, name) in std::iter::once(parts.name).chain(services).enumerate() {
             let rehash = |entry: &Entry| secret.hash_one(name_of(slots, *entry));
             names.insert_unique(secret.hash_one(name), Entry::new(place, which), rehash);
+            parents.add(secret, parts.realm, name);
         }
         for (which, address) in parts.addresses().enumerate() {
             let rehash = |entry: &Entry| secret.hash_one(address_of(slots, *entry));
@@ -435,6 +445,7 @@ impl Register {
             let entry = Entry::new(place, which);
             let found = self.names.find_entry(self.secret.hash_one(name.as_str()), |known| *known == entry);
             found.expect("each name of a host is in the index").remove();
+            self.parents.remove(&self.secret, host.realm, name.as_str());
         }
         for (which, &address) in host.addresses.iter().enumerate() {
             let hash = self.secret.hash_one(Some((host.realm, address)));
