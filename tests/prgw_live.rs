@@ -332,7 +332,8 @@ fn announces_and_answers_arp(wires: &mut [Wire; 3]) {
     for target in [pool(0), pool(7)] {
         let mut frame = vec![0; 64];
         let request = Arp::request(GATEWAY, Ipv4Addr::new(203, 0, 113, 254), target);
-        build::arp(&mut frame, &build::Path::untagged(GATEWAY, MacAddr::BROADCAST), &request).expect("64 bytes");
+        build::arp(&mut frame, &build::Path::untagged(GATEWAY, MacAddr::BROADCAST), &request)
+            .expect("64 bytes");
         exchange(wires, OUTSIDE, &frame, OUTSIDE, |frame| {
             let link = Link::parse(frame).ok().filter(|link| link.ether_type == EtherType::ARP)?;
             let arp = Arp::parse(link.payload).ok()?;
@@ -479,7 +480,10 @@ fn reserve_at(running: &mut Running, address: Ipv4Addr) {
 fn sessions_end(bed: &Bed) {
     // Two hosts, three collisions, one that was waited for, one that was closed twice.
     wait("sessions to end", || sessions(bed) == 2 + 3 + 1 + 1);
-    assert_eq!((counter(bed, "commands_lost"), counter(bed, "no_host"), counter(bed, "unconfirmed")), (0, 0, 0));
+    assert_eq!(
+        (counter(bed, "commands_lost"), counter(bed, "no_host"), counter(bed, "unconfirmed")),
+        (0, 0, 0)
+    );
 }
 
 fn wait(what: &str, is_so: impl Fn() -> bool) {

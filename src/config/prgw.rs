@@ -196,7 +196,8 @@ fn read_tiers(report: &Report<'_>, section: &mut Section<'_>) -> Option<[PrgwTie
 
 /// Refuses addresses that a pool of `[nat44]` has, too.
 fn check_apart(report: &Report<'_>, ranges: &[Located<PoolRange>], nat44: &Nat44) {
-    let translated = nat44.pools.iter().flat_map(|pool| pool.addresses.iter().map(move |range| (range, pool)));
+    let translated =
+        nat44.pools.iter().flat_map(|pool| pool.addresses.iter().map(move |range| (range, pool)));
     for (other, pool) in translated {
         for range in ranges.iter().filter(|r| r.value.first <= other.last && other.first <= r.value.last) {
             let message = format!("{} overlaps {other}, of pool \"{}\" of nat44", range.value, pool.name);

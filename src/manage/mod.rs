@@ -30,8 +30,8 @@ pub use model::{
     Counters, Determined, Flows, NeighborStatus, PoolChanged, PoolStatus, PortStatus, RouteChanged, Routes,
     Status,
 };
-pub use protocol::{FlowFilter, Nat44Question, PoolChange, Refusal, RouteChange, RouteFilter};
 pub use prgw_model::PrgwStatus;
+pub use protocol::{FlowFilter, Nat44Question, PoolChange, Refusal, RouteChange, RouteFilter};
 pub use server::{CLIENTS_MAX, Error, Server, serve};
 
 /// Where instances put their sockets unless told otherwise.

@@ -120,11 +120,8 @@ impl NatHome {
         // To a client that is a subscriber, which is reached by its public address, it is a second leg from here.
         let hairpin = self.nat.contains(key.source());
         let kind = if hairpin { Action::HAIRPIN } else { Action::FORWARD };
-        let back = Half {
-            key: *key,
-            rewrite: compile(key, &answer.reversed(realm), true),
-            action: Action::FORWARD,
-        };
+        let back =
+            Half { key: *key, rewrite: compile(key, &answer.reversed(realm), true), action: Action::FORWARD };
         let out = Half {
             key: answer,
             rewrite: compile(&answer, &key.reversed(outside), !hairpin),
@@ -144,7 +141,8 @@ impl NatHome {
         let claims = self.claims.as_ref().filter(|claims| claims.have_room());
         let is_own = claims.is_some_and(|c| c.worker == self.nat.home_of_inside(out.realm(), out.source()));
         // Of a session that began inside, the initiator's half is the other.
-        let is_claim = there.common().action().is_initiator() && self.nat.circular_number(key.destination()).is_some();
+        let is_claim =
+            there.common().action().is_initiator() && self.nat.circular_number(key.destination()).is_some();
         if !is_own || !is_claim || !flows.may_remove() || !flows.remove::<Record4>(back) {
             return false;
         }
@@ -166,7 +164,8 @@ impl NatHome {
         };
         let is_free = |answer: &Key4| table.lookup::<Record4>(answer).is_none();
         let (pool, port) = (key.destination(), key.source_port());
-        if let Some(free) = [key.source(), pool].map(|client| answer(client, port)).into_iter().find(is_free) {
+        if let Some(free) = [key.source(), pool].map(|client| answer(client, port)).into_iter().find(is_free)
+        {
             return Ok(free);
         }
         if !matches!(key.protocol(), 6 | 17) {

@@ -204,7 +204,9 @@ mod tests {
             assert_eq!(worker.commands.peek(), Some(frame.len()));
             assert_eq!(worker.commands.pop(&mut room), Some((Some(command), entrance)));
             assert_eq!(room[..frame.len()], frame);
-            assert!(worker.first_packets.push(entrance, &[&frame[..frame.len() / 2], &frame[frame.len() / 2..]]));
+            assert!(
+                worker.first_packets.push(entrance, &[&frame[..frame.len() / 2], &frame[frame.len() / 2..]])
+            );
             assert_eq!(desk.first_packets.pop(&mut room), Some((entrance, frame.len())));
             assert_eq!(room[..frame.len()], frame);
         }

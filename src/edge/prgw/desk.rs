@@ -153,9 +153,13 @@ impl Desk {
             None => (),
         }
         match self.gateway.first_packet(&first_packet(&parsed, number), now) {
-            Verdict::Claimed { host, .. } => self.claimed(worker, entrance, (&parsed, number), host, frame, now),
+            Verdict::Claimed { host, .. } => {
+                self.claimed(worker, entrance, (&parsed, number), host, frame, now)
+            }
             // By a connection that is not quite over it goes on, if by no other.
-            Verdict::Rejected { .. } if entrance.closing => self.command(worker, Command::Pass, entrance, frame),
+            Verdict::Rejected { .. } if entrance.closing => {
+                self.command(worker, Command::Pass, entrance, frame)
+            }
             Verdict::Rejected { .. } => self.command(worker, Command::Reject, entrance, frame),
         }
         self.settle();
@@ -296,7 +300,3 @@ impl CircularPool for Desk {
         done
     }
 }
-
-#[cfg(test)]
-#[path = "desk_tests.rs"]
-mod tests;
