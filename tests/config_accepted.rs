@@ -65,6 +65,25 @@ port = 443
 name = "any.ces.example"
 protocol = 50
 port = "any"
+[prgw]
+pool = ["192.0.2.64/28", "192.0.2.100-192.0.2.101"]
+reservations = 100
+timeout_ms = 1000
+timeout_least_ms = 100
+adaptive = true
+per_host = 4
+per_resolver = 4
+good = 70
+remembered = 1024
+first_packets_per_source_per_second = 10
+[[prgw.tiers]]
+proof = "nothing"
+[[prgw.tiers]]
+asker = 40
+[[prgw.tiers]]
+source = 30
+[[prgw.tiers]]
+proof = "label-by-tcp"
 [ipv6]
 inside = ["home"]
 outside = "internet"
@@ -323,7 +342,7 @@ fn all_functions_are_accepted_together() {
     let shown = config.to_string();
     assert!(
         shown.ends_with(
-            "ipv6 with 4096 sessions, 1 of at most 10 hosts, exceptions to namespace \"ces-small\""
+            "ipv6 with 4096 sessions, 1 of at most 10 hosts, a circular pool of 18 address(es), exceptions to namespace \"ces-small\""
         ),
         "{shown}"
     );
