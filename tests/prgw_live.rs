@@ -311,6 +311,12 @@ fn what_a_name_reserves_the_first_packet_claims() {
         let mut wires = [0, 1, 2].map(|side| bench.wire(3 * number + side, number as u16 + 1));
         announces_and_answers_arp(&mut wires);
         nobody_waits(&mut wires);
+        let asked = ["rejected_nothing_waits", "rejected_not_syn", "rejected_remembered"];
+        assert_eq!(
+            asked.map(|name| counter(bed, name)),
+            [0; 3],
+            "the workers have refused them by themselves"
+        );
         two_hosts_of_one_address(&mut running, bed, &mut wires);
         other_protocols(&mut running, bed, &mut wires);
         collisions(&mut running, &mut wires);

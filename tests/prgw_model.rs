@@ -572,3 +572,40 @@ fn a_claim_whose_command_is_lost_is_repeated_by_the_next_packet() {
     assert_eq!(bed.shown.get(DeskCounter::Unconfirmed), 1);
     bed.ends();
 }
+
+/// What is over at one worker gives way to a host of the other's, with the next of its packets at the latest.
+#[test]
+fn a_closing_connection_gives_way_to_a_host_of_another_worker() {
+    let mut bed = bed();
+    let home = |bed: &Bed, number| bed.nat.home_of_inside(host(number).0, host(number).1);
+    let other = (1..100).find(|&number| home(&bed, number) != home(&bed, 0)).expect("one elsewhere");
+    let client = (Ipv4Addr::new(198, 51, 100, 1), 5000);
+    bed.ask(0, Service::ALL, 0);
+    let address = bed.oracle.reservations[0].address;
+    let key = Key4::new(OUTSIDE, Protocol::Tcp, client, (pool(address), 443));
+    let round = |bed: &mut Bed| {
+        bed.packet(key, 0);
+        bed.turn();
+        for worker in 0..WORKERS {
+            // The new home first: it does not know yet that the old one has let go.
+            bed.commands(if worker == 0 { home(bed, other) } else { home(bed, 0) });
+        }
+        (0..WORKERS).for_each(|worker| bed.tell(worker));
+        bed.turn();
+        bed.check();
+    };
+    round(&mut bed);
+    assert_eq!(bed.live.get(&key), Some(&host(0)));
+    bed.close(0);
+    bed.now += 100;
+    // Each question takes another address, until it is that one's turn.
+    while !bed.oracle.reservations.iter().any(|r| r.address == address) {
+        bed.ask(other, Service::new(443, 6), 1);
+    }
+    round(&mut bed);
+    assert_eq!((bed.live.get(&key), bed.desk.sessions()), (None, 0), "the old one has gone");
+    bed.now += 1000;
+    round(&mut bed);
+    assert_eq!((bed.live.get(&key), bed.desk.sessions()), (Some(&host(other)), 1));
+    bed.ends();
+}
