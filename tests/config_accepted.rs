@@ -65,6 +65,25 @@ port = 443
 name = "any.ces.example"
 protocol = 50
 port = "any"
+[prgw]
+pool = ["192.0.2.64/28", "192.0.2.100-192.0.2.101"]
+reservations = 100
+timeout_ms = 1000
+timeout_least_ms = 100
+adaptive = true
+per_host = 4
+per_resolver = 4
+good = 70
+remembered = 1024
+first_packets_per_source_per_second = 10
+[[prgw.tiers]]
+proof = "nothing"
+[[prgw.tiers]]
+asker = 40
+[[prgw.tiers]]
+source = 30
+[[prgw.tiers]]
+proof = "label-by-tcp"
 [ipv6]
 inside = ["home"]
 outside = "internet"
@@ -326,7 +345,7 @@ fn all_functions_are_accepted_together() {
     let shown = config.to_string();
     assert!(
         shown.ends_with(
-            "ipv6 with 4096 sessions, 1 of at most 10 hosts, exceptions to namespace \"ces-small\""
+            "ipv6 with 4096 sessions, 1 of at most 10 hosts, a circular pool of 18 address(es), exceptions to namespace \"ces-small\""
         ),
         "{shown}"
     );
@@ -646,6 +665,35 @@ fn hosts_may_ask_for_mappings_where_the_operator_says_so() {
         (2, 7, 1),
         "less than the RFC's is warned of"
     );
+}
+
+#[test]
+fn the_circular_pool_has_defaults_by_its_size_and_every_number_of_the_operators() {
+    let prgw = |text: &str| {
+        let config =
+            accepted(&format!("{SMALL}[hosts]\n[prgw]\npool = [\"192.0.2.0/24\", \"192.0.3.7\"]\n{text}"));
+        assert!(
+            config.warnings.is_empty() && config.to_string().contains("a circular pool of 257 address(es)")
+        );
+        config.prgw.expect("it is written")
+    };
+    assert_eq!(accepted(SMALL).prgw, None);
+    let p = prgw("");
+    assert_eq!((p.reservations, p.per_host, p.per_resolver), (4096 + 514, 128, 128));
+    assert_eq!((p.timeout_ms, p.timeout_least_ms, p.adaptive, p.good), (2000, 200, true, 70));
+    assert_eq!((p.first_packets_per_second, p.first_packets_per_source_per_second), (200_000, 2000));
+    let numbers = "reservations = 100\ntimeout_ms = 150\nadaptive = false\nper_host = 1\nper_resolver = 2\ngood = 80\n\
+        remembered = 2000\nrejects = 3000\nsession_pairs = 4000\nfirst_packets_per_second = 5\n\
+        first_packets_per_source_per_second = 6\n";
+    let tier = |n| format!("[[prgw.tiers]]\nproof = \"label\"\nasker = {n}\nsource = {n}\n");
+    let p = prgw(&format!("{numbers}{}", (1..=4).map(tier).collect::<String>()));
+    assert_eq!((p.reservations, p.per_host, p.per_resolver, p.good), (100, 1, 2, 80));
+    assert_eq!((p.timeout_ms, p.timeout_least_ms, p.adaptive), (150, 150, false));
+    assert_eq!((p.remembered, p.rejects, p.session_pairs), (2000, 3000, 4000));
+    assert_eq!((p.first_packets_per_second, p.first_packets_per_source_per_second), (5, 6));
+    let tiers = p.tiers.map(|tier| (tier.proof, tier.asker, tier.source));
+    assert_eq!(tiers, [1, 2, 3, 4].map(|n| (config::PrgwProof::Label, n, n)));
+    assert_eq!(p.addresses(), 257);
 }
 
 #[test]

@@ -126,6 +126,24 @@ const CASES: &[Case] = &[
     case("service of port 0", MANAGE, "[[host]]\nname = \"a.ces.example\"\nrealm = \"home\"\nservices = [{ name = \"w.ces.example\", port = 0 }] #!\n[manage]", "host.services.port", "out of range", "65535"),
     case("more hosts than the capacity", MANAGE, "[hosts]\ncapacity = 1\n[[host]]\nname = \"a.ces.example\"\nrealm = \"home\"\n[[host]] #!\nname = \"b.ces.example\"\nrealm = \"home\"\n[manage]", "host", "more than 1", "remove the rest"),
 
+    // [prgw]
+    case("circular pool without a register", MANAGE, "[prgw] #!\npool = [\"203.0.113.64/28\"]\n[manage]", "prgw", "no [hosts]", "write [hosts]"),
+    case("circular pool without translation", FLOW_TO_NAT, "sessions = 65536\n[limits]\n[hosts]\n[prgw] #!\npool = [\"203.0.113.64/28\"]", "prgw", "no [nat44]", "write [nat44]"),
+    case("circular pool without addresses", MANAGE, "[hosts]\n[prgw] #!\n[manage]", "prgw.pool", "is missing", "write pool"),
+    case("circular pool of the NAT's addresses", MANAGE, "[hosts]\n[prgw]\npool = [\"198.51.100.12-198.51.100.20\"] #!\n[manage]", "prgw.pool", "overlaps 198.51.100.0-198.51.100.15, of pool \"pool\" of nat44", "nothing is translated to"),
+    case("circular pool with an own address", MANAGE, "[hosts]\n[prgw]\npool = [\"203.0.113.1-203.0.113.8\"] #!\n[manage]", "prgw.pool", "203.0.113.1 in it, an address of the edge", "without it"),
+    case("circular pool with a gateway", MANAGE, "[hosts]\n[prgw]\npool = [\"203.0.113.254\"] #!\n[manage]", "prgw.pool", "gateway of a route", "without it"),
+    case("circular pool of inside addresses", MANAGE, "[hosts]\n[prgw]\npool = [\"10.0.0.64/28\"] #!\n[manage]", "prgw.pool", "where inside hosts are", "public addresses"),
+    case("circular pool twice", MANAGE, "[hosts]\n[prgw]\npool = [\"192.0.2.0/28\", \"192.0.2.8\"] #!\n[manage]", "prgw.pool", "192.0.2.8 overlaps", "once"),
+    case("circular pool too large", MANAGE, "[hosts]\n[prgw]\npool = [\"100.64.0.0/15\"] #!\n[manage]", "prgw.pool", "131072 addresses", "65536 addresses or less"),
+    case("reservations that never wait", MANAGE, "[hosts]\n[prgw]\npool = [\"192.0.2.0/28\"]\ntimeout_ms = 50 #!\n[manage]", "prgw.timeout_ms", "out of range", "from 100 to 10000"),
+    case("reservations that wait less than they do", MANAGE, "[hosts]\n[prgw]\npool = [\"192.0.2.0/28\"]\ntimeout_ms = 500\ntimeout_least_ms = 501 #!\n[manage]", "prgw.timeout_least_ms", "more than timeout_ms, 500 ms", "500 or less"),
+    case("three tiers", MANAGE, "[hosts]\n[prgw] #!\npool = [\"192.0.2.0/28\"]\n[[prgw.tiers]]\n[[prgw.tiers]]\n[[prgw.tiers]]\n[manage]", "prgw.tiers", "3 of 4 tiers", "four times"),
+    case("proof of nothing known", MANAGE, "[hosts]\n[prgw]\npool = [\"192.0.2.0/28\"]\n[[prgw.tiers]]\nproof = \"tcp\" #!\n[[prgw.tiers]]\n[[prgw.tiers]]\n[[prgw.tiers]]\n[manage]", "prgw.tiers.proof", "not known here", "return-path"),
+    case("reputation above all", MANAGE, "[hosts]\n[prgw]\npool = [\"192.0.2.0/28\"]\n[[prgw.tiers]]\nasker = 101 #!\n[[prgw.tiers]]\n[[prgw.tiers]]\n[[prgw.tiers]]\n[manage]", "prgw.tiers.asker", "out of range", "from 0 to 100"),
+    case("first packets, none", MANAGE, "[hosts]\n[prgw]\npool = [\"192.0.2.0/28\"]\nfirst_packets_per_second = 0 #!\n[manage]", "prgw.first_packets_per_second", "out of range", "from 1"),
+    case("misspelt key of the circular pool", MANAGE, "[hosts]\n[prgw]\npool = [\"192.0.2.0/28\"]\nper_hosts = 3 #!\n[manage]", "prgw.per_hosts", "no key has this name", "did you mean `per_host`?"),
+
     // [instance]
     case("no instance section", "[instance]\nname = \"test\"", "", "instance", "missing", "[instance]"),
     case("instance as a list", "[instance]", "[[instance]] #!", "instance", "expected one table, found an array", "write [instance]"),

@@ -311,11 +311,18 @@ fn what_a_name_reserves_the_first_packet_claims() {
         let mut wires = [0, 1, 2].map(|side| bench.wire(3 * number + side, number as u16 + 1));
         announces_and_answers_arp(&mut wires);
         nobody_waits(&mut wires);
+        let asked = ["rejected_nothing_waits", "rejected_not_syn", "rejected_remembered"];
+        assert_eq!(
+            asked.map(|name| counter(bed, name)),
+            [0; 3],
+            "the workers have refused them by themselves"
+        );
         two_hosts_of_one_address(&mut running, bed, &mut wires);
         other_protocols(&mut running, bed, &mut wires);
         collisions(&mut running, &mut wires);
         late_and_again(&mut running, bed, &mut wires);
         closing_connections(&mut running, bed, &mut wires);
+        hairpins(&mut running, &mut wires);
         sessions_end(bed);
         drop(wires);
         running.end(bed);
@@ -464,10 +471,40 @@ fn closing_connections(running: &mut Running, bed: &Bed, wires: &mut [Wire; 3]) 
     connects(wires, client, public, TWIN, client);
     wait("the old one to be told of", || counter(bed, "claimed") == claimed + 1 && sessions(bed) == 7);
 
-    // Without a reservation for it the SYN goes the old way.
+    // While all that waits there is for something else the SYN goes the old way.
     passes(wires, OUTSIDE, &tcp(client, public, fin), TWIN, client, (PRIVATE, 443));
     passes(wires, TWIN, &tcp((PRIVATE, 443), client, fin), OUTSIDE, public, client);
+    for n in 0..8 {
+        running.reserve(HOSTS[0], Service::new(80, 6), Ipv4Addr::new(192, 0, 2 + n, 9));
+    }
+    let rejected = counter(bed, "rejected_nothing_waits");
     passes(wires, OUTSIDE, &tcp(client, public, TcpFlags::SYN), TWIN, client, (PRIVATE, 443));
+    wait("the edge to have been asked", || counter(bed, "rejected_nothing_waits") > rejected);
+}
+
+/// A subscriber comes by the other's name: translated on its way out, and a client like any on its way in.
+fn hairpins(running: &mut Running, wires: &mut [Wire; 3]) {
+    let caller = (PRIVATE, 9000);
+    let public = (running.reserve(HOSTS[1], TCP_443, Ipv4Addr::new(192, 0, 2, 9)), 443);
+    let syn = tcp(caller, public, TcpFlags::SYN).frame(HOST, OWN[HOME]);
+    let seen = exchange(wires, HOME, &syn, TWIN, |frame| {
+        let ip = ip_of(frame).filter(|ip| ip.protocol() == Protocol::TCP && ip.destination() == PRIVATE)?;
+        let tcp = Tcp::parse(ip.payload()).ok().filter(|tcp| tcp.checksum_is_right(&ip.pseudo_header()))?;
+        Some((ip.source(), tcp.source_port()))
+    });
+    assert_eq!(seen.0, Ipv4Addr::new(203, 0, 113, 16));
+    passes(wires, TWIN, &tcp((PRIVATE, 443), seen, TcpFlags::SYN | ACK), HOME, public, caller);
+    passes(wires, HOME, &tcp(caller, public, ACK), TWIN, seen, (PRIVATE, 443));
+
+    // Nobody waits for this one, and it hears so.
+    let stray = tcp((PRIVATE, 9001), (public.0, 22), TcpFlags::SYN).frame(HOST, OWN[HOME]);
+    let code = exchange(wires, HOME, &stray, HOME, |frame| {
+        let ip = ip_of(frame).filter(|ip| ip.protocol() == Protocol::ICMP && ip.destination() == PRIVATE)?;
+        let icmp = Icmp::parse(ip.payload()).ok().filter(Icmp::checksum_is_right)?;
+        let quoted = Ipv4::parse_quoted(icmp.quoted()?).ok()?;
+        ((quoted.source(), quoted.destination()) == (PRIVATE, public.0)).then(|| icmp.code())
+    });
+    assert_eq!(code, 13);
 }
 
 /// Reserves for the second host, from elsewhere, until it is at that address.
@@ -478,8 +515,8 @@ fn reserve_at(running: &mut Running, address: Ipv4Addr) {
 
 /// What is over is counted no longer: all but TCP's.
 fn sessions_end(bed: &Bed) {
-    // Two hosts, three collisions, one that was waited for, one that was closed twice.
-    wait("sessions to end", || sessions(bed) == 2 + 3 + 1 + 1);
+    // Two hosts, three collisions, one that was waited for, one that was closed twice, one of a subscriber's.
+    wait("sessions to end", || sessions(bed) == 2 + 3 + 1 + 1 + 1);
     assert_eq!(
         (counter(bed, "commands_lost"), counter(bed, "no_host"), counter(bed, "unconfirmed")),
         (0, 0, 0)

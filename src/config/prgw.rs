@@ -26,7 +26,7 @@ pub struct Prgw {
     /// `adaptive`: the time follows the measured delay from answer to first packet. Default true.
     pub adaptive: bool,
     /// `per_host`: reservations that may wait for one host: 1 to 65,536. Default half as many as there are addresses, 8 at the
-    /// least. A host may have another number of its own.
+    /// least.
     pub per_host: u32,
     /// `per_resolver`: reservations that may wait for one resolver: 1 to 65,536. Default half as many as there are
     /// addresses, 4 at the least.

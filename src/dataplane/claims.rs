@@ -64,9 +64,14 @@ impl Claims {
         }
     }
 
-    fn up(&mut self, entrance: Entrance, source: Ipv4Addr, mbuf: &Mbuf, now: u32) -> Result<(), DropReason> {
+    /// Whether one more of that source may go up.
+    fn admit(&mut self, source: Ipv4Addr, now: u32) -> bool {
         // The source first: what one sends too much of costs the others nothing.
-        if !self.sources.allow(source.into(), now) || !self.all.allow(now) {
+        self.sources.allow(source.into(), now) && self.all.allow(now)
+    }
+
+    fn up(&mut self, entrance: Entrance, source: Ipv4Addr, mbuf: &Mbuf, now: u32) -> Result<(), DropReason> {
+        if !self.admit(source, now) {
             return Err(DropReason::PrgwRate);
         }
         let mut segments = ArrayVec::<&[u8], SEGMENTS>::new();
@@ -276,5 +281,23 @@ fn depart_by_session(core: &mut Core, world: &World, mbuf: Mbuf, arrival: Arriva
 pub fn tell(core: &mut Core) {
     if let (Some(nat), Some(claims)) = (core.nat.as_mut(), core.claims.as_mut()) {
         nat.tell_of_claims(|event| claims.ends.events.push(event).is_ok());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ring::claims::rings;
+
+    #[test]
+    fn a_flood_of_first_packets_is_cut_and_one_source_takes_its_share() {
+        let mut claims = Claims::new(rings(0, 1).0, Rates { all: 1000, source: 200 }, 0x1234_5678_9abc_def1);
+        let host = |n: u32| Ipv4Addr::from(0xc633_6400 + n);
+        // A second of a flood of one, and beside it somebody else.
+        let one = (0..20_000).filter(|i| claims.admit(host(1), i / 20)).count();
+        assert!((200..=230).contains(&one), "{one}");
+        assert!(claims.admit(host(2), 1000));
+        let all = (0..20_000).filter(|&i| claims.admit(host(i), 1000 + i / 20)).count();
+        assert!((900..=1150).contains(&all), "{all}");
     }
 }

@@ -218,6 +218,11 @@ impl NatHome {
         &self.nat
     }
 
+    #[cfg(test)]
+    pub(super) fn untranslated_sessions(&self) -> usize {
+        self.untranslated
+    }
+
     /// (mappings, subscribers) that live here.
     pub fn population(&self) -> (usize, usize) {
         (self.mappings.len(), self.mappings.present())

@@ -300,7 +300,3 @@ impl CircularPool for Desk {
         done
     }
 }
-
-#[cfg(test)]
-#[path = "desk_tests.rs"]
-mod tests;

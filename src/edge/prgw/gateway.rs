@@ -252,6 +252,11 @@ impl Gateway {
         Verdict::Claimed { host: holder.host, service, waited: waited as u32 }
     }
 
+    /// Sessions between a client's network and an address, as far as they are remembered.
+    pub fn sessions_of(&self, source: IpAddr, address: u32) -> u32 {
+        self.sessions.get(&(client(source), address)).copied().unwrap_or(0)
+    }
+
     /// A session has begun that no claim has counted: one whose claim was given up before.
     pub fn session_began(&mut self, source: IpAddr, address: u32) {
         let pair = (client(source), address);
