@@ -9,7 +9,7 @@
 //! Reading is separated from judging: a section hands out typed values with their places, and what
 //! was never asked for is an unknown key. One file a group of sections: `system`, `ports`, `network`
 //! (with `interface` and `bogons`), `routes`, `nat44` (with `nat_pools` and `nat_model`), `ipv6` (and `sides`, what both share), `exception`,
-//! `hosts` (with `host_model` and `domain_name`), `dns`. The commented examples are in `configs/`.
+//! `hosts` (with `host_model` and `domain_name`), `dns` (with `upstreams`). The commented examples are in `configs/`.
 
 mod bogons;
 mod dns;
@@ -32,6 +32,7 @@ mod routes;
 mod section;
 mod sides;
 mod system;
+mod upstreams;
 mod values;
 
 use std::fs::File;
@@ -51,6 +52,7 @@ pub use host_model::{
 };
 pub use model::*;
 pub use nat_model::*;
+pub use upstreams::{Upstream, UpstreamProtocol, Upstreams};
 
 use error::Report;
 use section::Section;
@@ -119,7 +121,7 @@ fn judge<'a>(report: &Report<'a>, mut document: Section<'a>) -> Option<Config> {
     let ipv6 = ipv6::read(report, document.table("ipv6", "ipv6"), &network, &flow, worker_count);
     let exception = exception::read(report, document.table("exception", "exception"), &network);
     let hosts = hosts::read(report, &mut document, &network);
-    let dns = dns::read(report, document.table("dns", "dns"), hosts.as_ref());
+    let dns = dns::read(report, document.table("dns", "dns"), hosts.as_ref(), &network);
     bogons::check(report, &network, &routes);
     document.finish();
 

@@ -97,7 +97,8 @@ fn egress(core: &mut Core, world: &World, record: &Record4) -> Result<u16, DropR
     }
     let realm = realm_out(world, record).ok_or(DropReason::NoSession)?;
     let [_, _, _, _, a, b, c, d] = record.rewrite().addresses.to_le_bytes();
-    let next = world.next_hop(core.routes.now(), realm, Ipv4Addr::new(a, b, c, d), reroute::flow_hash_of(record))?;
+    let next =
+        world.next_hop(core.routes.now(), realm, Ipv4Addr::new(a, b, c, d), reroute::flow_hash_of(record))?;
     Ok(next.0)
 }
 

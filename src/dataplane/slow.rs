@@ -378,7 +378,8 @@ fn session_or_opening<'w>(
     let to_pool = nat.contains(destination);
     if outbound {
         // No session, and no port spent, for what leads nowhere.
-        if !to_pool && let Err(why) = world.next_hop(core.routes.now(), nat.options().outside, destination, 0) {
+        if !to_pool && let Err(why) = world.next_hop(core.routes.now(), nat.options().outside, destination, 0)
+        {
             unroutable(core, world, ip, mbuf, arrival, why);
             return Err(why);
         }

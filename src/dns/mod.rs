@@ -13,14 +13,16 @@
 //! | [`pending`] | what of a question its answer needs; EDNS; sizes |
 //! | [`cookie`] | DNS cookies, and the random label |
 //! | [`tsig`], [`update`] | signatures, and DNS UPDATE |
+//! | [`forward`] | the thread that finds answers about others' names |
 //!
 //! Guarantees: no bytes make it panic; a message is read only if its counts are within bounds, so the work and the memory of each
 //! are bounded; an answer is never longer than asker and edge allow, and none is given to what is no question. A question from
 //! outside about others' names costs no answer unless the configuration says so.
-//! Never: reads a clock, opens a socket, changes the register, or logs; but `hickory_proto` warns of options that are cut short, which
+//! Never (but for [`forward`], which is a thread with sockets): reads a clock, opens a socket, changes the register, or logs; but `hickory_proto` warns of options that are cut short, which
 //! whoever takes questions from strangers filters out.
 
 pub mod cookie;
+pub mod forward;
 mod lookup;
 mod name;
 pub mod pending;
