@@ -1,8 +1,10 @@
 //! Others' names, asked from inside: what upstreams see, what they may say, and what hosts are told. Upstreams are scripted, on
-//! loopback.
+//! loopback, and one is real, in a namespace of its own.
 
 #[path = "forward/asking.rs"]
 mod asking;
+#[path = "forward/namespace.rs"]
+mod namespace;
 #[path = "forward/script.rs"]
 mod script;
 #[path = "forward/trust.rs"]

@@ -16,9 +16,12 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use super::asking::{ask, core, options, question, start, value};
 use super::script::{Script, Via};
 
-/// An authority, its file, and a server that has a certificate of its.
-struct Authority {
-    file: PathBuf,
+/// An authority, its file, and a server, `dns.example`, that has a certificate of its.
+pub struct Authority {
+    pub file: PathBuf,
+    /// The server's, as PEM.
+    pub key: String,
+    pub certificate: String,
     server: Arc<ServerConfig>,
 }
 
@@ -28,7 +31,7 @@ impl Drop for Authority {
     }
 }
 
-fn authority(of: &str) -> Authority {
+pub fn authority(of: &str) -> Authority {
     let mut params = CertificateParams::new(Vec::new()).expect("parameters");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let issuer =
@@ -39,6 +42,7 @@ fn authority(of: &str) -> Authority {
     let file = std::env::temp_dir().join(format!("ces-forward-{}-{of}.pem", std::process::id()));
     std::fs::write(&file, issuer.pem()).expect("it can be written");
     let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let key_pem = key.serialize_pem();
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
     let server = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -46,7 +50,7 @@ fn authority(of: &str) -> Authority {
         .with_no_client_auth()
         .with_single_cert(vec![certificate.der().clone()], key)
         .expect("a server");
-    Authority { file, server: Arc::new(server) }
+    Authority { file, key: key_pem, certificate: certificate.pem(), server: Arc::new(server) }
 }
 
 fn tls(script: &Script, name: &str, authority: &Authority) -> Options {
