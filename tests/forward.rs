@@ -287,6 +287,7 @@ fn a_connection_is_kept_and_made_anew_when_it_was_closed() {
     let ports: Vec<u16> = seen.iter().map(|seen| seen.from.port()).collect();
     assert!(ports[0] == ports[1] && ports[1] == ports[2] && ports[2] != ports[3] && ports[3] == ports[4]);
     assert_eq!(value(&resolver, |counters| &counters.connected), 2);
+    assert_eq!(value(&resolver, |counters| &counters.timeouts), 0, "a closed one is seen to be");
 }
 
 #[test]

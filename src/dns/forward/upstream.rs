@@ -22,7 +22,7 @@ use hickory_proto::op::{DnsRequest, DnsRequestOptions, DnsResponse, Message, OpC
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::sync::Mutex;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 
 use super::answer::Question;
 use super::{Counters, Error, Options, tls};
@@ -32,8 +32,6 @@ use crate::config::UpstreamProtocol;
 const UDP_PAYLOAD: u16 = 1232;
 /// Questions under way on one connection.
 const ON_CONNECTION: usize = 4096;
-/// Until a busy connection is tried again.
-const BUSY: Duration = Duration::from_millis(10);
 
 type Exchange = DnsExchange<TokioRuntimeProvider>;
 
@@ -158,9 +156,8 @@ impl Upstream {
                     self.heard.set(Some(Instant::now()));
                     return Ok(response);
                 }
-                Err(NetError::Busy) => sleep(BUSY).await,
                 Err(NetError::Timeout) => return Err(NetError::Timeout),
-                // It was closed while nothing was asked, as servers do: RFC 7766 section 6.2.4.
+                // It was closed while nothing was asked, as servers do (RFC 7766 section 6.2.4); the crate says that it is busy.
                 Err(error) => {
                     self.drop_connection(number).await;
                     if is_new {
