@@ -3,6 +3,7 @@
 //! Guarantees: answers by UDP fit every link that they may leave by, and every packet buffer. Never: answers anything itself.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -11,6 +12,8 @@ use super::assemble::DnsRings;
 use crate::config::{Config, Dns, Realms, Side};
 use crate::dns::circular::Pool;
 use crate::dns::counters::{Count, Counters, POOL_ENDS, SILENCES};
+use crate::dns::forward::{self, Resolver};
+use crate::dns::forwarder::Forwarder;
 use crate::dns::server::Parts;
 use crate::dns::thread::{Options, Service, Streams};
 use crate::dns::{Responder, datagram::HEADERS_MAX};
@@ -53,7 +56,7 @@ pub fn start(
             realms: config.interfaces.iter().map(|interface| inside(config, interface.realm)).collect(),
             changer: edge.map(Edge::changer),
             pool,
-            forwarder: None,
+            forwarder: resolver(config, core)?.map(|resolver| Box::new(resolver) as Box<dyn Forwarder>),
             counters: Arc::new(Counters::default()),
         },
         hosts: edge.map(|edge| edge.reader().clone()),
@@ -64,6 +67,14 @@ pub fn start(
         core: Some(core),
     };
     Ok(Some(Service::start(options)?))
+}
+
+/// Whoever asks other servers, where the configuration names any: from the exception path's namespace, if there is one.
+fn resolver(config: &Config, core: usize) -> Result<Option<Resolver>, Error> {
+    let Some(options) = forward::Options::new(config) else { return Ok(None) };
+    let netns = config.exception.as_ref().map(|exception| exception.netns.clone());
+    let enter = move || netns.map_or(Ok(()), |netns| exception::enter(&netns).map_err(io::Error::other));
+    Ok(Some(Resolver::start(options, core, enter)?))
 }
 
 /// With no longer answers over UDP than links and packet buffers take.

@@ -85,6 +85,8 @@ pub enum Error {
     #[error("dns: {0}")]
     Dns(#[from] crate::dns::thread::Error),
     #[error("dns: {0}")]
+    Resolver(#[from] crate::dns::forward::Error),
+    #[error("dns: {0}")]
     DnsListen(crate::exception::Error),
     #[error(transparent)]
     Manage(#[from] manage::Error),

@@ -10,7 +10,9 @@ use data_encoding::{BASE64, HEXLOWER_PERMISSIVE};
 use super::domain_name::{DomainName, domain_name};
 use super::error::{Report, Wrong, one_of};
 use super::host_model::Hosts;
+use super::network::Network;
 use super::section::{Section, or};
+use super::upstreams::{self, Upstreams};
 use super::values;
 
 /// `[dns]`: what the edge answers for.
@@ -30,6 +32,8 @@ pub struct Dns {
     pub foreign: Foreign,
     /// Secrets of the server cookies (RFC 9018): the first makes them, each is taken. Empty: made at the start.
     pub cookie_secrets: Vec<[u8; 16]>,
+    /// Who is asked for others' names. Default `None`: nobody, and hosts are refused.
+    pub upstreams: Option<Upstreams>,
 }
 
 /// A zone that the edge is the authority of.
@@ -152,6 +156,7 @@ pub(super) fn read<'a>(
     mut section: Section<'a>,
     hosts: Option<&Hosts>,
     has_exception: bool,
+    network: &Network,
 ) -> Option<Dns> {
     if !section.is_written() {
         return None;
@@ -167,6 +172,7 @@ pub(super) fn read<'a>(
     let foreign = or(section.choice("foreign", &choices), Foreign::Drop);
     let secrets = section.strings("cookie_secrets", 0..=3, cookie_secret).unwrap_or_default();
     let edge = read_edge(section.table("edge", "dns.edge"));
+    let upstreams = upstreams::read(report, &mut section, network);
     let no_zone = !section.contains("zones");
     let place = section.place();
     let zones = section.tables_at("zones", "dns.zones", ZONES_MAX).unwrap_or_default();
@@ -212,7 +218,7 @@ pub(super) fn read<'a>(
     }
     section.finish();
     let cookie_secrets = secrets.into_iter().map(|secret| secret.value).collect();
-    Some(Dns { zones: read, keys, views, edge, udp_payload, foreign, cookie_secrets })
+    Some(Dns { zones: read, keys, views, edge, udp_payload, foreign, cookie_secrets, upstreams })
 }
 
 fn read_zone<'a>(report: &Report<'a>, mut section: Section<'a>, hosts: Option<&Hosts>) -> Option<DnsZone> {

@@ -25,6 +25,8 @@ fn the_example_is_taken_as_written() {
     let dns = config_of_it.dns.expect("zones");
     assert_eq!((dns.udp_payload, dns.foreign, dns.cookie_secrets.len()), (1232, Foreign::Drop, 1));
     assert_eq!(dns.cookie_secrets[0][1], 0x11);
+    let upstreams = dns.upstreams.expect("two");
+    assert_eq!((upstreams.servers.len(), upstreams.servers[1].port, upstreams.timeout_ms), (2, 853, 1000));
     let zone = &dns.zones[0];
     assert_eq!((zone.apex.as_str(), zone.contact.as_str()), ("ces.example", "hostmaster.ces.example"));
     assert_eq!((zone.serial, zone.negative_ttl, zone.ttl, zone.inside_only), (1, 60, 300, false));

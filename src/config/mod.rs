@@ -9,7 +9,7 @@
 //! Reading is separated from judging: a section hands out typed values with their places, and what
 //! was never asked for is an unknown key. One file a group of sections: `system`, `ports`, `network`
 //! (with `interface` and `bogons`), `routes`, `nat44` (with `nat_pools` and `nat_model`), `ipv6` (and `sides`, what both share), `exception`,
-//! `hosts` (with `host_model` and `domain_name`), `dns`, `prgw`. The commented examples are in `configs/`.
+//! `hosts` (with `host_model` and `domain_name`), `dns` (with `upstreams`), `prgw`. The commented examples are in `configs/`.
 
 mod bogons;
 mod dns;
@@ -33,6 +33,7 @@ mod routes;
 mod section;
 mod sides;
 mod system;
+mod upstreams;
 mod values;
 
 use std::fs::File;
@@ -53,6 +54,7 @@ pub use host_model::{
 pub use model::*;
 pub use nat_model::*;
 pub use prgw::{Prgw, PrgwProof, PrgwTier};
+pub use upstreams::{Upstream, UpstreamProtocol, Upstreams};
 
 use error::Report;
 use section::Section;
@@ -123,7 +125,7 @@ fn judge<'a>(report: &Report<'a>, mut document: Section<'a>) -> Option<Config> {
     let ipv6 = ipv6::read(report, document.table("ipv6", "ipv6"), &network, &flow, worker_count);
     let exception = exception::read(report, document.table("exception", "exception"), &network);
     let hosts = hosts::read(report, &mut document, &network);
-    let dns = dns::read(report, document.table("dns", "dns"), hosts.as_ref(), exception.is_some());
+    let dns = dns::read(report, document.table("dns", "dns"), hosts.as_ref(), exception.is_some(), &network);
     let translation = (is_translated, nat44.as_ref());
     let has_hosts = document.contains("hosts") || document.contains("host");
     let prgw = prgw::read(report, document.table("prgw", "prgw"), &around, translation, has_hosts);

@@ -21,6 +21,7 @@
 //! | [`forwarder`] | the seam to whoever asks other servers |
 //! | [`stream`], [`connection`] | the thread `ces-dns-tcp`: DNS over TCP |
 //! | [`counters`] | what they count |
+//! | [`forward`] | the thread that finds answers about others' names |
 //!
 //! The files down to `update` are sans-IO, as is [`server`]; the two threads bring the clock and carry the bytes.
 //!
@@ -34,6 +35,7 @@ pub mod connection;
 pub mod cookie;
 pub mod counters;
 pub mod datagram;
+pub mod forward;
 pub mod forwarder;
 mod lookup;
 mod name;

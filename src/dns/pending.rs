@@ -113,6 +113,16 @@ impl Pending {
         self.recursion_desired
     }
 
+    /// Whether the asker wants signatures with its answer (RFC 3225, DO).
+    pub fn wants_dnssec(&self) -> bool {
+        self.edns.is_some_and(|edns| edns.wants_dnssec)
+    }
+
+    /// Whether the asker wants what may not pass validation (RFC 4035 section 3.2.2, CD).
+    pub fn is_checking_disabled(&self) -> bool {
+        self.checking_disabled
+    }
+
     /// The message that `sections` are.
     pub(super) fn message(&self, sections: Sections) -> Message {
         let mut message = Message::new(self.id, MessageType::Response, self.op_code);

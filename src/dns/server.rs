@@ -13,7 +13,7 @@ use super::counters::Counters;
 use super::datagram::{self, Ends};
 use super::forwarder::Forwarder;
 use super::updates::{Done, Updates, Waiting};
-use super::{Asker, Decision, Deferral, Forward, Outcome, Responder, Transport, Update};
+use super::{Asker, Decision, Deferral, Forward, Outcome, Responder, Silence, Transport, Update};
 use crate::edge::hosts::Register;
 use crate::edge::thread::Changer;
 
@@ -155,7 +155,9 @@ impl Server {
             };
             busy = true;
             if let Some(to) = self.forwarded.remove(&token) {
-                self.end(Outcome::Answer(message), &to, replies);
+                let is_none = message.is_empty();
+                let outcome = if is_none { Outcome::Silence(Silence::TooLong) } else { Outcome::Answer(message) };
+                self.end(outcome, &to, replies);
             }
         }
         while let Some(entry) = self.retries.first_entry().filter(|entry| entry.key().0 <= now.ms) {

@@ -127,6 +127,14 @@ pub enum Error {
     ThreadEnded,
 }
 
+/// Moves the calling thread, and no other, into the namespace `netns`, where what it opens then uses the taps' addresses and routes.
+///
+/// # Errors
+/// If there is no such namespace, it is the machine's own, or this process may not enter it; then nothing has changed.
+pub fn enter(netns: &str) -> Result<(), Error> {
+    tap::enter(netns)
+}
+
 /// Makes the taps and all that belongs to them, and carries frames until the [`Service`] is stopped or dropped:
 /// `from_workers` to the tap of their tag, and what the kernel sends by a tap to `to_worker`, its tag the interface's
 /// index. Returns when the kernel is ready.
