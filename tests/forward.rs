@@ -20,6 +20,7 @@ use ces::dns::{Asker, Transport};
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::rdata::{CNAME, TXT};
 use hickory_proto::rr::{RData, Record, RecordType};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use proptest::prelude::*;
 use script::{Reply, Script, Seen, Via, a, cname, name, soa};
 
@@ -372,6 +373,8 @@ fn it_starts_where_it_is_told_or_says_why_not() {
     assert!(matches!(refused, Err(Error::Network(_))));
     let refused = Resolver::start(udp(&[&upstream]), 100_000, || Ok(()));
     assert!(matches!(refused, Err(Error::Core { .. })));
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("there is a limit");
+    setrlimit(Resource::RLIMIT_NOFILE, 512.min(soft), hard).expect("it can be lowered");
     // On its own thread, and on no other: that one would change the namespace of whoever starts it.
     let caller = std::thread::current().id();
     let resolver = Resolver::start(udp(&[&upstream]), core(), move || {
@@ -380,6 +383,8 @@ fn it_starts_where_it_is_told_or_says_why_not() {
         Ok(())
     });
     assert!(resolver.is_ok());
+    let (raised, _) = getrlimit(Resource::RLIMIT_NOFILE).expect("there is a limit");
+    assert!(raised >= hard.min(5120), "{raised}: a file for each question under way");
     // It ends at once, though an upstream is silent.
     let silent = Script::new(silent);
     let mut options = udp(&[&silent]);

@@ -40,6 +40,7 @@ use std::time::Duration;
 use crossbeam::channel::{self, Receiver};
 use ipnet::IpNet;
 use nix::sched::{CpuSet, sched_setaffinity};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::Pid;
 use tokio::sync::mpsc;
 
@@ -253,7 +254,7 @@ impl Resolver {
             .spawn({
                 let counters = counters.clone();
                 move || {
-                    let begun = begin(control_core, enter);
+                    let begun = begin(control_core, options.under_way as u64, enter);
                     match begun.and_then(|runtime| Ok((runtime, upstream::upstreams(&options, &counters)?))) {
                         Ok((runtime, upstreams)) => {
                             let _ = ready.send(Ok(()));
@@ -304,12 +305,32 @@ impl Drop for Resolver {
     }
 }
 
+/// Files of a process that are no questions', with room to spare.
+const OTHER_FILES: u64 = 1024;
+
 /// What the thread does before it is ready.
-fn begin(core: usize, enter: impl FnOnce() -> io::Result<()>) -> Result<tokio::runtime::Runtime, Error> {
+fn begin(
+    core: usize,
+    files: u64,
+    enter: impl FnOnce() -> io::Result<()>,
+) -> Result<tokio::runtime::Runtime, Error> {
     let mut cores = CpuSet::new();
     let pinned = cores.set(core).and_then(|()| sched_setaffinity(Pid::from_raw(0), &cores));
     pinned.map_err(|errno| Error::Core { core, source: errno.into() })?;
     enter().map_err(Error::Network)?;
+    make_room(files);
     // All of it runs on this thread, in its namespace.
     tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build().map_err(Error::Runtime)
+}
+
+/// Lets this process have `files` more than others need: a question over UDP takes one.
+fn make_room(files: u64) {
+    let wanted = files + OTHER_FILES;
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
+    let most = wanted.min(hard);
+    if soft < most && setrlimit(Resource::RLIMIT_NOFILE, most, hard).is_err() || most < wanted {
+        tracing::warn!(
+            "at most {soft} to {hard} files, and {wanted} are wanted: some questions may find no socket; raise ulimit -n"
+        );
+    }
 }
