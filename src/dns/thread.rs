@@ -2,7 +2,7 @@
 //!
 //! Guarantees: takes turns, a batch from each worker and from the connections, so that none starves another; makes no system call while
 //! there is work, but one a batch of answers by TCP; answers that a ring does not take are dropped and counted. Naps when there is
-//! nothing to do, for [`NAP_MIN`] at first and at most [`NAP_MAX`].
+//! nothing to do, for 50 µs at first and a millisecond at most.
 //! Never: waits for the register's owner, for a worker or for a connection.
 
 use std::io::Write;
