@@ -478,9 +478,11 @@ fn closing_connections(running: &mut Running, bed: &Bed, wires: &mut [Wire; 3]) 
     for n in 0..8 {
         running.reserve(HOSTS[0], Service::new(80, 6), Ipv4Addr::new(192, 0, 2 + n, 9));
     }
-    let rejected = counter(bed, "rejected_nothing_waits");
+    let refused = || show(bed, "counters")["drops"]["prgw_rejected"]["total"].as_u64().expect("a count");
+    let (rejected, before) = (counter(bed, "rejected_nothing_waits"), refused());
     passes(wires, OUTSIDE, &tcp(client, public, TcpFlags::SYN), TWIN, client, (PRIVATE, 443));
     wait("the edge to have been asked", || counter(bed, "rejected_nothing_waits") > rejected);
+    assert_eq!(refused(), before, "and the client was told nothing");
 }
 
 /// A subscriber comes by the other's name: translated on its way out, and a client like any on its way in.
