@@ -110,8 +110,9 @@ fn appliance() {
         match lines.read_line(&mut line) {
             Ok(0) => break,
             Ok(_) => {
-                let answer = answer(pool.as_mut(), &line, now());
+                let (answer, rest) = answer(pool.as_mut(), &line, now());
                 writeln!(answers, "{answer}").expect("somebody reads");
+                std::thread::sleep(rest);
                 line.clear();
             }
             // What has come of a line stays in it.
@@ -128,12 +129,12 @@ fn appliance() {
     );
 }
 
-/// `HOST PORT PROTOCOL RESOLVER` → the number of the address, or why not; `nothing MILLISECONDS`: no turn for so long.
-fn answer(pool: &mut dyn CircularPool, line: &str, now: u64) -> String {
+/// `HOST PORT PROTOCOL RESOLVER` → the number of the address, or why not; `nothing MILLISECONDS`: no turn for so long after the
+/// answer.
+fn answer(pool: &mut dyn CircularPool, line: &str, now: u64) -> (String, Duration) {
     let words: Vec<&str> = line.split_whitespace().collect();
     if let ["nothing", milliseconds] = words[..] {
-        std::thread::sleep(Duration::from_millis(milliseconds.parse().expect("a number")));
-        return "done".into();
+        return ("from now on".into(), Duration::from_millis(milliseconds.parse().expect("a number")));
     }
     let [host, port, protocol, resolver] = words[..] else { panic!("{line}") };
     let question = Question {
@@ -145,10 +146,11 @@ fn answer(pool: &mut dyn CircularPool, line: &str, now: u64) -> String {
         proof: Proof::LabelByTcp,
         carrier: Carrier::Udp,
     };
-    match pool.question(&question, now) {
+    let answer = match pool.question(&question, now) {
         Decision::Reserved { address, .. } => address.to_string(),
         other => format!("{other:?}"),
-    }
+    };
+    (answer, Duration::ZERO)
 }
 
 fn desk_socket(directory: &Path) -> PathBuf {
@@ -431,14 +433,13 @@ fn late_and_again(running: &mut Running, bed: &Bed, wires: &mut [Wire; 3]) {
     // While nobody takes first packets they wait in the ring, three of one connection, and all are that one's.
     let (client, claimed) = ((CLIENT, 7001), counter(bed, "claimed"));
     let public = (running.reserve(HOSTS[0], TCP_443, CLIENT), 443);
-    writeln!(running.desk.get_mut(), "nothing 1000").expect("it listens");
+    running.ask("nothing 1500");
     let syn = tcp(client, public, TcpFlags::SYN);
     let frame = syn.frame(GATEWAY, OWN[OUTSIDE]);
     for _ in 0..2 {
         assert!(is_silent(wires, OUTSIDE, &frame, HOME, |frame| ip_of(frame).map(|_| ())));
     }
     connects(wires, client, public, HOME, client);
-    running.desk.read_line(&mut String::new()).expect("an answer");
     wait("one claim of several packets", || {
         (counter(bed, "claimed"), counter(bed, "repeated") > 0) == (claimed + 1, true)
     });
@@ -477,9 +478,11 @@ fn closing_connections(running: &mut Running, bed: &Bed, wires: &mut [Wire; 3]) 
     for n in 0..8 {
         running.reserve(HOSTS[0], Service::new(80, 6), Ipv4Addr::new(192, 0, 2 + n, 9));
     }
-    let rejected = counter(bed, "rejected_nothing_waits");
+    let refused = || show(bed, "counters")["drops"]["prgw_rejected"]["total"].as_u64().expect("a count");
+    let (rejected, before) = (counter(bed, "rejected_nothing_waits"), refused());
     passes(wires, OUTSIDE, &tcp(client, public, TcpFlags::SYN), TWIN, client, (PRIVATE, 443));
     wait("the edge to have been asked", || counter(bed, "rejected_nothing_waits") > rejected);
+    assert_eq!(refused(), before, "and the client was told nothing");
 }
 
 /// A subscriber comes by the other's name: translated on its way out, and a client like any on its way in.
