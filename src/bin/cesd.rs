@@ -83,7 +83,7 @@ fn doctor(config: Option<&Config>, json: bool) -> ExitCode {
 fn run(config: Config) -> Result<(), ces::appliance::Error> {
     let signals = Signals::block()?;
     // It warns of what strangers send. Whoever wants to read that says so: the last directive counts.
-    let filter = format!("hickory_proto=error,{}", config.manage.log);
+    let filter = format!("hickory_net=error,hickory_proto=error,{}", config.manage.log);
     let filter = tracing_subscriber::EnvFilter::new(filter);
     let colours = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).init();

@@ -156,7 +156,8 @@ impl Server {
             busy = true;
             if let Some(to) = self.forwarded.remove(&token) {
                 let is_none = message.is_empty();
-                let outcome = if is_none { Outcome::Silence(Silence::TooLong) } else { Outcome::Answer(message) };
+                let outcome =
+                    if is_none { Outcome::Silence(Silence::TooLong) } else { Outcome::Answer(message) };
                 self.end(outcome, &to, replies);
             }
         }
