@@ -50,7 +50,7 @@ impl Edge {
             huge_pages: HugePages::None,
             memory_mb: Some(128),
             vdevs: clients.clone(),
-            ..EalOptions::new(&format!("{}-load", bed.instance), main.expect("a core"))
+            ..EalOptions::new(format!("{}-load", bed.instance), main.expect("a core"))
         });
         let eal = eal.expect("EAL starts");
         sched_setaffinity(myself, &cores).expect("as before");
