@@ -66,15 +66,21 @@ def ask(local, host, port):
     asking = opened(local, 0)
     asking.settimeout(3)
     asking.connect((host, int(port)))
-    asking.send(b"how large?\n")
-    try:
-        while len(answer := asking.recv(2048)) > 8:
-            pass
-    except OSError as error:
-        print(f"no answer: {error!r}", file=sys.stderr)
-        return 3
-    print(answer.decode().strip())
-    return 0
+    for attempt in range(20):
+        try:
+            asking.send(b"how large?\n")
+            while len(answer := asking.recv(2048)) > 8:
+                pass
+            print(answer.decode().strip())
+            return 0
+        except ConnectionRefusedError as error:  # the server of the step before has gone, and this one has not come yet
+            refused = error
+            time.sleep(0.2)
+        except OSError as error:
+            print(f"no answer: {error!r}", file=sys.stderr)
+            return 3
+    print(f"no answer: {refused!r}", file=sys.stderr)
+    return 3
 
 
 sys.exit({"serve": serve, "ask": ask}[sys.argv[1]](*sys.argv[2:]))

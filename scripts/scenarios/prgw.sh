@@ -109,11 +109,13 @@ prgw_service() {
     note "port 443 by www.ces.example, no other"
 }
 
-# COUNT connections from one client, all at once, to the same port of both hosts, each by its name.
+# COUNT connections from one client, all at once, to the same port of both hosts, each by its name, or by that of its service: one of
+# the five addresses is for services while others are free.
 prgw_connections() {
     # What was asked for before and never claimed is over by then: all five are free.
     sleep "$PRGW_WAIT"
-    asking /usr/bin/python3 "$LIB/by_name.py" tcp "$1" "$ECHO_PORT" a.ces.example b.ces.example | tee "$WORK/connections"
+    asking /usr/bin/python3 "$LIB/by_name.py" tcp "$1" "$ECHO_PORT" \
+        a.ces.example b.ces.example "tcp$ECHO_PORT.a.ces.example" "tcp$ECHO_PORT.b.ces.example" | tee "$WORK/connections"
     grep -q "of 5 addresses" "$WORK/connections" || fail "not at all addresses: $(tail -n 1 "$WORK/connections")"
     note "$(tail -n 1 "$WORK/connections")"
 }

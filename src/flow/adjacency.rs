@@ -240,7 +240,7 @@ impl Adjacencies {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(ces_loom)))]
 mod tests {
     use super::*;
 

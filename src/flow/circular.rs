@@ -110,7 +110,7 @@ pub enum SessionEvent {
     Ended(Key4),
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(ces_loom)))]
 mod tests {
     use super::*;
 

@@ -96,7 +96,7 @@ impl Bucket {
     }
 
     /// Bit i is set where slot i has this tag: a hint, to be confirmed by an atomic load of the slot.
-    #[cfg(all(target_arch = "x86_64", target_feature = "avx2", not(loom), not(miri)))]
+    #[cfg(all(target_arch = "x86_64", target_feature = "avx2", not(ces_loom), not(miri)))]
     #[inline(always)]
     fn matches(&self, tag: u16) -> u32 {
         let (low, high): (u32, u32);
@@ -125,7 +125,7 @@ impl Bucket {
         low | high << 4
     }
 
-    #[cfg(not(all(target_arch = "x86_64", target_feature = "avx2", not(loom), not(miri))))]
+    #[cfg(not(all(target_arch = "x86_64", target_feature = "avx2", not(ces_loom), not(miri))))]
     #[inline(always)]
     fn matches(&self, tag: u16) -> u32 {
         (0..SLOTS).fold(0, |m, i| m | u32::from((self.0[i].load(Ordering::Relaxed) >> 48) as u16 == tag) << i)
@@ -334,7 +334,7 @@ impl Index {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(ces_loom)))]
 mod tests {
     use super::*;
     use proptest::prelude::*;

@@ -84,7 +84,7 @@ fn retag(head: u64, top: u32) -> u64 {
     ((head >> 32).wrapping_add(1) << 32) | u64::from(top)
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(ces_loom)))]
 mod tests {
     use super::*;
 
@@ -100,7 +100,7 @@ mod tests {
     }
 }
 
-#[cfg(all(test, loom))]
+#[cfg(all(test, ces_loom))]
 mod loom_models {
     use super::*;
     use loom::sync::Arc;

@@ -61,7 +61,7 @@ pub fn idle(a: &Common, b: &Common, counted: Counted, now: u32) -> u32 {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(ces_loom)))]
 mod tests {
     use super::*;
 

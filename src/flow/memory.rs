@@ -56,7 +56,7 @@ impl<T> Region<T> {
 /// does not fill a huge page lies on ordinary ones.
 fn map(bytes: usize) -> (NonNull<libc::c_void>, usize, bool) {
     let mapped = bytes.next_multiple_of(4096);
-    if cfg!(not(loom))
+    if cfg!(not(ces_loom))
         && bytes >= HUGE_PAGE
         && let Some(p) = map_huge(mapped)
     {

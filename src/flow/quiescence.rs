@@ -81,7 +81,7 @@ impl Drop for Reporter {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(ces_loom)))]
 mod tests {
     use super::*;
 

@@ -234,7 +234,7 @@ pub struct Record4 {
     common: Common,
 }
 
-#[cfg(not(loom))]
+#[cfg(not(ces_loom))]
 const _: () = assert!(size_of::<Record4>() == 64 && align_of::<Record4>() == 64);
 
 impl Record4 {
@@ -306,7 +306,7 @@ pub struct Record6 {
     common: Common,
 }
 
-#[cfg(not(loom))]
+#[cfg(not(ces_loom))]
 const _: () = assert!(size_of::<Record6>() == 128 && align_of::<Record6>() == 128);
 
 impl Record for Record6 {

@@ -8,7 +8,7 @@ use super::memory::{Region, prefetch_at};
 use super::record::Record;
 
 /// Records in a chunk.
-pub const CHUNK: usize = if cfg!(loom) { 2 } else { 256 };
+pub const CHUNK: usize = if cfg!(ces_loom) { 2 } else { 256 };
 /// Empty chunks that a worker keeps for its next sessions.
 const SPARE: usize = 2;
 /// "No record".
@@ -208,7 +208,7 @@ impl Chunks {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(ces_loom)))]
 mod tests {
     use super::*;
     use crate::flow::record::Record4;

@@ -514,10 +514,10 @@ impl FlowHome {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(ces_loom)))]
 #[path = "table_tests.rs"]
 mod tests;
 
-#[cfg(all(test, loom))]
+#[cfg(all(test, ces_loom))]
 #[path = "table_loom.rs"]
 mod loom_models;

@@ -61,7 +61,7 @@ const MAX_SHIFT: u8 = 14;
 #[repr(transparent)]
 pub struct Window(AtomicU64);
 
-#[cfg(not(loom))]
+#[cfg(not(ces_loom))]
 const _: () = assert!(size_of::<Window>() == 8);
 
 /// How far this direction has come.
@@ -233,6 +233,6 @@ fn is_believed(sender: &Said, other: &Said, segment: &Segment) -> bool {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(ces_loom)))]
 #[path = "tcp_tests.rs"]
 mod tests;

@@ -146,7 +146,7 @@ impl FrameReceiver {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(ces_loom)))]
 mod tests {
     use super::*;
     use proptest::prelude::*;
