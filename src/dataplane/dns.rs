@@ -8,9 +8,9 @@ use super::core::Core;
 use super::limit::{Shares, TokenBucket};
 use super::resolve;
 use super::world::{Interface, World};
-use crate::dpdk::{BURST, Mbuf};
+use crate::dpdk::Mbuf;
 use crate::packet::{DropReason, EtherType, Ipv6, Link, PseudoHeader, Udp};
-use crate::ring::frames::{FRAME_MAX, FrameReceiver, FrameSender};
+use crate::ring::frames::{FrameReceiver, FrameSender};
 use std::net::IpAddr;
 
 /// Where a DNS listens (RFC 1035 section 4.2.1).
@@ -42,6 +42,11 @@ impl Dns {
             up,
             down,
         }
+    }
+
+    /// The thread's answers.
+    pub(super) fn down(&mut self) -> &mut FrameReceiver {
+        &mut self.down
     }
 
     /// Whether one more datagram may go up from that source: the source first, so that a flood of one costs the others nothing.
@@ -80,36 +85,8 @@ pub fn up(
     if dns.up.push(interface, CLASS, &[mbuf.data()]) { Ok(()) } else { Err(DropReason::PuntFull) }
 }
 
-/// The thread's answers. Returns the frames taken.
-pub fn down(core: &mut Core, world: &World) -> usize {
-    let mut taken = 0;
-    while taken < BURST {
-        let Some(ring) = core.punts.dns.as_mut().map(|dns| &mut dns.down) else { return taken };
-        let Some(head) = ring.peek() else { return taken };
-        taken += 1;
-        let length = usize::from(head.length).min(FRAME_MAX);
-        let mbuf = core.pool.alloc().and_then(|mut mbuf| {
-            // Ethernet's minimum (IEEE 802.3).
-            let room = mbuf.append(length.max(60))?;
-            room[length.min(60)..].fill(0);
-            ring.pop(room);
-            Some(mbuf)
-        });
-        match (mbuf, world.interfaces.get(usize::from(head.tag))) {
-            (Some(mbuf), Some(interface)) => send(core, world, interface, mbuf),
-            (Some(mbuf), None) => core.out.free(mbuf),
-            (None, _) => {
-                // Taken off all the same, or the ring would stand still.
-                ring.pop_with(|_, _, _| ());
-                core.out.lost(DropReason::NoBuffer);
-            }
-        }
-    }
-    taken
-}
-
 /// Sends an answer to whoever asked by `interface`.
-fn send(core: &mut Core, world: &World, interface: &Interface, mbuf: Mbuf) {
+pub(super) fn send(core: &mut Core, world: &World, interface: &Interface, mbuf: Mbuf) {
     if is_to_link(&mbuf) {
         // The station that asked is the one: its frame's addresses are turned round already.
         return core.originate(interface, mbuf);

@@ -7,7 +7,7 @@
 use super::core::Core;
 use super::dns::{self, Dns};
 use super::limit::{Answers, Shares, TokenBucket};
-use super::world::World;
+use super::world::{Interface, World};
 use crate::dpdk::{BURST, Mbuf};
 use crate::packet::DropReason;
 use crate::ring::frames::{FRAME_MAX, FrameReceiver, FrameSender};
@@ -28,8 +28,6 @@ pub enum Class {
 }
 
 const CLASSES: usize = 5;
-/// Frames that one round takes from the kernel at most.
-const FROM_KERNEL: usize = BURST;
 /// Segments of a packet that is copied into the ring.
 const SEGMENTS: usize = 16;
 
@@ -142,16 +140,23 @@ impl Punts {
     }
 }
 
-/// What control threads send: the kernel's frames and the answers of the DNS. Returns the frames taken.
+/// What control threads send: the kernel's frames go out by the interface that they were sent by, the answers of the DNS to whoever
+/// asked. Returns the frames taken.
 pub fn down(core: &mut Core, world: &World) -> usize {
-    from_kernel(core, world) + dns::down(core, world)
+    let kernel = drain(core, world, |p| p.from_kernel.as_mut(), |core, _, by, mbuf| core.originate(by, mbuf));
+    kernel + drain(core, world, |p| p.dns.as_mut().map(Dns::down), dns::send)
 }
 
-/// What the kernel sends goes out by the interface that it was sent by. Returns the frames taken.
-fn from_kernel(core: &mut Core, world: &World) -> usize {
+/// Takes what a ring has, at most a burst, and sends each frame by the interface of its tag. Returns the frames taken.
+fn drain(
+    core: &mut Core,
+    world: &World,
+    ring: impl Fn(&mut Punts) -> Option<&mut FrameReceiver>,
+    send: impl Fn(&mut Core, &World, &Interface, Mbuf),
+) -> usize {
     let mut taken = 0;
-    while taken < FROM_KERNEL {
-        let Some(ring) = core.punts.from_kernel.as_mut() else { return taken };
+    while taken < BURST {
+        let Some(ring) = ring(&mut core.punts) else { return taken };
         let Some(head) = ring.peek() else { return taken };
         taken += 1;
         let length = usize::from(head.length).min(FRAME_MAX);
@@ -163,7 +168,7 @@ fn from_kernel(core: &mut Core, world: &World) -> usize {
             Some(mbuf)
         });
         match (mbuf, world.interfaces.get(usize::from(head.tag))) {
-            (Some(mbuf), Some(interface)) => core.originate(interface, mbuf),
+            (Some(mbuf), Some(interface)) => send(core, world, interface, mbuf),
             (Some(mbuf), None) => core.out.free(mbuf),
             (None, _) => {
                 // Taken off all the same, or the ring would stand still.
