@@ -101,7 +101,6 @@ pub fn towards(
         if let Some((session, _)) = session {
             session.set_path(path);
         }
-        used(core, world, interface, neighbor);
         return core.send_to(mbuf, &hop);
     }
     let Some(owner) = core.neighbors.as_mut() else {
@@ -110,7 +109,14 @@ pub fn towards(
     let want = owner.table.want(interface, neighbor, core.now, &mut |o| owner.outputs.push(o));
     match want {
         Want::Hold { id } => owner.held.push_back((id, realm, mbuf)),
-        Want::Known(_) => core.out.drop(mbuf, DropReason::NeighborsFull),
+        // It was only learnt: now its path is there for all, unless the table of paths is full.
+        Want::Known(_) => {
+            carry_out(core, world);
+            match reroute::resolved(world, interface, neighbor) {
+                Some((_, hop)) => core.send_to(mbuf, &hop),
+                None => core.out.drop(mbuf, DropReason::NeighborsFull),
+            }
+        }
         Want::QueueFull => core.out.drop(mbuf, DropReason::NeighborQueueFull),
         Want::Unreachable => unreachable(core, world, mbuf, realm),
         Want::TableFull => core.out.drop(mbuf, DropReason::NeighborsFull),
@@ -130,15 +136,6 @@ pub fn remember(
         && let Some((path, _)) = reroute::resolved(world, interface, neighbor)
     {
         session.set_path(path);
-        used(core, world, interface, neighbor);
-    }
-}
-
-/// Where the owner sees that a neighbour is used which was only learnt, it asks whether it is there.
-fn used(core: &mut Core, world: &World, interface: u16, neighbor: IpAddr) {
-    if let Some(owner) = core.neighbors.as_mut() {
-        let _ = owner.table.want(interface, neighbor, core.now, &mut |o| owner.outputs.push(o));
-        carry_out(core, world);
     }
 }
 

@@ -221,9 +221,13 @@ impl Adjacencies {
         cell.rest.store(rest, Ordering::Release);
     }
 
-    /// Neighbour owner: nobody answers there any more. Every session that used it resolves its path again.
+    /// Neighbour owner: nobody answers there any more. Every session that used it resolves its path again. Of an id that is not
+    /// resolved: nothing happens.
     pub fn lost(&self, id: AdjacencyId) {
         let cell = &self.cells[id.0 as usize];
+        if cell.rest.load(Ordering::Relaxed) == 0 {
+            return;
+        }
         cell.rest.store(0, Ordering::Release);
         let (about, (interface, address)) = (cell.about.load(Ordering::Relaxed), self.owner_of(id));
         let (hash, _) = self.hashed(interface, address);

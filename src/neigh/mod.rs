@@ -11,7 +11,7 @@
 //!    no answer │ asked again              └─────────────────────────────────────────┤ no answer
 //!            ▼ │                                                                    │
 //!           Failed ◄────────────────────────────────────────────────────────────────┘
-//!            └─► removed, when nobody asked        Stale: learnt from a request to us, asked for by nobody yet
+//!            └─► removed, when nobody asked        Stale: learnt from a request to us; wanted ─► Probe
 //! ```
 //!
 //! Guarantees:
@@ -156,7 +156,7 @@ pub enum Output {
         /// The adjacency.
         id: AdjacencyId,
     },
-    /// The neighbour is forgotten: make the adjacency unusable, see to it that nobody refers to it any more, then
+    /// The neighbour is forgotten: make the adjacency unusable if it ever was usable, see to it that nobody refers to it any more, then
     /// call [`Neighbors::release`]. Nothing is held for it.
     Removed {
         /// The adjacency.
@@ -173,7 +173,7 @@ pub struct Neighbor {
     pub interface: u16,
     /// Its address.
     pub addr: IpAddr,
-    /// Its link-layer address, while it is usable.
+    /// Its link-layer address, where it is known.
     pub mac: Option<MacAddr>,
     /// What is known of it.
     pub state: State,

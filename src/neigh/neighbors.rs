@@ -124,7 +124,7 @@ impl Neighbors {
         };
         match (self.table.find(interface, addr), mac) {
             (Some(id), _) => self.apply(id, Event::Heard { mac, solicited, overrides }, now, out),
-            (None, Some(mac)) if for_us && is_host(addr) => self.learn(interface, addr, mac, now, out),
+            (None, Some(mac)) if for_us && is_host(addr) => self.learn(interface, addr, mac, now),
             _ => (),
         }
     }
@@ -191,7 +191,7 @@ impl Neighbors {
             id: AdjacencyId(id),
             interface: entry.interface,
             addr: entry.addr,
-            mac: entry.state.usable().then_some(entry.mac),
+            mac: entry.state.has_mac().then_some(entry.mac),
             state: entry.state,
             age: entry.state.timer().map(|_| now.wrapping_sub(entry.since)),
             monitored: entry.monitored,
@@ -208,11 +208,9 @@ impl Neighbors {
         Want::Hold { id: AdjacencyId(id) }
     }
 
-    fn learn(&mut self, interface: u16, addr: IpAddr, mac: MacAddr, now: u32, out: &mut impl FnMut(Output)) {
-        if self.learnt < self.table.capacity() / LEARNT_PART
-            && let Some(id) = self.insert(interface, addr, State::Stale, mac, now)
-        {
-            out(Output::Resolved { id: AdjacencyId(id), interface, addr, mac });
+    fn learn(&mut self, interface: u16, addr: IpAddr, mac: MacAddr, now: u32) {
+        if self.learnt < self.table.capacity() / LEARNT_PART {
+            self.insert(interface, addr, State::Stale, mac, now);
         }
     }
 
@@ -260,7 +258,7 @@ impl Neighbors {
     fn carry_out(&mut self, id: u16, effect: Effect, out: &mut impl FnMut(Output)) {
         let entry = self.table.entry_mut(id);
         let Entry { interface, addr, .. } = *entry;
-        if let Effect::Resolve(mac) | Effect::Change(mac) = effect {
+        if let Effect::Resolve(mac) | Effect::Change(mac) | Effect::Note(mac) = effect {
             entry.mac = mac;
         }
         if let Effect::Resolve(_) | Effect::Lose = effect {
@@ -269,7 +267,7 @@ impl Neighbors {
         let to = entry.state.usable().then_some(entry.mac);
         let id = AdjacencyId(id);
         match effect {
-            Effect::Nothing => (),
+            Effect::Nothing | Effect::Note(_) => (),
             Effect::Solicit => out(Output::Solicit { interface, addr, to }),
             Effect::Resolve(mac) => out(Output::Resolved { id, interface, addr, mac }),
             Effect::Change(mac) => out(Output::Changed { id, mac }),

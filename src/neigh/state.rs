@@ -18,7 +18,8 @@ pub enum State {
     },
     /// It answered within the reachable time.
     Reachable,
-    /// Learnt from its own request; usable, asked for by nobody yet.
+    /// Learnt from its own request, asked for by nobody yet: the owner is not told of it, so that whoever wants it first has
+    /// to ask, and by that proves it used.
     Stale,
     /// Usable, and being asked whether it still is there.
     Probe {
@@ -72,7 +73,12 @@ impl State {
 
     /// Whether packets go out by it.
     pub fn usable(self) -> bool {
-        !matches!(self, State::Incomplete { .. } | State::Failed { .. })
+        !matches!(self, State::Incomplete { .. } | State::Failed { .. } | State::Stale)
+    }
+
+    /// Whether its link-layer address is on record.
+    pub(super) fn has_mac(self) -> bool {
+        self.usable() || self == State::Stale
     }
 
     pub(super) fn timer(self) -> Option<Timer> {
@@ -109,6 +115,8 @@ pub(super) enum Effect {
     Resolve(MacAddr),
     /// It is usable with another address.
     Change(MacAddr),
+    /// It has another address, and is not usable yet.
+    Note(MacAddr),
     /// It is usable no more.
     Lose,
 }
@@ -116,10 +124,10 @@ pub(super) enum Effect {
 /// The next state, `None` to forget the neighbour, and what to do.
 pub(super) type Step = (Option<State>, Effect);
 
-/// The one transition function. `known` is the link-layer address on record, looked at in usable states only.
+/// The one transition function. `known` is the link-layer address on record, looked at in the states that have one.
 pub(super) fn transition(state: State, known: MacAddr, event: Event, timers: &Timers) -> Step {
     match event {
-        Event::Wanted => wanted(state),
+        Event::Wanted => wanted(state, known),
         Event::Timeout => timeout(state, timers),
         // One solicitation a round: it may stay away for days, and everybody on the link hears the question.
         Event::Retry => (Some(State::Incomplete { sent: timers.multicast_solicits }), Effect::Solicit),
@@ -140,9 +148,9 @@ pub(super) fn transition(state: State, known: MacAddr, event: Event, timers: &Ti
     }
 }
 
-fn wanted(state: State) -> Step {
+fn wanted(state: State, known: MacAddr) -> Step {
     match state {
-        State::Stale => (Some(State::Probe { sent: 1 }), Effect::Solicit),
+        State::Stale => (Some(State::Probe { sent: 0 }), Effect::Resolve(known)),
         State::Failed { .. } => (Some(State::Failed { asked: true }), Effect::Nothing),
         _ => (Some(state), Effect::Nothing),
     }
@@ -166,7 +174,7 @@ fn timeout(state: State, timers: &Timers) -> Step {
     }
 }
 
-/// A usable neighbour gave another address than the one on record: RFC 826's merge, RFC 4861 section 7.2.5.
+/// A neighbour gave another address than the one on record: RFC 826's merge, RFC 4861 section 7.2.5.
 fn heard_other(state: State, mac: MacAddr, solicited: bool, overrides: bool) -> Step {
     // Nobody asked in Reachable: an answer there is as good as any other claim, so it is believed and probed.
     match state {
@@ -174,7 +182,7 @@ fn heard_other(state: State, mac: MacAddr, solicited: bool, overrides: bool) -> 
         State::Probe { .. } | State::Reachable if overrides => {
             (Some(State::Probe { sent: 0 }), Effect::Change(mac))
         }
-        State::Stale if overrides => (Some(State::Stale), Effect::Change(mac)),
+        State::Stale if overrides => (Some(State::Stale), Effect::Note(mac)),
         State::Reachable => (Some(State::Probe { sent: 0 }), Effect::Nothing),
         _ => (Some(state), Effect::Nothing),
     }

@@ -51,6 +51,27 @@ fn state(neighbors: &Neighbors, addr: IpAddr) -> Option<State> {
     neighbors.iter(0).find(|n| n.addr == addr).map(|n| n.state)
 }
 
+/// It asks for an address of ours. Whether it is on record since; the owner hears nothing of it.
+fn learns(neighbors: &mut Neighbors, addr: IpAddr, now: u32) -> bool {
+    assert_eq!(hear(neighbors, addr, OLD, ASKS_US, now), []);
+    state(neighbors, addr) == Some(State::Stale)
+}
+
+/// What is only learnt is nobody's adjacency: its first packet asks for it, whoever forwards that, and it is probed from then on.
+#[test]
+fn what_is_learnt_is_told_when_it_is_wanted() {
+    let (mut table, one) = (table(4), addr(1));
+    assert!(learns(&mut table, one, 0));
+    assert_eq!(hear(&mut table, one, NEW, GRATUITOUS, 1), [], "noted");
+    let (known, sent) = want(&mut table, one, 5);
+    let Want::Known(id) = known else { panic!("{known:?}") };
+    assert_eq!(sent, [Output::Resolved { id, interface: 1, addr: one, mac: NEW }]);
+    assert_eq!((tick(&mut table, 14), want(&mut table, one, 14).1), (vec![], vec![]));
+    assert_eq!(tick(&mut table, 15), [Output::Solicit { interface: 1, addr: one, to: Some(NEW) }]);
+    hear(&mut table, one, NEW, REPLY, 16);
+    assert_eq!(state(&table, one), Some(State::Reachable));
+}
+
 /// Every edge of the machine: (states it leaves from, events, state it leads to, effect).
 #[test]
 fn every_edge() {
@@ -93,11 +114,11 @@ fn every_edge() {
     check(&[Reachable], &other_kept, Some(Probe { sent: 0 }), Effect::Nothing);
     check(&[Reachable], &[Event::Timeout], Some(Probe { sent: 1 }), Effect::Solicit);
 
-    check(&[Stale], &[Event::Wanted], Some(Probe { sent: 1 }), Effect::Solicit);
+    check(&[Stale], &[Event::Wanted], Some(Probe { sent: 0 }), Effect::Resolve(OLD));
     stays(&[Stale], &same);
     stays(&[Stale], &confirmed);
     stays(&[Stale], &other_kept);
-    check(&[Stale], &[other[0], other_solicited[0]], Some(Stale), Effect::Change(NEW));
+    check(&[Stale], &[other[0], other_solicited[0]], Some(Stale), Effect::Note(NEW));
     check(&[Stale], &[Event::Timeout], None, Effect::Nothing);
 
     stays(&probe, &[Event::Wanted]);
@@ -186,19 +207,19 @@ fn strangers_fill_a_quarter_and_are_forgotten() {
     assert_eq!(hear(&mut table, addr(1), OLD, GRATUITOUS, 0), []);
     assert_eq!(hear(&mut table, addr(1), OLD, REPLY, 0), []);
     for last in 1..=8 {
-        let made = hear(&mut table, addr(last), OLD, ASKS_US, 0).len();
-        assert_eq!(made, usize::from(last <= 2), "{last}");
+        assert!(!learns(&mut table, addr(last), 0) || last <= 2, "{last}");
+        assert_eq!(state(&table, addr(last)).is_some(), last <= 2, "{last}");
     }
     for nobody in ["0.0.0.0", "255.255.255.255", "224.0.0.1", "127.0.0.1", "::", "ff02::1"] {
         let mut table = Neighbors::new(8, TIMERS, 1, 1).unwrap();
-        assert_eq!(hear(&mut table, nobody.parse().unwrap(), OLD, ASKS_US, 0), [], "{nobody}");
+        assert!(!learns(&mut table, nobody.parse().unwrap(), 0), "{nobody}");
     }
     assert!(matches!(want(&mut table, addr(1), 1).0, Want::Known(_)));
-    assert_eq!(hear(&mut table, addr(4), OLD, ASKS_US, 2).len(), 1, "the first is asked for now");
+    assert!(learns(&mut table, addr(4), 2), "the first is asked for now");
     hear(&mut table, addr(1), OLD, REPLY, 3);
     let removed = tick(&mut table, 72).into_iter().chain(tick(&mut table, 73));
     assert_eq!(removed.filter(|o| matches!(o, Output::Removed { .. })).count(), 2);
-    assert_eq!(hear(&mut table, addr(5), OLD, ASKS_US, 74), [], "their slots are not released yet");
+    assert!(!learns(&mut table, addr(5), 74), "their slots are not released yet");
     assert!(state(&table, addr(1)).is_some());
 }
 
@@ -286,9 +307,10 @@ fn a_gateway_is_kept_resolved_with_no_traffic() {
 #[test]
 fn a_gateway_that_is_known_already_is_marked() {
     let mut table = table(4);
-    assert_eq!(hear(&mut table, addr(1), OLD, ASKS_US, 0).len(), 1);
-    let (_, sent) = outputs(|mut out| table.monitor(1, addr(1), 1, &mut out));
-    assert_eq!(sent, [Output::Solicit { interface: 1, addr: addr(1), to: Some(OLD) }], "learnt: now probed");
+    assert!(learns(&mut table, addr(1), 0));
+    let (id, sent) = outputs(|mut out| table.monitor(1, addr(1), 1, &mut out));
+    let resolved = Output::Resolved { id: id.unwrap(), interface: 1, addr: addr(1), mac: OLD };
+    assert_eq!(sent, [resolved], "learnt: now of use");
     table.insert_permanent(1, addr(2), OLD, &mut |_| ()).unwrap();
     let (_, sent) = outputs(|mut out| table.monitor(1, addr(2), 1, &mut out));
     assert_eq!(sent, []);
@@ -301,11 +323,10 @@ fn a_gateway_that_is_known_already_is_marked() {
 #[test]
 fn a_learnt_entry_made_permanent_leaves_the_quarter() {
     let mut table = table(4);
-    assert_eq!(hear(&mut table, addr(1), OLD, ASKS_US, 0).len(), 1);
-    assert_eq!(hear(&mut table, addr(2), OLD, ASKS_US, 0), []);
+    assert!(learns(&mut table, addr(1), 0) && !learns(&mut table, addr(2), 0));
     let (id, sent) = outputs(|mut out| table.insert_permanent(1, addr(1), NEW, &mut out));
-    assert_eq!(sent, [Output::Changed { id: id.unwrap(), mac: NEW }]);
-    assert_eq!(hear(&mut table, addr(2), OLD, ASKS_US, 0).len(), 1);
+    assert_eq!(sent, [Output::Resolved { id: id.unwrap(), interface: 1, addr: addr(1), mac: NEW }]);
+    assert!(learns(&mut table, addr(2), 0));
 }
 
 #[test]

@@ -103,7 +103,7 @@ impl Owner {
                 assert_eq!(self.waiting.get(&id), None, "removed with packets waiting");
                 self.usable.remove(&id);
                 assert!(self.unreleased.insert(id));
-                Tell::Removed(self.keys.remove(&id).expect("removed once"))
+                Tell::Removed(self.keys.remove(&id))
             }
         }
     }
@@ -146,7 +146,11 @@ impl Owner {
         assert!(lines.len() + self.unreleased.len() <= self.capacity);
         assert!(lines.iter().all(|line| usize::from(line.id.0) < self.capacity));
         assert!(lines.iter().filter(|line| line.state == State::Stale).count() <= self.capacity / 4);
-        let usable: BTreeMap<_, _> = lines.iter().filter_map(|line| Some((line.id, line.mac?))).collect();
+        let usable: BTreeMap<_, _> = lines
+            .iter()
+            .filter(|line| line.state.usable())
+            .filter_map(|line| Some((line.id, line.mac?)))
+            .collect();
         assert_eq!(usable, self.usable, "the owner's adjacencies are the table's");
     }
 }
@@ -169,7 +173,8 @@ enum Tell {
     Resolved(Key, MacAddr),
     Changed(Key, MacAddr),
     Lost(Key),
-    Removed(Key),
+    /// `None` where it was never resolved.
+    Removed(Option<Key>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -255,8 +260,8 @@ impl Model {
             return (Some(Wanted::Hold(key)), told);
         };
         if fact.learnt {
-            *fact = Fact { learnt: false, solicits: 1, deadline, ..*fact };
-            told.push(Tell::Solicit(key, Some(mac)));
+            *fact = Fact { learnt: false, deadline, ..*fact };
+            told.push(Tell::Resolved(key, mac));
         }
         (Some(Wanted::Known(key)), told)
     }
@@ -270,8 +275,8 @@ impl Model {
                 Some(Tell::Solicit(key, None))
             }
             Some(fact) if fact.learnt => {
-                *fact = Fact { learnt: false, solicits: 1, deadline, ..*fact };
-                Some(Tell::Solicit(key, fact.mac))
+                *fact = Fact { learnt: false, deadline, ..*fact };
+                fact.mac.map(|mac| Tell::Resolved(key, mac))
             }
             Some(fact) => {
                 fact.asked |= fact.failed;
@@ -294,7 +299,7 @@ impl Model {
             let mac = mac.filter(|_| heard == ASKS_US && room)?;
             let deadline = self.after(TIMERS.stale);
             self.facts.insert(key, Fact { mac: Some(mac), learnt: true, deadline, ..BLANK });
-            return Some(Tell::Resolved(key, mac));
+            return None;
         };
         if fact.permanent {
             return None;
@@ -326,7 +331,7 @@ impl Model {
                 fact.deadline = probe_at;
             }
         }
-        other.filter(|_| overrides).map(|mac| Tell::Changed(key, mac))
+        other.filter(|_| overrides && !was.learnt).map(|mac| Tell::Changed(key, mac))
     }
 
     fn wait(&mut self, ms: u32) -> Vec<Tell> {
@@ -351,9 +356,10 @@ impl Model {
         }
         if fact.learnt || (fact.failed && !fact.asked) {
             self.gone += 1;
+            let told = Tell::Removed((!fact.learnt).then_some(key));
             self.gone_learnt += usize::from(fact.learnt);
             self.facts.remove(&key);
-            return Tell::Removed(key);
+            return told;
         }
         let limit = if fact.mac.is_some() { TIMERS.unicast_solicits } else { TIMERS.multicast_solicits };
         if fact.confirmed || fact.failed {
@@ -380,7 +386,7 @@ impl Model {
         if fact.permanent {
             return None;
         }
-        let before = fact.mac;
+        let before = fact.mac.filter(|_| !fact.learnt);
         *fact = Fact { mac: Some(mac), permanent: true, monitored: fact.monitored, ..BLANK };
         match before {
             None => Some(Tell::Resolved(key, mac)),
@@ -443,7 +449,7 @@ proptest! {
             let keys = owner.keys.clone();
             let told = owner.act(action, usize::MAX);
             for id in owner.unreleased.difference(&unreleased) {
-                learnt.insert(*id, model.facts[&keys[id]].learnt);
+                learnt.insert(*id, !keys.contains_key(id));
             }
             let expected = match *action {
                 Action::Want(key) => model.want(key),
