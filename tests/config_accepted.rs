@@ -71,7 +71,6 @@ reservations = 100
 timeout_ms = 1000
 timeout_least_ms = 100
 adaptive = true
-per_host = 4
 per_resolver = 4
 good = 70
 remembered = 1024
@@ -679,15 +678,15 @@ fn the_circular_pool_has_defaults_by_its_size_and_every_number_of_the_operators(
     };
     assert_eq!(accepted(SMALL).prgw, None);
     let p = prgw("");
-    assert_eq!((p.reservations, p.per_host, p.per_resolver), (4096 + 514, 128, 128));
+    assert_eq!((p.reservations, p.per_resolver), (4096 + 514, 128));
     assert_eq!((p.timeout_ms, p.timeout_least_ms, p.adaptive, p.good), (2000, 200, true, 70));
     assert_eq!((p.first_packets_per_second, p.first_packets_per_source_per_second), (200_000, 2000));
-    let numbers = "reservations = 100\ntimeout_ms = 150\nadaptive = false\nper_host = 1\nper_resolver = 2\ngood = 80\n\
+    let numbers = "reservations = 100\ntimeout_ms = 150\nadaptive = false\nper_resolver = 2\ngood = 80\n\
         remembered = 2000\nrejects = 3000\nsession_pairs = 4000\nfirst_packets_per_second = 5\n\
         first_packets_per_source_per_second = 6\n";
     let tier = |n| format!("[[prgw.tiers]]\nproof = \"label\"\nasker = {n}\nsource = {n}\n");
     let p = prgw(&format!("{numbers}{}", (1..=4).map(tier).collect::<String>()));
-    assert_eq!((p.reservations, p.per_host, p.per_resolver, p.good), (100, 1, 2, 80));
+    assert_eq!((p.reservations, p.per_resolver, p.good), (100, 2, 80));
     assert_eq!((p.timeout_ms, p.timeout_least_ms, p.adaptive), (150, 150, false));
     assert_eq!((p.remembered, p.rejects, p.session_pairs), (2000, 3000, 4000));
     assert_eq!((p.first_packets_per_second, p.first_packets_per_source_per_second), (5, 6));

@@ -142,7 +142,7 @@ const CASES: &[Case] = &[
     case("proof of nothing known", MANAGE, "[hosts]\n[prgw]\npool = [\"192.0.2.0/28\"]\n[[prgw.tiers]]\nproof = \"tcp\" #!\n[[prgw.tiers]]\n[[prgw.tiers]]\n[[prgw.tiers]]\n[manage]", "prgw.tiers.proof", "not known here", "return-path"),
     case("reputation above all", MANAGE, "[hosts]\n[prgw]\npool = [\"192.0.2.0/28\"]\n[[prgw.tiers]]\nasker = 101 #!\n[[prgw.tiers]]\n[[prgw.tiers]]\n[[prgw.tiers]]\n[manage]", "prgw.tiers.asker", "out of range", "from 0 to 100"),
     case("first packets, none", MANAGE, "[hosts]\n[prgw]\npool = [\"192.0.2.0/28\"]\nfirst_packets_per_second = 0 #!\n[manage]", "prgw.first_packets_per_second", "out of range", "from 1"),
-    case("misspelt key of the circular pool", MANAGE, "[hosts]\n[prgw]\npool = [\"192.0.2.0/28\"]\nper_hosts = 3 #!\n[manage]", "prgw.per_hosts", "no key has this name", "did you mean `per_host`?"),
+    case("misspelt key of the circular pool", MANAGE, "[hosts]\n[prgw]\npool = [\"192.0.2.0/28\"]\nper_resolvers = 3 #!\n[manage]", "prgw.per_resolvers", "no key has this name", "did you mean `per_resolver`?"),
 
     // [instance]
     case("no instance section", "[instance]\nname = \"test\"", "", "instance", "missing", "[instance]"),

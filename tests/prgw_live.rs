@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use bed::Bed;
 use ces::appliance::Appliance;
 use ces::config;
-use ces::edge::prgw::{Carrier, CircularPool, Decision, Proof, Question, Service};
+use ces::edge::prgw::{Carrier, CircularPool, Decision, HostLimits, Proof, Question, Service};
 use ces::packet::arp::Operation;
 use ces::packet::build;
 use ces::packet::icmp::{Icmp, IcmpType};
@@ -76,8 +76,8 @@ fn config(sockets: &[PathBuf], workers: &str) -> String {
          [[neighbor]]\ninterface = \"out\"\naddress = \"203.0.113.254\"\nmac = \"{GATEWAY}\"\n{neighbors}\
          [nat44]\ninside = [\"home\", \"twin\"]\noutside = \"internet\"\npool = [\"203.0.113.16\"]\n\
          [nat44.timeouts]\nudp = 1\nicmp = 1\n\
-         [hosts]\n{hosts}\
-         [prgw]\npool = [\"203.0.113.64/29\"]\ntimeout_ms = {TIMEOUT}\nadaptive = false\nper_host = 64\nper_resolver = 64\n{tiers}"
+         [hosts]\npending_reservations = 64\nreservations_per_second = 100000\n{hosts}\
+         [prgw]\npool = [\"203.0.113.64/29\"]\ntimeout_ms = {TIMEOUT}\nadaptive = false\nper_resolver = 64\n{tiers}"
     )
 }
 
@@ -139,6 +139,7 @@ fn answer(pool: &mut dyn CircularPool, line: &str, now: u64) -> (String, Duratio
     let [host, port, protocol, resolver] = words[..] else { panic!("{line}") };
     let question = Question {
         host: host.parse().expect("a number"),
+        limits: HostLimits::default(),
         service: Service::new(port.parse().expect("a port"), protocol.parse().expect("a protocol")),
         resolver: resolver.parse::<IpAddr>().expect("an address"),
         subnet: None,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use ces::edge::prgw::desk::{CONFIRMED, Desk, DeskParts, UNCONFIRMED};
 use ces::edge::prgw::shown::{DeskCounter, Shown};
 use ces::edge::prgw::{
-    Carrier, CircularPool, Counter, Decision, Gateway, Options, Proof, Question, Secret, Service,
+    Carrier, CircularPool, Counter, Decision, Gateway, HostLimits, Options, Proof, Question, Secret, Service,
 };
 use ces::flow::record::Record;
 use ces::flow::{
@@ -330,6 +330,7 @@ impl Bed {
     fn ask(&mut self, host: u32, service: Service, resolver: u8) {
         let question = Question {
             host,
+            limits: HostLimits::default(),
             service,
             resolver: IpAddr::V4(Ipv4Addr::new(192, 0, 2, resolver)),
             subnet: None,

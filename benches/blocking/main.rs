@@ -11,7 +11,7 @@
 mod plot;
 
 use ces::edge::prgw::{
-    Carrier, Decision, FirstPacket, Gateway, Options, Proof, Question, Secret, Service, Verdict,
+    Carrier, Decision, FirstPacket, Gateway, HostLimits, Options, Proof, Question, Secret, Service, Verdict,
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use std::cmp::Reverse;
@@ -168,6 +168,7 @@ impl Bed {
         let held = self.random.random_range(HELD);
         let question = Question {
             host: n,
+            limits: HostLimits::default(),
             service,
             resolver: IpAddr::from((0xcb00_0000 + n % 1000).to_be_bytes()),
             subnet: None,

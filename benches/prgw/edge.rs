@@ -117,7 +117,7 @@ fn config(sockets: &[PathBuf]) -> String {
          name_servers = [{{ name = \"ns1.ces.example\", addresses = [\"203.0.113.1\"] }}]\n\
          [prgw]\npool = [\"198.51.96.0/19\"]\nsession_pairs = 4000000\n\
          first_packets_per_second = 10000000\nfirst_packets_per_source_per_second = 10000000\n\
-         [hosts]\n{hosts}",
+         [hosts]\nreservations_per_second = 1000000\n{hosts}",
         port(0),
         port(1),
         ROUTER[0],

@@ -6,7 +6,7 @@
 //! left out; what else ran on the core meanwhile is taken out by the thread's own CPU time over the whole run.
 
 use ces::edge::prgw::{
-    Carrier, Decision, FirstPacket, Gateway, Options, Proof, Question, Secret, Service, Verdict,
+    Carrier, Decision, FirstPacket, Gateway, HostLimits, Options, Proof, Question, Secret, Service, Verdict,
 };
 use nix::time::{ClockId, clock_gettime};
 use std::hint::black_box;
@@ -124,6 +124,7 @@ impl Bed {
         // What holds askers back is asked for, and lets them pass: it is to be measured, too.
         let options = Options {
             per_host: u32::MAX,
+            per_host_per_second: 1_000_000,
             per_resolver: u32::MAX,
             tiers: Options::without_defences(addresses).tiers,
             adaptive: false,
@@ -178,6 +179,7 @@ impl Bed {
             let service = Service::new((1 + n % SERVICES) as u16, 6);
             self.questions.push(Question {
                 host,
+                limits: HostLimits::default(),
                 service: if self.services { service } else { Service::ALL },
                 resolver: IpAddr::from((0xcb00_0000 + n % RESOLVERS).to_be_bytes()),
                 subnet: None,

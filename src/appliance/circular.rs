@@ -58,7 +58,7 @@ pub fn answers(config: &Config, parts: Parts, world: &Arc<World>, hosts: Reader)
     let home = move |realm, address| nat.is_inside(realm).then(|| nat.home_of_inside(realm, address));
     let shared = parts.marks.shared().clone();
     let desk = Desk::new(DeskParts {
-        gateway: Gateway::new(options(prgw), parts.secret),
+        gateway: Gateway::new(options(prgw, hosts.config()), parts.secret),
         marks: parts.marks,
         outside,
         find: Box::new(move |host| find(&hosts, host)),
@@ -81,7 +81,7 @@ fn find(hosts: &Reader, host: u32) -> Option<(Realm, Ipv4Addr)> {
     Some((Realm(parts.realm), address))
 }
 
-fn options(prgw: &Prgw) -> Options {
+fn options(prgw: &Prgw, hosts: &config::Hosts) -> Options {
     let share = |hundredths: u8| f32::from(hundredths) / 100.0;
     let tier = |tier: config::PrgwTier| Tier {
         proof: match tier.proof {
@@ -99,7 +99,8 @@ fn options(prgw: &Prgw) -> Options {
         ceiling: prgw.timeout_ms,
         floor: prgw.timeout_least_ms,
         adaptive: prgw.adaptive,
-        per_host: prgw.per_host,
+        per_host: hosts.pending_reservations.into(),
+        per_host_per_second: hosts.reservations_per_second,
         per_resolver: prgw.per_resolver,
         tiers: prgw.tiers.map(tier),
         good: share(prgw.good),
@@ -139,7 +140,7 @@ mod tests {
              [nat44]\ninside = [\"home\"]\noutside = \"net\"\npool = [\"192.0.2.9\"]\n[hosts]\n\
              [prgw]\npool = [\"192.0.2.16/28\", \"198.51.100.0/24\"]\n";
         let config = config::parse("t.toml", text).unwrap_or_else(|errors| panic!("{errors}"));
-        let prgw = config.prgw.expect("it is written");
-        assert_eq!(format!("{:?}", options(&prgw)), format!("{:?}", Options::new(272)));
+        let (prgw, hosts) = (config.prgw.expect("it is written"), config.hosts.expect("a register"));
+        assert_eq!(format!("{:?}", options(&prgw, &hosts)), format!("{:?}", Options::new(272)));
     }
 }

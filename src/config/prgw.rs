@@ -25,11 +25,8 @@ pub struct Prgw {
     pub timeout_least_ms: u32,
     /// `adaptive`: the time follows the measured delay from answer to first packet. Default true.
     pub adaptive: bool,
-    /// `per_host`: reservations that may wait for one host: 1 to 65,536. Default half as many as there are addresses, 8 at the
-    /// least.
-    pub per_host: u32,
     /// `per_resolver`: reservations that may wait for one resolver: 1 to 65,536. Default half as many as there are
-    /// addresses, 4 at the least.
+    /// addresses, 4 at the least. Those of one host: [`Hosts::pending_reservations`](super::Hosts).
     pub per_resolver: u32,
     /// `[[prgw.tiers]]`: what is asked for up to 33, 66 and 99 % of the addresses, and above; all four or none.
     pub tiers: [PrgwTier; 4],
@@ -120,7 +117,6 @@ pub(super) fn read(
     let timeout_ms = or(section.integer("timeout_ms", 100..=10_000), 2000);
     let least = section.integer("timeout_least_ms", 1..=10_000);
     let adaptive = or(section.boolean("adaptive"), true);
-    let per_host = section.integer("per_host", 1..=65_536);
     let per_resolver = section.integer("per_resolver", 1..=65_536);
     let tiers = read_tiers(report, &mut section);
     let good = or(section.integer("good", 0..=100), 70);
@@ -151,7 +147,6 @@ pub(super) fn read(
         timeout_ms,
         timeout_least_ms: or(least, timeout_ms.min(200)),
         adaptive,
-        per_host: or(per_host, (addresses / 2).max(8)),
         per_resolver: or(per_resolver, (addresses / 2).max(4)),
         tiers: tiers?,
         good,

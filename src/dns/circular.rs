@@ -59,6 +59,7 @@ fn question(reserve: &Reserve, is_again: bool) -> Question {
     let proof = &reserve.proof;
     Question {
         host: reserve.host.get(),
+        limits: reserve.limits,
         service: reserve.service.map_or(Service::ALL, |service| {
             Service::new(service.port.unwrap_or(0), service.protocol.unwrap_or(0))
         }),
@@ -99,7 +100,10 @@ mod tests {
     use super::*;
     use crate::config::ServiceTarget;
     use crate::edge::hosts::Register;
+    use crate::edge::prgw::HostLimits;
     use std::sync::{Arc, Mutex};
+
+    const LIMITS: HostLimits = HostLimits { waiting: Some(4), per_second: Some(9) };
 
     /// Says what it is told to, and remembers what it was asked.
     struct Scripted(prgw::Decision, Arc<Mutex<Vec<Question>>>);
@@ -119,6 +123,7 @@ mod tests {
         let (_, register): (_, Register) = super::super::tests::fixture();
         Reserve {
             host: register.by_name("a.ces.example").expect("of the fixture").host.id,
+            limits: LIMITS,
             service: None,
             family: Family::V4,
             resolver: [198, 51, 100, 53].into(),
@@ -185,6 +190,7 @@ mod tests {
             assert_eq!((asked[0].proof, asked[0].carrier), (shown, carrier), "{proof:?}");
             assert_eq!(asked[0].resolver, proof.label.unwrap_or(reserve().resolver));
             assert_eq!((asked[0].host, asked[0].service), (reserve().host.get(), Service::ALL));
+            assert_eq!(asked[0].limits, LIMITS);
         }
         let service = Some(ServiceTarget { protocol: Some(6), port: Some(443) });
         let (_, asked) = ask(prgw::Decision::Silence, &Reserve { service, ..reserve() }, false);

@@ -18,6 +18,7 @@ use super::zone::{self, Zone, address_record, any_record, naptr_records};
 use super::{Asker, Transport};
 use crate::config::{DnsView, DomainName, EdgeIdentity, OtherRealms, ServiceTarget};
 use crate::edge::hosts::{Found, HostRef, Register};
+use crate::edge::prgw::HostLimits;
 
 /// See the module.
 pub(super) struct Lookup<'a> {
@@ -187,6 +188,10 @@ impl Lookup<'_> {
         let tcp = self.asker.transport == Transport::Tcp;
         Finding::Reserve(Reserve {
             host: found.host.id,
+            limits: HostLimits {
+                waiting: parts.pending_reservations,
+                per_second: parts.reservations_per_second,
+            },
             service: found.service,
             family,
             resolver: self.asker.address,

@@ -16,11 +16,14 @@ use super::zone::{Zone, address_record};
 use super::{Transport, name};
 use crate::config::ServiceTarget;
 use crate::edge::hosts::HostId;
+use crate::edge::prgw::HostLimits;
 
 /// What is to be reserved, for whom, and what the asker has proved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reserve {
     pub host: HostId,
+    /// What the register allows it.
+    pub limits: HostLimits,
     /// For the name of a service (an SFQDN), its protocol and port.
     pub service: Option<ServiceTarget>,
     pub family: Family,

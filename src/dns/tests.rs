@@ -38,6 +38,8 @@ addresses = ["10.0.0.1/24"]
 name = "a.ces.example"
 realm = "home"
 addresses = ["10.0.0.2", "fd00::2"]
+pending_reservations = 3
+reservations_per_second = 8
 services = [{ name = "www.ces.example", protocol = "tcp", port = 443 }, { name = "sip.a.ces.example", protocol = "udp", port = 5060 }]
 [[host]]
 name = "b.ces.example"
@@ -271,6 +273,22 @@ fn questions_of_the_zones_come_to_what_they_should() {
     let refusing = CONFIG.replacen("[dns]\n", "[dns]\nforeign = \"refuse\"\n", 1);
     let (refusing, hosts) = fixture_of(&refusing);
     assert_eq!(outcome(&refusing, &hosts, &out, &question("www.example.org", A)), "Refused");
+}
+
+#[test]
+fn the_pool_hears_what_a_host_is_allowed() {
+    let (responder, hosts) = fixture();
+    for (name, waiting, per_second) in [
+        ("a.ces.example", Some(3), Some(8)),
+        ("www.ces.example", Some(3), Some(8)),
+        ("b.ces.example", None, None),
+    ] {
+        let asked =
+            responder.ask(&bytes(&question(name, RecordType::A)), &outside(Transport::Udp), &hosts, NOW);
+        let Outcome::Reserve(deferral) = asked else { panic!("{asked:?}") };
+        let limits = deferral.reserve.limits;
+        assert_eq!((limits.waiting, limits.per_second), (waiting, per_second), "{name}");
+    }
 }
 
 /// RFC 8020: where names are below, it is no NXDOMAIN.

@@ -1,7 +1,7 @@
 //! Attacks on virtual time: honest resolvers and clients, who do what they are asked for, beside those who mean harm.
 
 use crate::edge::prgw::{
-    Carrier, Decision, FirstPacket, Gateway, Options, Proof, Question, Secret, Service, Verdict,
+    Carrier, Decision, FirstPacket, Gateway, HostLimits, Options, Proof, Question, Secret, Service, Verdict,
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use std::cmp::Reverse;
@@ -155,8 +155,10 @@ impl World {
         };
         let host = self.random.random_range(0..HOSTS);
         let (proof, carrier) = (Proof::Nothing, Carrier::Udp);
-        let (service, subnet) = (Service::ALL, None);
-        let question = Question { host, service, resolver, subnet, subnet_is_trusted: false, proof, carrier };
+        let (service, limits, subnet) = (Service::ALL, HostLimits::default(), None);
+        let subnet_is_trusted = false;
+        let question =
+            Question { host, limits, service, resolver, subnet, subnet_is_trusted, proof, carrier };
         self.ask(who, question, 1);
     }
 

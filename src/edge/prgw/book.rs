@@ -4,6 +4,7 @@
 
 use super::counters::{Counter, Counters};
 use super::delay::Delays;
+use super::rate::Rates;
 use super::reputation::{MIDDLE, Reputation};
 use super::table::{Secret, Table};
 use ipnet::IpNet;
@@ -68,6 +69,8 @@ pub struct Book {
     /// Reservations that wait for a host, and by resolver and whether it has shown something.
     pub(super) by_host: HashMap<u32, u32, Secret>,
     pub(super) by_resolver: HashMap<(Party, bool), u32, Secret>,
+    /// Of hosts.
+    pub rates: Rates,
     pub counters: Counters,
 }
 
@@ -82,6 +85,7 @@ impl Book {
             delays: Delays::default(),
             by_host: HashMap::with_capacity_and_hasher(room, secret),
             by_resolver: HashMap::with_capacity_and_hasher(room, secret),
+            rates: Rates::new(room, secret),
             counters: Counters::new(),
         }
     }

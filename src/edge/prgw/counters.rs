@@ -35,6 +35,8 @@ counters! {
     ExhaustedTcpAgain = "exhausted_tcp_again",
     /// As many wait for the host as may; answered as an exhausted pool.
     LimitedHost = "limited_host",
+    /// As many were reserved for the host this second as may; answered as an exhausted pool.
+    LimitedHostRate = "limited_host_rate",
     /// As many wait for the resolver as may; answered as an exhausted pool.
     LimitedResolver = "limited_resolver",
     /// The asker's reputation is too low for this load.

@@ -22,7 +22,7 @@ use super::options::Options;
 use super::pool::{Change, Place, Pool, Reservation, Size};
 use super::reputation::MIDDLE;
 use super::table::{Secret, Table};
-use super::{Answer, Carrier, Decision, FirstPacket, Proof, Question, TCP, Verdict};
+use super::{Answer, Carrier, Decision, FirstPacket, HostLimits, Proof, Question, TCP, Verdict};
 use std::net::IpAddr;
 
 /// Milliseconds for which a rejected first packet is remembered.
@@ -136,7 +136,7 @@ impl Gateway {
             subnet,
             client: subnet.as_ref().filter(|_| question.subnet_is_trusted && proven).and_then(named),
         };
-        match self.limit(&waiting) {
+        match self.limit(&waiting, &question.limits, now) {
             Some(limited) => self.no_place(question.carrier, limited),
             None => self.reserve(question, place, waiting, timeout, now),
         }
@@ -167,11 +167,14 @@ impl Gateway {
     }
 
     /// The limit that one more would exceed.
-    fn limit(&self, waiting: &Waiting) -> Option<Counter> {
+    fn limit(&self, waiting: &Waiting, own: &HostLimits, now: u64) -> Option<Counter> {
         let (of_host, of_resolver) = self.book.waiting(waiting);
-        let per_host = if waiting.proven { self.options.per_host } else { self.options.per_host.div_ceil(2) };
+        let per_host = own.waiting.map_or(self.options.per_host, u32::from);
+        let per_host = if waiting.proven { per_host } else { per_host.div_ceil(2) };
         if of_host >= per_host {
             Some(Counter::LimitedHost)
+        } else if !self.book.rates.allows(waiting.host, self.rate(own), waiting.proven, now) {
+            Some(Counter::LimitedHostRate)
         } else if of_resolver >= self.options.per_resolver {
             Some(Counter::LimitedResolver)
         } else {
@@ -179,13 +182,20 @@ impl Gateway {
         }
     }
 
+    /// Reservations a second of a host.
+    fn rate(&self, own: &HostLimits) -> u32 {
+        own.per_second.unwrap_or(self.options.per_host_per_second)
+    }
+
     fn reserve(&mut self, q: &Question, place: Place, waiting: Waiting, timeout: u32, now: u64) -> Decision {
+        let rate = self.rate(&q.limits);
         let book = &mut self.book;
         let taken = self.pool.take(place, q.service, waiting, timeout, now, |ended| book.blame(ended, now));
         if taken.is_none() {
             return self.no_place(q.carrier, exhausted(q.carrier));
         }
         book.counts(&waiting);
+        book.rates.count(q.host, rate, now);
         book.counters.bump(if place.shares { Counter::ReservedShared } else { Counter::Reserved });
         Decision::Reserved { address: place.address, timeout }
     }

@@ -17,8 +17,9 @@ fn ip(text: &str) -> IpAddr {
 fn ask(host: u32) -> Question {
     let resolver = IpAddr::from([10, 0, (host >> 8) as u8, host as u8]);
     let (proof, carrier) = (Proof::ReturnPath, Carrier::Tcp);
+    let (limits, service) = (HostLimits::default(), Service::ALL);
     let (subnet, subnet_is_trusted) = (None, false);
-    Question { host, service: Service::ALL, resolver, subnet, subnet_is_trusted, proof, carrier }
+    Question { host, limits, service, resolver, subnet, subnet_is_trusted, proof, carrier }
 }
 
 fn unproven(host: u32) -> Question {
@@ -316,6 +317,38 @@ fn limits_of_host_and_resolver() {
 }
 
 #[test]
+fn a_hosts_own_limits_go_before_those_of_all() {
+    let mut g = gateway(100);
+    let own = HostLimits { waiting: Some(2), per_second: Some(5) };
+    let of = |n: u8, limits| Question { resolver: IpAddr::from([203, 0, 113, n]), limits, ..ask(1) };
+    (0..2).for_each(|n| {
+        address(g.question(&of(n, own), 0));
+    });
+    assert_eq!(g.question(&of(9, own), 0), Decision::TryAgain { after: 500 });
+    assert_eq!((g.counters().get(LimitedHost), g.counters().get(LimitedHostRate)), (1, 0));
+    // With another limit there is another answer.
+    let more = HostLimits { waiting: Some(20), ..own };
+    (2..5).for_each(|n| {
+        address(g.question(&of(n, more), 0));
+    });
+    assert_eq!(g.question(&of(9, more), 0), Decision::TryAgain { after: 500 });
+    let unproven = Question { proof: Proof::Nothing, carrier: Carrier::Udp, ..of(9, more) };
+    assert_eq!(g.question(&unproven, 199), Decision::Silence);
+    assert_eq!((g.counters().get(LimitedHost), g.counters().get(LimitedHostRate)), (1, 2));
+    // Whoever asks a fifth of a second later has one.
+    address(g.question(&of(9, more), 200));
+    // Of others, and of those without limits of their own, they are not.
+    assert_eq!(HostLimits::default(), ask(2).limits);
+    g.options.per_host = 200;
+    (g.options.per_host_per_second, g.options.per_resolver) = (7, 100);
+    let reserved = (0..10).filter(|&n| {
+        let question = Question { resolver: IpAddr::from([203, 0, 113, n]), ..ask(2) };
+        matches!(g.question(&question, 200), Decision::Reserved { .. })
+    });
+    assert_eq!(reserved.count(), 7);
+}
+
+#[test]
 fn time_follows_the_measured_delay_and_late_ones_still_find_their_host() {
     let mut g = open(2);
     let timeout_of =
@@ -417,6 +450,7 @@ fn question_of(event: &Event) -> Option<Question> {
     let Event::Ask { host, resolver, service, proof, subnet, carrier } = *event else { return None };
     Some(Question {
         host,
+        limits: HostLimits { waiting: (host == 1).then_some(2), per_second: (host == 2).then_some(3) },
         service: if service == 0 { Service::ALL } else { Service::new(service, TCP) },
         resolver: IpAddr::from([203, 0, 113, resolver]),
         subnet: subnet.then(|| "192.0.2.0/24".parse().unwrap()),

@@ -23,6 +23,7 @@
 //! | [`options`] | what the operator decides |
 //! | [`reputation`] | what became of somebody's reservations |
 //! | [`delay`] | how long a first packet takes, and so how long to wait for it |
+//! | [`rate`] | how many reservations a second a host may have |
 //! | [`table`] | bounded memory of many, which spoofed sources cannot empty |
 //! | [`counters`] | how everything ended |
 //! | [`circular`] | what the DNS side sees of all this |
@@ -41,6 +42,7 @@ pub mod lanes;
 pub mod options;
 pub mod parse;
 pub mod pool;
+pub mod rate;
 pub mod reputation;
 pub mod rings;
 pub mod service;
@@ -87,6 +89,7 @@ pub enum Carrier {
 #[derive(Clone, Copy, Debug)]
 pub struct Question {
     pub host: u32,
+    pub limits: HostLimits,
     /// [`Service::ALL`] for a plain FQDN.
     pub service: Service,
     /// Who asks. Resolvers that ask as a group have the name of one of them: a label that one of them was sent to, and another
@@ -98,6 +101,15 @@ pub struct Question {
     pub subnet_is_trusted: bool,
     pub proof: Proof,
     pub carrier: Carrier,
+}
+
+/// What of a host's limits is its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HostLimits {
+    /// Reservations that may wait for it. `None`: [`Options::per_host`].
+    pub waiting: Option<u16>,
+    /// Reservations a second, 1 to 1,000,000. `None`: [`Options::per_host_per_second`].
+    pub per_second: Option<u32>,
 }
 
 /// What the DNS side does.

@@ -27,8 +27,11 @@ pub struct Options {
     pub floor: u32,
     /// The time follows the measured delays; otherwise it is the ceiling.
     pub adaptive: bool,
-    /// Reservations that may wait for one host; half of them for unproven askers.
+    /// Reservations that may wait for one host that has no limit of its own; half of them for unproven askers.
     pub per_host: u32,
+    /// Reservations a second for one host that has no limit of its own, 1 to 1,000,000; for unproven askers what is left of half
+    /// of them.
+    pub per_host_per_second: u32,
     /// Reservations that may wait for one resolver.
     pub per_resolver: u32,
     /// By load: up to 33, 66 and 99 % of the addresses, and above. A reservation that takes no address away, because it shares
@@ -56,7 +59,8 @@ impl Options {
             ceiling: 2000,
             floor: 200,
             adaptive: true,
-            per_host: (addresses / 2).max(8),
+            per_host: 16,
+            per_host_per_second: 50,
             per_resolver: (addresses / 2).max(4),
             tiers: [
                 tier(Proof::Nothing, 0.10, 0.10),
@@ -77,6 +81,7 @@ impl Options {
         Self {
             adaptive: false,
             per_host: u32::MAX,
+            per_host_per_second: 1_000_000,
             per_resolver: u32::MAX,
             tiers: [open; 4],
             ..Self::new(addresses)
