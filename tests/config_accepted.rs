@@ -72,6 +72,7 @@ timeout_ms = 1000
 timeout_least_ms = 100
 adaptive = true
 per_resolver = 4
+trusted_resolvers = ["192.0.2.53", "2001:db8:5::/48"]
 good = 70
 remembered = 1024
 first_packets_per_source_per_second = 10
@@ -681,13 +682,15 @@ fn the_circular_pool_has_defaults_by_its_size_and_every_number_of_the_operators(
     assert_eq!((p.reservations, p.per_resolver), (4096 + 514, 128));
     assert_eq!((p.timeout_ms, p.timeout_least_ms, p.adaptive, p.good), (2000, 200, true, 70));
     assert_eq!((p.first_packets_per_second, p.first_packets_per_source_per_second), (200_000, 2000));
-    let numbers = "reservations = 100\ntimeout_ms = 150\nadaptive = false\nper_resolver = 2\ngood = 80\n\
+    let numbers = "reservations = 100\ntimeout_ms = 150\nadaptive = false\nper_resolver = 2\ntrusted_resolvers = [\"192.0.2.53\", \"2001:db8:5::/48\"]\ngood = 80\n\
         remembered = 2000\nrejects = 3000\nsession_pairs = 4000\nfirst_packets_per_second = 5\n\
         first_packets_per_source_per_second = 6\n";
     let tier = |n| format!("[[prgw.tiers]]\nproof = \"label\"\nasker = {n}\nsource = {n}\n");
     let p = prgw(&format!("{numbers}{}", (1..=4).map(tier).collect::<String>()));
     assert_eq!((p.reservations, p.per_resolver, p.good), (100, 2, 80));
     assert_eq!((p.timeout_ms, p.timeout_least_ms, p.adaptive), (150, 150, false));
+    let trusted: Vec<String> = p.trusted_resolvers.iter().map(ToString::to_string).collect();
+    assert_eq!(trusted, ["192.0.2.53/32", "2001:db8:5::/48"]);
     assert_eq!((p.remembered, p.rejects, p.session_pairs), (2000, 3000, 4000));
     assert_eq!((p.first_packets_per_second, p.first_packets_per_source_per_second), (5, 6));
     let tiers = p.tiers.map(|tier| (tier.proof, tier.asker, tier.source));

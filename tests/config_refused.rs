@@ -143,6 +143,11 @@ const CASES: &[Case] = &[
     case("reputation above all", MANAGE, "[hosts]\n[prgw]\npool = [\"192.0.2.0/28\"]\n[[prgw.tiers]]\nasker = 101 #!\n[[prgw.tiers]]\n[[prgw.tiers]]\n[[prgw.tiers]]\n[manage]", "prgw.tiers.asker", "out of range", "from 0 to 100"),
     case("first packets, none", MANAGE, "[hosts]\n[prgw]\npool = [\"192.0.2.0/28\"]\nfirst_packets_per_second = 0 #!\n[manage]", "prgw.first_packets_per_second", "out of range", "from 1"),
     case("misspelt key of the circular pool", MANAGE, "[hosts]\n[prgw]\npool = [\"192.0.2.0/28\"]\nper_resolvers = 3 #!\n[manage]", "prgw.per_resolvers", "no key has this name", "did you mean `per_resolver`?"),
+    case("trusted resolver that is none", MANAGE, "[hosts]\n[prgw]\npool = [\"192.0.2.0/28\"]\ntrusted_resolvers = [\"resolver.example\"] #!\n[manage]", "prgw.trusted_resolvers", "is not an address", "192.0.2.53"),
+    case("trusted resolver with host bits", MANAGE, "[hosts]\n[prgw]\npool = [\"192.0.2.0/28\"]\ntrusted_resolvers = [\"198.51.100.53/24\"] #!\n[manage]", "prgw.trusted_resolvers", "has host bits", "\"198.51.100.0/24\""),
+    case("everybody as a trusted resolver", MANAGE, "[hosts]\n[prgw]\npool = [\"192.0.2.0/28\"]\ntrusted_resolvers = [\"0.0.0.0/0\"] #!\n[manage]", "prgw.trusted_resolvers", "every address of its family", "prefixes of resolvers"),
+    case("group as a trusted resolver", MANAGE, "[hosts]\n[prgw]\npool = [\"192.0.2.0/28\"]\ntrusted_resolvers = [\"224.0.0.1\"] #!\n[manage]", "prgw.trusted_resolvers", "no host's address", "unicast"),
+    case("trusted resolver twice", MANAGE, "[hosts]\n[prgw]\npool = [\"192.0.2.0/28\"]\ntrusted_resolvers = [\"198.51.100.53\", \"198.51.100.53/32\"] #!\n[manage]", "prgw.trusted_resolvers", "stands twice", "one of the two"),
 
     // [instance]
     case("no instance section", "[instance]\nname = \"test\"", "", "instance", "missing", "[instance]"),

@@ -67,7 +67,8 @@ pub fn answers(config: &Config, parts: Parts, world: &Arc<World>, hosts: Reader)
         shown: parts.shown,
     });
     let address = move |number| shared.address(number).map(IpAddr::V4);
-    Some(Pool { gateway: Box::new(desk), address: Box::new(address) })
+    let trusted = prgw.trusted_resolvers.clone();
+    Some(Pool { gateway: Box::new(desk), address: Box::new(address), trusted })
 }
 
 /// The realm and the first IPv4 address of a host of the register.

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use ipnet::IpNet;
+
 use super::error::{Place, Report};
 use super::nat_model::{Nat44, PoolRange};
 use super::nat44::{self, Surroundings};
@@ -28,6 +30,10 @@ pub struct Prgw {
     /// `per_resolver`: reservations that may wait for one resolver: 1 to 65,536. Default half as many as there are
     /// addresses, 4 at the least. Those of one host: [`Hosts::pending_reservations`](super::Hosts).
     pub per_resolver: u32,
+    /// `trusted_resolvers`: prefixes of resolvers whose word on their client's subnet (RFC 7871) is believed: it says who is to be
+    /// blamed, and spares the client the look at its reputation. 0 to [`Prgw::RESOLVERS_MAX`], each once. Default: none. Whoever
+    /// tells a subnet, only that subnet may claim.
+    pub trusted_resolvers: Vec<IpNet>,
     /// `[[prgw.tiers]]`: what is asked for up to 33, 66 and 99 % of the addresses, and above; all four or none.
     pub tiers: [PrgwTier; 4],
     /// `good`: from this reputation on an asker is known as good: 0 to 100. Default 70.
@@ -47,6 +53,7 @@ pub struct Prgw {
 
 impl Prgw {
     pub const ADDRESSES_MAX: u64 = 65_536;
+    pub const RESOLVERS_MAX: usize = 64;
 
     /// Addresses in the pool.
     pub fn addresses(&self) -> u32 {
@@ -118,6 +125,7 @@ pub(super) fn read(
     let least = section.integer("timeout_least_ms", 1..=10_000);
     let adaptive = or(section.boolean("adaptive"), true);
     let per_resolver = section.integer("per_resolver", 1..=65_536);
+    let trusted_resolvers = read_trusted(report, &mut section);
     let tiers = read_tiers(report, &mut section);
     let good = or(section.integer("good", 0..=100), 70);
     let remembered = or(section.integer("remembered", TABLE), 65_536);
@@ -148,6 +156,7 @@ pub(super) fn read(
         timeout_least_ms: or(least, timeout_ms.min(200)),
         adaptive,
         per_resolver: or(per_resolver, (addresses / 2).max(4)),
+        trusted_resolvers,
         tiers: tiers?,
         good,
         remembered,
@@ -162,6 +171,19 @@ fn needs(report: &Report<'_>, place: Place, is_there: bool, message: &str, hint:
     if !is_there {
         report.refuse(place, message, hint);
     }
+}
+
+/// Prefixes of resolvers that are believed.
+fn read_trusted(report: &Report<'_>, section: &mut Section<'_>) -> Vec<IpNet> {
+    let written = section.strings("trusted_resolvers", 0..=Prgw::RESOLVERS_MAX, values::resolvers);
+    let mut trusted: Vec<IpNet> = Vec::new();
+    for Located { value, place } in written.unwrap_or_default() {
+        if trusted.contains(&value) {
+            report.refuse(place, format!("{value} stands twice"), "remove one of the two");
+        }
+        trusted.push(value);
+    }
+    trusted
 }
 
 /// The tiers; `None` when they are wrong and that was said.

@@ -218,6 +218,21 @@ pub(super) fn bogon(text: &str) -> Result<IpNet, Wrong> {
     Ok(prefix)
 }
 
+/// Resolvers: an address, or a prefix.
+pub(super) fn resolvers(text: &str) -> Result<IpNet, Wrong> {
+    let example = "\"192.0.2.53\" or \"192.0.2.0/24\"";
+    let prefix = match text.parse::<IpAddr>() {
+        Ok(address) => address.into(),
+        Err(_) => without_host_bits(network(text, example)?)?,
+    };
+    if prefix.prefix_len() == 0 {
+        let message = format!("{prefix} is every address of its family");
+        return Err(Wrong::new(message, "write the prefixes of resolvers"));
+    }
+    unicast(prefix.addr())?;
+    Ok(prefix)
+}
+
 fn without_host_bits(prefix: IpNet) -> Result<IpNet, Wrong> {
     if prefix == prefix.trunc() {
         Ok(prefix)

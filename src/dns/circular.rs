@@ -5,6 +5,8 @@
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+
 use super::counters::{Counters, PoolEnd};
 use super::reserve::{Decision, Family, Proof, Reserve};
 use crate::edge::prgw::{self, Carrier, CircularPool, Question, Service};
@@ -14,6 +16,8 @@ pub struct Pool {
     pub gateway: Box<dyn CircularPool>,
     /// `None` where it has no such number.
     pub address: Box<dyn Fn(u32) -> Option<IpAddr> + Send>,
+    /// Resolvers whose word on the subnets of their clients is believed (RFC 7871).
+    pub trusted: Vec<IpNet>,
 }
 
 /// What becomes of a question that is to reserve something.
@@ -37,7 +41,7 @@ pub(super) fn decide(
         return Decided::Now(Decision::NoAddress);
     };
     let proof = &reserve.proof;
-    let decision = pool.gateway.question(&question(reserve, is_again), now_ms);
+    let decision = pool.gateway.question(&question(reserve, is_again, &pool.trusted), now_ms);
     let (end, decided) = match decision {
         prgw::Decision::Reserved { address, .. } => match (pool.address)(address) {
             Some(address) => (PoolEnd::Reserved, Decided::Now(Decision::Address(address))),
@@ -55,7 +59,7 @@ pub(super) fn decide(
     decided
 }
 
-fn question(reserve: &Reserve, is_again: bool) -> Question {
+fn question(reserve: &Reserve, is_again: bool, trusted: &[IpNet]) -> Question {
     let proof = &reserve.proof;
     Question {
         host: reserve.host.get(),
@@ -66,7 +70,8 @@ fn question(reserve: &Reserve, is_again: bool) -> Question {
         // Who asks under a label that another was told is of that one's group.
         resolver: proof.label.unwrap_or(reserve.resolver),
         subnet: reserve.subnet,
-        subnet_is_trusted: false,
+        // Its own address, whomever a label names.
+        subnet_is_trusted: trusted.iter().any(|prefix| prefix.contains(&reserve.resolver)),
         proof: shown(proof),
         carrier: match (proof.tcp, is_again) {
             (false, _) => Carrier::Udp,
@@ -119,6 +124,10 @@ mod tests {
         }
     }
 
+    fn trusted() -> Vec<IpNet> {
+        ["192.0.2.0/24", "2001:db8::/48"].map(|prefix| prefix.parse().expect("a prefix")).into()
+    }
+
     fn reserve() -> Reserve {
         let (_, register): (_, Register) = super::super::tests::fixture();
         Reserve {
@@ -136,7 +145,11 @@ mod tests {
     fn ask(decision: prgw::Decision, reserve: &Reserve, is_again: bool) -> (Decided, Vec<Question>) {
         let asked = Arc::new(Mutex::new(vec![]));
         let address = |number| (number < 4).then(|| IpAddr::from([203, 0, 113, number as u8]));
-        let pool = Pool { gateway: Box::new(Scripted(decision, asked.clone())), address: Box::new(address) };
+        let pool = Pool {
+            gateway: Box::new(Scripted(decision, asked.clone())),
+            address: Box::new(address),
+            trusted: trusted(),
+        };
         let decided = decide(&mut Some(pool), reserve, is_again, &Counters::default(), 7);
         let asked = asked.lock().expect("no panic").clone();
         (decided, asked)
@@ -195,6 +208,23 @@ mod tests {
         let service = Some(ServiceTarget { protocol: Some(6), port: Some(443) });
         let (_, asked) = ask(prgw::Decision::Silence, &Reserve { service, ..reserve() }, false);
         assert_eq!(asked[0].service, Service::new(443, 6));
+    }
+
+    #[test]
+    fn whose_word_on_subnets_is_believed() {
+        for (resolver, label, is_trusted) in [
+            ("198.51.100.53", None, false),
+            ("192.0.2.53", None, true),
+            ("2001:db8::53", None, true),
+            ("2001:db8:1::53", None, false),
+            // Of the group of a trusted one, and yet another.
+            ("198.51.100.53", Some([192, 0, 2, 53].into()), false),
+        ] {
+            let resolver = resolver.parse().expect("an address");
+            let proof = Proof { label, ..Proof::default() };
+            let (_, asked) = ask(prgw::Decision::Silence, &Reserve { resolver, proof, ..reserve() }, false);
+            assert_eq!(asked[0].subnet_is_trusted, is_trusted, "{resolver}");
+        }
     }
 
     #[test]

@@ -3,17 +3,21 @@
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use hickory_proto::op::{Message, ResponseCode};
-use hickory_proto::rr::RecordType;
+use hickory_proto::rr::rdata::opt::{ClientSubnet, EdnsOption};
+use hickory_proto::rr::{RData, RecordType};
 use proptest::prelude::*;
 
-use super::super::tests::{CONFIG, NOW, fixture, inside, outside, question};
+use super::super::tests::{CONFIG, NOW, fixture, inside, outside, question, with_edns};
 use super::super::update_tests::signed_update;
 use super::*;
 use crate::config;
-use crate::edge::prgw::{self, CircularPool, Question};
+use crate::edge::prgw::{
+    self, CircularPool, Counter, FirstPacket, Gateway, Options, Question, Secret, Verdict,
+};
 use crate::edge::thread::Edge;
 use crate::packet::build::{self, Ip, Path};
 use crate::packet::{MacAddr, Protocol, ipv4, udp};
@@ -66,6 +70,8 @@ impl Forwarder for Others {
     }
 }
 
+/// A resolver whose word on subnets is believed.
+const TRUSTED: [u8; 4] = [198, 51, 100, 77];
 const OP: hickory_proto::op::OpCode = hickory_proto::op::OpCode::Query;
 /// The interfaces' realms.
 const REALMS: [Option<u16>; 3] = [Some(1), Some(2), None];
@@ -74,7 +80,28 @@ fn at(ms: u64) -> Now {
     Now { seconds: NOW + ms / 1000, ms }
 }
 
+/// The gateway, which first packets are brought to beside it.
+struct Real(Arc<Mutex<Gateway>>);
+
+impl CircularPool for Real {
+    fn question(&mut self, q: &Question, now: u64) -> prgw::Decision {
+        self.0.lock().expect("no panic").question(q, now)
+    }
+
+    fn turn(&mut self, _: u64) -> usize {
+        0
+    }
+}
+
 fn server(changer: Option<Changer>) -> (Server, Register, Arc<Counters>) {
+    server_with(changer, Box::new(Moody(0)), Box::new(Others::default()))
+}
+
+fn server_with(
+    changer: Option<Changer>,
+    gateway: Box<dyn CircularPool>,
+    forwarder: Box<dyn Forwarder>,
+) -> (Server, Register, Arc<Counters>) {
     let (responder, register) = fixture();
     let counters = Arc::new(Counters::default());
     let address = |number: u32| Some(IpAddr::from([203, 0, 113, number as u8]));
@@ -82,8 +109,8 @@ fn server(changer: Option<Changer>) -> (Server, Register, Arc<Counters>) {
         responder,
         realms: REALMS.to_vec(),
         changer,
-        pool: Some(Pool { gateway: Box::new(Moody(0)), address: Box::new(address) }),
-        forwarder: Some(Box::new(Others::default())),
+        pool: Some(Pool { gateway, address: Box::new(address), trusted: vec![IpAddr::from(TRUSTED).into()] }),
+        forwarder: Some(forwarder),
         counters: counters.clone(),
     };
     (Server::new(parts), register, counters)
@@ -186,6 +213,49 @@ fn by_tcp_the_pool_is_asked_once_more() {
     let [(ReplyTo::Stream { connection: 7 }, Some(answer))] = &sent.0[..] else { panic!("{:?}", sent.0) };
     assert_eq!(Message::from_vec(answer).expect("sound").answers.len(), 1);
     assert_eq!(counters.pool.each_ref().map(|count| count.get()), [1, 0, 0, 1, 0, 0]);
+}
+
+/// Whoever tells a subnet, only that may claim; and who is believed is not blamed for its client.
+#[test]
+fn a_told_subnet_alone_may_claim() {
+    let subnet = [EdnsOption::Subnet(ClientSubnet::new([192, 0, 2, 0].into(), 24, 0))];
+    let message = with_edns(question("a.ces.example", RecordType::A), &subnet).to_vec().expect("sound");
+    for (resolver, is_trusted) in [(TRUSTED, true), ([198, 51, 100, 78], false)] {
+        let gateway = Arc::new(Mutex::new(Gateway::new(Options::new(4), Secret::new([1, 2]))));
+        let (mut server, register, _) =
+            server_with(None, Box::new(Real(gateway.clone())), Box::new(Others::default()));
+        let mut reserve = |ms| {
+            let mut sent = Sent::default();
+            let asker = Asker { address: resolver.into(), ..outside(Transport::Tcp) };
+            server.stream(&message, &asker, 1, &register, at(ms), &mut sent);
+            let answer = Message::from_vec(sent.0[0].1.as_ref().expect("an answer")).expect("sound");
+            let Some(RData::A(a)) = answer.answers.first().map(|record| &record.data) else {
+                panic!("{answer}")
+            };
+            u32::from(a.0.octets()[3])
+        };
+        let packet = |address, source: [u8; 4]| FirstPacket {
+            address,
+            port: 443,
+            protocol: 6,
+            source: source.into(),
+            source_port: 4000,
+            pure_syn: true,
+        };
+        let number = reserve(0);
+        let first = |packet| gateway.lock().expect("no panic").first_packet(&packet, 5);
+        let stranger = first(packet(number, [192, 0, 3, 1]));
+        assert!(matches!(stranger, Verdict::Rejected { why: Counter::RejectedSubnet, .. }), "{stranger:?}");
+        let told = first(packet(number, [192, 0, 2, 9]));
+        assert!(matches!(told, Verdict::Claimed { .. }), "{told:?}");
+        // Another one, which nobody claims.
+        reserve(10);
+        let mut gateway = gateway.lock().expect("no panic");
+        gateway.advance(10_000);
+        let blamed = [Counter::ExpiredBlamedClient, Counter::ExpiredBlamedResolver]
+            .map(|of| gateway.counters().get(of));
+        assert_eq!(blamed, [u64::from(is_trusted), u64::from(!is_trusted)]);
+    }
 }
 
 /// The second waits for the first, and finds what that has made.

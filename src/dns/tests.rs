@@ -119,7 +119,7 @@ pub(super) fn question(name: &str, record_type: RecordType) -> Message {
     message
 }
 
-fn with_edns(mut message: Message, options: &[EdnsOption]) -> Message {
+pub(super) fn with_edns(mut message: Message, options: &[EdnsOption]) -> Message {
     let mut edns = Edns::new();
     edns.set_max_payload(4096);
     options.iter().for_each(|option| edns.options_mut().insert(option.clone()));

@@ -49,6 +49,8 @@ pub struct Waiting {
     pub proven: bool,
     /// Who may claim.
     pub subnet: Option<IpNet>,
+    /// That subnet is a trusted resolver's word.
+    pub is_believed: bool,
     /// Whose it is by a trusted resolver's word.
     pub client: Option<Party>,
 }

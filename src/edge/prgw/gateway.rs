@@ -5,8 +5,8 @@
 //! nobody claims. So a flood of spoofed questions neither uses up the reputation of those it pretends to be, nor gets beyond the
 //! first tier. A claim, on the other hand, is to an asker's credit whatever it had shown: somebody got the answer.
 //!
-//! **Claiming.** Where the resolver told the client's subnet only that subnet may; else the source is judged by its
-//! reputation. What was rejected stays rejected for 20 s, so that a TCP SYN which is sent again cannot take a reservation
+//! **Claiming.** Where the resolver told the client's subnet only that subnet may; and unless that is a trusted resolver's word,
+//! which had shown that it is one, the source is judged by its reputation as well. What was rejected stays rejected for 20 s, so that a TCP SYN which is sent again cannot take a reservation
 //! that was made since. This guards against accidents: who means harm sends from another port.
 //!
 //! **Blame** for what nobody claimed goes to the client's network when a trusted resolver named it, else to the resolver, and
@@ -129,12 +129,14 @@ impl Gateway {
             return if question.carrier == Carrier::Udp { Decision::Silence } else { Decision::Empty };
         }
         let timeout = self.timeout(known);
+        let is_believed = question.subnet_is_trusted && proven;
         let waiting = Waiting {
             host: question.host,
             resolver: resolver(question.resolver),
             proven,
             subnet,
-            client: subnet.as_ref().filter(|_| question.subnet_is_trusted && proven).and_then(named),
+            is_believed,
+            client: subnet.as_ref().filter(|_| is_believed).and_then(named),
         };
         match self.limit(&waiting, &question.limits, now) {
             Some(limited) => self.no_place(question.carrier, limited),
@@ -238,12 +240,12 @@ impl Gateway {
         let found = self.pool.look_up(packet.address, packet.port, packet.protocol);
         let id = found.ok_or(Counter::RejectedNothingWaits)?;
         // A subnet of the other family says nothing about who sends this packet.
-        let subnet = self.pool.get(id).and_then(|r| r.holder.subnet);
-        match subnet.filter(|subnet| subnet.addr().is_ipv4() == packet.source.is_ipv4()) {
-            Some(subnet) if !subnet.contains(&packet.source) => Err(Counter::RejectedSubnet),
-            None if self.client_reputation(packet.source, now)
-                < self.options.tiers[self.tier(false)].source =>
-            {
+        let waiting = self.pool.get(id).map(|r| r.holder);
+        let told = waiting.and_then(|waiting| Some((waiting.subnet?, waiting.is_believed)));
+        match told.filter(|(subnet, _)| subnet.addr().is_ipv4() == packet.source.is_ipv4()) {
+            Some((subnet, _)) if !subnet.contains(&packet.source) => Err(Counter::RejectedSubnet),
+            Some((_, true)) => Ok(id),
+            _ if self.client_reputation(packet.source, now) < self.options.tiers[self.tier(false)].source => {
                 Err(Counter::RejectedReputation)
             }
             _ => Ok(id),

@@ -286,6 +286,26 @@ fn a_source_of_ill_repute_claims_nothing() {
     assert_eq!(why(g.first_packet(&syn(reserved, "198.51.100.1"), 20_003)), RejectedNothingWaits);
 }
 
+/// And only if it had shown that it is that resolver.
+#[test]
+fn only_a_trusted_resolvers_word_spares_the_look_at_reputation() {
+    let subnet = Some("192.0.2.0/24".parse().unwrap());
+    let told = Question { subnet, ..ask(3) };
+    let trusted = Question { subnet_is_trusted: true, ..told };
+    let unproven = Question { proof: Proof::Nothing, carrier: Carrier::Udp, ..trusted };
+    for (question, is_believed) in [(told, false), (unproven, false), (trusted, true)] {
+        let mut g = gateway(5);
+        for now in [0, 20_000] {
+            (0..50).for_each(|_| g.report_client(ip("192.0.2.200"), false, now));
+        }
+        let reserved = address(g.question(&question, 20_001));
+        match g.first_packet(&syn(reserved, "192.0.2.1"), 20_002) {
+            Verdict::Claimed { host, .. } => assert!(is_believed && host == 3),
+            rejected => assert!(!is_believed && why(rejected) == RejectedReputation, "{question:?}"),
+        }
+    }
+}
+
 #[test]
 fn limits_of_host_and_resolver() {
     let mut g = gateway(100);

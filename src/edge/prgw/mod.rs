@@ -97,7 +97,8 @@ pub struct Question {
     pub resolver: IpAddr,
     /// Whose question the resolver says it is (RFC 7871).
     pub subnet: Option<IpNet>,
-    /// The operator trusts this resolver's word on subnets: then those are blamed, and not the resolver.
+    /// The operator trusts this resolver's word on subnets: then those are blamed, and not the resolver, and who claims is judged
+    /// by its subnet alone.
     pub subnet_is_trusted: bool,
     pub proof: Proof,
     pub carrier: Carrier,

@@ -10,7 +10,7 @@ pub struct Tier {
     pub proof: Proof,
     /// The least reputation of an asker. Without proof it is the middle (0.45) at best.
     pub asker: f32,
-    /// The least reputation of a first packet's source, where no subnet says who may claim.
+    /// The least reputation of a first packet's source, where no trusted resolver says who may claim.
     pub source: f32,
 }
 
