@@ -142,6 +142,7 @@ fn answer(pool: &mut dyn CircularPool, line: &str, now: u64) -> (String, Duratio
         limits: HostLimits::default(),
         service: Service::new(port.parse().expect("a port"), protocol.parse().expect("a protocol")),
         resolver: resolver.parse::<IpAddr>().expect("an address"),
+        realm: None,
         subnet: None,
         subnet_is_trusted: false,
         proof: Proof::LabelByTcp,

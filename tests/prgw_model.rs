@@ -333,6 +333,7 @@ impl Bed {
             limits: HostLimits::default(),
             service,
             resolver: IpAddr::V4(Ipv4Addr::new(192, 0, 2, resolver)),
+            realm: None,
             subnet: None,
             subnet_is_trusted: false,
             proof: Proof::Nothing,

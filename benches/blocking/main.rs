@@ -171,6 +171,7 @@ impl Bed {
             limits: HostLimits::default(),
             service,
             resolver: IpAddr::from((0xcb00_0000 + n % 1000).to_be_bytes()),
+            realm: None,
             subnet: None,
             subnet_is_trusted: false,
             proof: Proof::ReturnPath,

@@ -182,6 +182,7 @@ impl Bed {
                 limits: HostLimits::default(),
                 service: if self.services { service } else { Service::ALL },
                 resolver: IpAddr::from((0xcb00_0000 + n % RESOLVERS).to_be_bytes()),
+                realm: None,
                 subnet: None,
                 subnet_is_trusted: false,
                 proof: Proof::LabelByTcp,

@@ -55,6 +55,8 @@ pub fn answers(config: &Config, parts: Parts, world: &Arc<World>, hosts: Reader)
     let prgw = config.prgw.as_ref()?;
     let nat = world.nat.clone()?;
     let outside = nat.options().outside;
+    let hairpins = config.nat44.iter().filter(|nat44| nat44.hairpin).flat_map(|nat44| &nat44.inside);
+    let hairpins = hairpins.copied().collect();
     let home = move |realm, address| nat.is_inside(realm).then(|| nat.home_of_inside(realm, address));
     let shared = parts.marks.shared().clone();
     let desk = Desk::new(DeskParts {
@@ -68,7 +70,7 @@ pub fn answers(config: &Config, parts: Parts, world: &Arc<World>, hosts: Reader)
     });
     let address = move |number| shared.address(number).map(IpAddr::V4);
     let trusted = prgw.trusted_resolvers.clone();
-    Some(Pool { gateway: Box::new(desk), address: Box::new(address), trusted })
+    Some(Pool { gateway: Box::new(desk), address: Box::new(address), trusted, hairpins })
 }
 
 /// The realm and the first IPv4 address of a host of the register.

@@ -115,7 +115,8 @@ pub enum OtherRealms {
     Hide,
     /// Their private addresses: the realms are routed to each other.
     Private,
-    /// An address that stands for them, reserved for this question.
+    /// An address that stands for them, reserved for this question as for one from outside: of the circular pool, to which hosts
+    /// of this realm come by the NAT's hairpin. None where it has none for them.
     Reserve,
 }
 

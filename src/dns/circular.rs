@@ -1,6 +1,10 @@
 //! From what must be reserved to a question of the circular pool, and from its decision to an answer.
 //!
-//! Guarantees: without a pool, of IPv6, and for a host of ours that asks for one of another realm, there is no address, and that may be
+//! A host of ours that asks for one of another realm is given an address as somebody outside is, where the NAT brings it there by a
+//! hairpin (RFC 4787 section 6): the other sees it by its public address. Its own address is one that its realm's source check
+//! vouches for, and no stub follows a CNAME: it need not show that it follows the random label.
+//!
+//! Guarantees: without a pool, of IPv6, and for hosts of a realm that no hairpin serves, there is no address, and that may be
 //! remembered. Never: keeps anything.
 
 use std::net::IpAddr;
@@ -18,6 +22,8 @@ pub struct Pool {
     pub address: Box<dyn Fn(u32) -> Option<IpAddr> + Send>,
     /// Resolvers whose word on the subnets of their clients is believed (RFC 7871).
     pub trusted: Vec<IpNet>,
+    /// Inside realms whose hosts come to the pool by a hairpin.
+    pub hairpins: Vec<u16>,
 }
 
 /// What becomes of a question that is to reserve something.
@@ -36,11 +42,12 @@ pub(super) fn decide(
     counters: &Counters,
     now_ms: u64,
 ) -> Decided {
-    let Some(pool) = pool.as_mut().filter(|_| reserve.family == Family::V4 && reserve.realm.is_none()) else {
+    let is_reached = |pool: &&mut Pool| reserve.realm.is_none_or(|realm| pool.hairpins.contains(&realm));
+    let Some(pool) = pool.as_mut().filter(|_| reserve.family == Family::V4).filter(is_reached) else {
         counters.pool_end(PoolEnd::NoAddress);
         return Decided::Now(Decision::NoAddress);
     };
-    let proof = &reserve.proof;
+    let proof = shown(reserve);
     let decision = pool.gateway.question(&question(reserve, is_again, &pool.trusted), now_ms);
     let (end, decided) = match decision {
         prgw::Decision::Reserved { address, .. } => match (pool.address)(address) {
@@ -50,7 +57,9 @@ pub(super) fn decide(
         prgw::Decision::Demand(wanted) => (PoolEnd::Demanded, Decided::Now(demand(wanted, proof))),
         prgw::Decision::Silence => (PoolEnd::Silence, Decided::Now(Decision::Silence)),
         // By UDP the resolver asks again by itself, and what was tried again is not tried for ever.
-        prgw::Decision::TryAgain { .. } if !proof.tcp => (PoolEnd::Silence, Decided::Now(Decision::Silence)),
+        prgw::Decision::TryAgain { .. } if !reserve.proof.tcp => {
+            (PoolEnd::Silence, Decided::Now(Decision::Silence))
+        }
         prgw::Decision::TryAgain { .. } if is_again => (PoolEnd::Empty, Decided::Now(Decision::Empty)),
         prgw::Decision::TryAgain { after } => (PoolEnd::TryAgain, Decided::Later(after)),
         prgw::Decision::Empty => (PoolEnd::Empty, Decided::Now(Decision::Empty)),
@@ -69,10 +78,11 @@ fn question(reserve: &Reserve, is_again: bool, trusted: &[IpNet]) -> Question {
         }),
         // Who asks under a label that another was told is of that one's group.
         resolver: proof.label.unwrap_or(reserve.resolver),
+        realm: reserve.realm,
         subnet: reserve.subnet,
         // Its own address, whomever a label names.
         subnet_is_trusted: trusted.iter().any(|prefix| prefix.contains(&reserve.resolver)),
-        proof: shown(proof),
+        proof: shown(reserve),
         carrier: match (proof.tcp, is_again) {
             (false, _) => Carrier::Udp,
             (true, false) => Carrier::Tcp,
@@ -81,21 +91,22 @@ fn question(reserve: &Reserve, is_again: bool, trusted: &[IpNet]) -> Question {
     }
 }
 
-fn shown(proof: &Proof) -> prgw::Proof {
-    match proof {
-        Proof { label: Some(_), tcp: true, .. } => prgw::Proof::LabelByTcp,
-        Proof { label: Some(_), .. } => prgw::Proof::Label,
+fn shown(reserve: &Reserve) -> prgw::Proof {
+    let has_label = reserve.proof.label.is_some() || reserve.realm.is_some();
+    match reserve.proof {
+        Proof { tcp: true, .. } if has_label => prgw::Proof::LabelByTcp,
+        Proof { .. } if has_label => prgw::Proof::Label,
         Proof { tcp: true, .. } | Proof { cookie: true, .. } => prgw::Proof::ReturnPath,
         Proof { .. } => prgw::Proof::Nothing,
     }
 }
 
 /// How the asker is told what is missing of `wanted`.
-fn demand(wanted: prgw::Proof, proof: &Proof) -> Decision {
+fn demand(wanted: prgw::Proof, shown: prgw::Proof) -> Decision {
     match wanted {
         prgw::Proof::Nothing => Decision::Empty,
         prgw::Proof::ReturnPath => Decision::DemandCookie,
-        prgw::Proof::LabelByTcp if proof.label.is_some() => Decision::DemandTcp,
+        prgw::Proof::LabelByTcp if shown >= prgw::Proof::Label => Decision::DemandTcp,
         prgw::Proof::Label | prgw::Proof::LabelByTcp => Decision::DemandLabel,
     }
 }
@@ -149,6 +160,7 @@ mod tests {
             gateway: Box::new(Scripted(decision, asked.clone())),
             address: Box::new(address),
             trusted: trusted(),
+            hairpins: vec![3],
         };
         let decided = decide(&mut Some(pool), reserve, is_again, &Counters::default(), 7);
         let asked = asked.lock().expect("no panic").clone();
@@ -208,6 +220,22 @@ mod tests {
         let service = Some(ServiceTarget { protocol: Some(6), port: Some(443) });
         let (_, asked) = ask(prgw::Decision::Silence, &Reserve { service, ..reserve() }, false);
         assert_eq!(asked[0].service, Service::new(443, 6));
+    }
+
+    /// As is somebody outside, but for the label, which its stub would not follow.
+    #[test]
+    fn a_host_of_a_realm_with_a_hairpin_is_given_an_address() {
+        let reserve = Reserve { realm: Some(3), resolver: [10, 0, 0, 7].into(), ..reserve() };
+        let reserved = prgw::Decision::Reserved { address: 2, timeout: 9 };
+        let (decided, asked) = ask(reserved, &reserve, false);
+        assert_eq!(decided, Decided::Now(Decision::Address([203, 0, 113, 2].into())));
+        assert_eq!((asked[0].realm, asked[0].resolver), (Some(3), reserve.resolver));
+        assert_eq!((asked[0].proof, asked[0].carrier), (prgw::Proof::Label, Carrier::Udp));
+        let demand = prgw::Decision::Demand(prgw::Proof::LabelByTcp);
+        assert_eq!(ask(demand, &reserve, false).0, Decided::Now(Decision::DemandTcp));
+        let tcp = Proof { tcp: true, ..Proof::default() };
+        let (_, asked) = ask(prgw::Decision::Silence, &Reserve { proof: tcp, ..reserve }, false);
+        assert_eq!(asked[0].proof, prgw::Proof::LabelByTcp);
     }
 
     #[test]

@@ -227,7 +227,8 @@ impl Responder {
             Finding::NoName => answer(&pending, negative(ResponseCode::NXDomain)),
             Finding::Reserve(mut reserve) => {
                 reserve.proof.cookie = pending.cookie().is_some_and(|shown| shown.is_proof);
-                reserve.subnet = pending.subnet();
+                // A hairpin comes from the NAT's address, whatever the host's own is.
+                reserve.subnet = pending.subnet().filter(|_| asker.realm.is_none());
                 let zone = self.zones.iter().position(|known| known.apex() == zone.apex()).unwrap_or(0);
                 Outcome::Reserve(Box::new(Deferral { reserve, pending, zone }))
             }

@@ -107,7 +107,7 @@ impl Deferral {
                     return Some(Sections::code(ResponseCode::ServFail));
                 }
                 let answers = vec![address_record(query.name().clone(), 0, address)];
-                Sections { answers, is_for_subnet: true, ..empty }
+                Sections { answers, is_for_subnet: self.reserve.subnet.is_some(), ..empty }
             }
             Decision::DemandTcp if is_udp => Sections { is_truncated: true, ..empty },
             Decision::DemandCookie if is_udp => match self.pending.cookie() {

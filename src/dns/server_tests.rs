@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use hickory_proto::op::{Message, ResponseCode};
-use hickory_proto::rr::rdata::opt::{ClientSubnet, EdnsOption};
+use hickory_proto::rr::rdata::opt::{ClientSubnet, EdnsCode, EdnsOption};
 use hickory_proto::rr::{RData, RecordType};
 use proptest::prelude::*;
 
@@ -109,7 +109,12 @@ fn server_with(
         responder,
         realms: REALMS.to_vec(),
         changer,
-        pool: Some(Pool { gateway, address: Box::new(address), trusted: vec![IpAddr::from(TRUSTED).into()] }),
+        pool: Some(Pool {
+            gateway,
+            address: Box::new(address),
+            trusted: vec![IpAddr::from(TRUSTED).into()],
+            hairpins: vec![2],
+        }),
         forwarder: Some(forwarder),
         counters: counters.clone(),
     };
@@ -215,6 +220,10 @@ fn by_tcp_the_pool_is_asked_once_more() {
     assert_eq!(counters.pool.each_ref().map(|count| count.get()), [1, 0, 0, 1, 0, 0]);
 }
 
+fn first_packet(address: u32, source: [u8; 4]) -> FirstPacket {
+    FirstPacket { address, port: 443, protocol: 6, source: source.into(), source_port: 4000, pure_syn: true }
+}
+
 /// Whoever tells a subnet, only that may claim; and who is believed is not blamed for its client.
 #[test]
 fn a_told_subnet_alone_may_claim() {
@@ -234,19 +243,11 @@ fn a_told_subnet_alone_may_claim() {
             };
             u32::from(a.0.octets()[3])
         };
-        let packet = |address, source: [u8; 4]| FirstPacket {
-            address,
-            port: 443,
-            protocol: 6,
-            source: source.into(),
-            source_port: 4000,
-            pure_syn: true,
-        };
         let number = reserve(0);
         let first = |packet| gateway.lock().expect("no panic").first_packet(&packet, 5);
-        let stranger = first(packet(number, [192, 0, 3, 1]));
+        let stranger = first(first_packet(number, [192, 0, 3, 1]));
         assert!(matches!(stranger, Verdict::Rejected { why: Counter::RejectedSubnet, .. }), "{stranger:?}");
-        let told = first(packet(number, [192, 0, 2, 9]));
+        let told = first(first_packet(number, [192, 0, 2, 9]));
         assert!(matches!(told, Verdict::Claimed { .. }), "{told:?}");
         // Another one, which nobody claims.
         reserve(10);
@@ -256,6 +257,28 @@ fn a_told_subnet_alone_may_claim() {
             .map(|of| gateway.counters().get(of));
         assert_eq!(blamed, [u64::from(is_trusted), u64::from(!is_trusted)]);
     }
+}
+
+/// It has the NAT's address on its way, whatever subnet it says that it is of.
+#[test]
+fn a_host_asks_for_one_of_another_realm_and_comes_by_the_pool() {
+    let subnet = [EdnsOption::Subnet(ClientSubnet::new([10, 0, 0, 0].into(), 24, 0))];
+    let message = with_edns(question("a.ces.example", RecordType::A), &subnet).to_vec().expect("sound");
+    let gateway = Arc::new(Mutex::new(Gateway::new(Options::new(4), Secret::new([1, 2]))));
+    let (mut server, register, _) =
+        server_with(None, Box::new(Real(gateway.clone())), Box::new(Others::default()));
+    let mut sent = Sent::default();
+    server.frame(&frame(&message), (0, 1), &register, at(0), &mut sent);
+    let answer = Message::from_vec(sent.0[0].1.as_ref().expect("an answer")).expect("sound");
+    let Some(RData::A(a)) = answer.answers.first().map(|record| &record.data) else { panic!("{answer}") };
+    assert_eq!((answer.answers[0].ttl, answer.recursion_available), (0, true));
+    let options = answer.edns.as_ref().expect("asked with one").options();
+    let Some(EdnsOption::Subnet(told)) = options.get(EdnsCode::Subnet) else { panic!("{answer}") };
+    assert_eq!((told.source_prefix(), told.scope_prefix()), (24, 0));
+    let packet = first_packet(u32::from(a.0.octets()[3]), [203, 0, 113, 250]);
+    let verdict = gateway.lock().expect("no panic").first_packet(&packet, 5);
+    let host = register.by_name("a.ces.example").expect("of the fixture").host.id.get();
+    assert!(matches!(verdict, Verdict::Claimed { host: found, .. } if found == host), "{verdict:?}");
 }
 
 /// The second waits for the first, and finds what that has made.

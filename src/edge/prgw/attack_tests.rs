@@ -155,10 +155,10 @@ impl World {
         };
         let host = self.random.random_range(0..HOSTS);
         let (proof, carrier) = (Proof::Nothing, Carrier::Udp);
-        let (service, limits, subnet) = (Service::ALL, HostLimits::default(), None);
+        let (service, limits, realm, subnet) = (Service::ALL, HostLimits::default(), None, None);
         let subnet_is_trusted = false;
         let question =
-            Question { host, limits, service, resolver, subnet, subnet_is_trusted, proof, carrier };
+            Question { host, limits, service, resolver, realm, subnet, subnet_is_trusted, proof, carrier };
         self.ask(who, question, 1);
     }
 

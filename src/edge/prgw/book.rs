@@ -25,9 +25,9 @@ pub fn party(address: IpAddr, v4_bits: u32, v6_bits: u32) -> Party {
     }
 }
 
-/// Whoever has an IPv6 address has its /64.
-pub fn resolver(address: IpAddr) -> Party {
-    party(address, 32, 64)
+/// Whoever has an IPv6 address has its /64. Inside each realm has addresses of its own: bits that neither family's party has.
+pub fn resolver(address: IpAddr, realm: Option<u16>) -> Party {
+    party(address, 32, 64) | Party::from(realm.unwrap_or(0)) << 48
 }
 
 /// As coarse as RFC 7871 section 11.1 lets a resolver name it.

@@ -114,7 +114,7 @@ impl Gateway {
         let Some(place) = self.pool.find(question.service, has_sessions) else {
             return self.no_place(question.carrier, exhausted(question.carrier));
         };
-        let known = self.book.resolvers.get(&resolver(question.resolver));
+        let known = self.book.resolvers.get(&resolver(question.resolver, question.realm));
         let reputation = known.map_or(MIDDLE, |known| known.reputation.value(now));
         let proven = question.proof > Proof::Nothing;
         let tier = self.tier(place.shares && proven);
@@ -132,7 +132,7 @@ impl Gateway {
         let is_believed = question.subnet_is_trusted && proven;
         let waiting = Waiting {
             host: question.host,
-            resolver: resolver(question.resolver),
+            resolver: resolver(question.resolver, question.realm),
             proven,
             subnet,
             is_believed,
@@ -295,9 +295,9 @@ impl Gateway {
         self.book.record_client(client(source), well, now);
     }
 
-    /// The reputation of a resolver.
+    /// The reputation of a resolver outside.
     pub fn resolver_reputation(&self, address: IpAddr, now: u64) -> f32 {
-        self.book.resolvers.get(&resolver(address)).map_or(MIDDLE, |known| known.reputation.value(now))
+        self.book.resolvers.get(&resolver(address, None)).map_or(MIDDLE, |known| known.reputation.value(now))
     }
 
     /// The reputation of a client's network.

@@ -18,8 +18,8 @@ fn ask(host: u32) -> Question {
     let resolver = IpAddr::from([10, 0, (host >> 8) as u8, host as u8]);
     let (proof, carrier) = (Proof::ReturnPath, Carrier::Tcp);
     let (limits, service) = (HostLimits::default(), Service::ALL);
-    let (subnet, subnet_is_trusted) = (None, false);
-    Question { host, limits, service, resolver, subnet, subnet_is_trusted, proof, carrier }
+    let (realm, subnet, subnet_is_trusted) = (None, None, false);
+    Question { host, limits, service, resolver, realm, subnet, subnet_is_trusted, proof, carrier }
 }
 
 fn unproven(host: u32) -> Question {
@@ -217,6 +217,21 @@ fn blame_goes_to_whom_it_is_due() {
 }
 
 #[test]
+fn the_same_address_in_two_realms_is_two_resolvers() {
+    let mut parties = std::collections::HashSet::new();
+    for address in ["10.0.0.2", "2001:db8::2", "::ffff:0:0", "fe80::1"].map(ip) {
+        let mut is_new = |realm| parties.insert(resolver(address, realm));
+        assert!([None, Some(1), Some(2), Some(4095)].into_iter().all(&mut is_new), "{address}");
+    }
+    let mut g = gateway(5);
+    g.options.per_resolver = 1;
+    let of = |host, realm| Question { resolver: ip("10.0.0.2"), realm, ..ask(host) };
+    address(g.question(&of(1, Some(1)), 0));
+    assert_eq!(g.question(&of(2, Some(1)), 0), Decision::TryAgain { after: 500 });
+    address(g.question(&of(2, Some(2)), 0));
+}
+
+#[test]
 fn only_the_subnet_that_was_told_may_claim() {
     let mut g = open(1);
     let subnet = Some("198.51.100.0/24".parse().unwrap());
@@ -372,7 +387,7 @@ fn a_hosts_own_limits_go_before_those_of_all() {
 fn time_follows_the_measured_delay_and_late_ones_still_find_their_host() {
     let mut g = open(2);
     let timeout_of =
-        |g: &Gateway, resolver: &str| g.timeout(g.book.resolvers.get(&super::resolver(ip(resolver))));
+        |g: &Gateway, resolver: &str| g.timeout(g.book.resolvers.get(&super::resolver(ip(resolver), None)));
     let slow = Question { resolver: ip("203.0.113.1"), ..ask(1) };
     let quick = Question { resolver: ip("203.0.113.2"), ..ask(2) };
     assert_eq!(timeout_of(&g, "203.0.113.1"), 2000, "nothing is known");
@@ -434,14 +449,14 @@ fn spoofed_questions_make_nothing_forgotten() {
         };
         g.question(&Question { resolver, ..unproven(n) }, now + u64::from(n) / 200);
     }
-    let known = [good, bad].map(|q| g.book.resolvers.get(&super::resolver(q.resolver)).copied());
+    let known = [good, bad].map(|q| g.book.resolvers.get(&super::resolver(q.resolver, None)).copied());
     assert_eq!(known.map(|k| k.map(|k| k.reputation.value(now))), before.map(Some));
     // And real addresses, whose questions are blamed on them, drive out nobody of whom more is known.
     for n in 0..20_000 {
         g.question(&Question { resolver: IpAddr::from(u32::to_be_bytes(n * 7919)), ..ask(n) }, now);
         now += 1;
     }
-    assert!(g.book.resolvers.get(&super::resolver(good.resolver)).is_some());
+    assert!(g.book.resolvers.get(&super::resolver(good.resolver, None)).is_some());
 }
 
 #[derive(Clone, Debug)]
@@ -473,6 +488,7 @@ fn question_of(event: &Event) -> Option<Question> {
         limits: HostLimits { waiting: (host == 1).then_some(2), per_second: (host == 2).then_some(3) },
         service: if service == 0 { Service::ALL } else { Service::new(service, TCP) },
         resolver: IpAddr::from([203, 0, 113, resolver]),
+        realm: (resolver == 3).then_some(2),
         subnet: subnet.then(|| "192.0.2.0/24".parse().unwrap()),
         subnet_is_trusted: host % 2 == 0,
         proof: [Proof::Nothing, Proof::ReturnPath, Proof::Label, Proof::LabelByTcp][usize::from(proof)],

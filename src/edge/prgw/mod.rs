@@ -95,6 +95,8 @@ pub struct Question {
     /// Who asks. Resolvers that ask as a group have the name of one of them: a label that one of them was sent to, and another
     /// one asks for, says who belongs together.
     pub resolver: IpAddr,
+    /// The inside realm that it is in; `None` outside.
+    pub realm: Option<u16>,
     /// Whose question the resolver says it is (RFC 7871).
     pub subnet: Option<IpNet>,
     /// The operator trusts this resolver's word on subnets: then those are blamed, and not the resolver, and who claims is judged
