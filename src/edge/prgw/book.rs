@@ -3,25 +3,25 @@
 //! Guarantees: only a claim, or the end of what a proven asker reserved, is an event; so spoofed questions change nothing here.
 
 use super::counters::{Counter, Counters};
+use super::counts::Counts;
 use super::delay::Delays;
 use super::rate::Rates;
 use super::reputation::{MIDDLE, Reputation};
 use super::table::{Secret, Table};
 use ipnet::IpNet;
-use std::collections::HashMap;
-use std::hash::Hash;
 use std::net::IpAddr;
 
-/// An address, or the network that stands for it.
-pub type Party = u128;
+/// An address, or the network that stands for it: of IPv6 the upper half. IPv4 lies in 0:ffff::/32, which is reserved (RFC 4291
+/// section 4) and so nobody else's.
+pub type Party = u64;
 
-pub fn party(address: IpAddr, v4_bits: u32, v6_bits: u32) -> Party {
+fn party(address: IpAddr, v4_bits: u32, v6_bits: u32) -> Party {
     match address {
         IpAddr::V4(a) => {
             let network = a.to_bits() & (u32::MAX << (32 - v4_bits));
-            0xffff_0000_0000 | u128::from(network)
+            0xffff_0000_0000 | Party::from(network)
         }
-        IpAddr::V6(a) => a.to_bits() & (u128::MAX << (128 - v6_bits)),
+        IpAddr::V6(a) => (a.to_bits() >> 64) as Party & (Party::MAX << (64 - v6_bits)),
     }
 }
 
@@ -36,7 +36,7 @@ pub fn client(address: IpAddr) -> Party {
 }
 
 /// The client network that a subnet names; `None` where it names more than one.
-pub fn named(subnet: &IpNet) -> Option<Party> {
+fn named(subnet: &IpNet) -> Option<Party> {
     let bits = if subnet.addr().is_ipv4() { 24 } else { 56 };
     (subnet.prefix_len() >= bits).then(|| client(subnet.addr()))
 }
@@ -49,10 +49,15 @@ pub struct Waiting {
     pub proven: bool,
     /// Who may claim.
     pub subnet: Option<IpNet>,
-    /// That subnet is a trusted resolver's word.
-    pub is_believed: bool,
-    /// Whose it is by a trusted resolver's word.
-    pub client: Option<Party>,
+    /// That it is this subnet's is a trusted resolver's word.
+    pub subnet_is_known: bool,
+}
+
+impl Waiting {
+    /// The network whose it is, where that is known.
+    fn client(&self) -> Option<Party> {
+        self.subnet.as_ref().filter(|_| self.subnet_is_known).and_then(named)
+    }
 }
 
 /// What is known of a resolver.
@@ -69,8 +74,8 @@ pub struct Book {
     /// Of all resolvers that are no worse than the middle.
     pub delays: Delays,
     /// Reservations that wait for a host, and by resolver and whether it has shown something.
-    pub(super) by_host: HashMap<u32, u32, Secret>,
-    pub(super) by_resolver: HashMap<(Party, bool), u32, Secret>,
+    pub(super) by_host: Counts<u32>,
+    pub(super) by_resolver: Counts<(Party, bool)>,
     /// Of hosts.
     pub rates: Rates,
     pub counters: Counters,
@@ -79,15 +84,13 @@ pub struct Book {
 impl Book {
     /// Remembers so many resolvers, and as many client networks; counts up to so many reservations.
     pub fn new(remembered: usize, reservations: usize, secret: Secret) -> Self {
-        // At most half full: such a map never grows.
-        let room = 2 * reservations;
         Self {
             resolvers: Table::new(remembered, secret),
             clients: Table::new(remembered, secret),
             delays: Delays::default(),
-            by_host: HashMap::with_capacity_and_hasher(room, secret),
-            by_resolver: HashMap::with_capacity_and_hasher(room, secret),
-            rates: Rates::new(room, secret),
+            by_host: Counts::new(reservations, secret),
+            by_resolver: Counts::new(reservations, secret),
+            rates: Rates::new(2 * reservations, secret),
             counters: Counters::new(),
         }
     }
@@ -99,23 +102,28 @@ impl Book {
 
     /// Reservations that wait for that host, and for that resolver.
     pub fn waiting(&self, waiting: &Waiting) -> (u32, u32) {
-        let of_resolver = self.by_resolver.get(&(waiting.resolver, waiting.proven));
-        (self.by_host.get(&waiting.host).copied().unwrap_or(0), of_resolver.copied().unwrap_or(0))
+        (self.by_host.get(&waiting.host), self.by_resolver.get(&(waiting.resolver, waiting.proven)))
+    }
+
+    /// That one will be counted soon, or no longer.
+    pub fn prefetch(&self, waiting: &Waiting) {
+        self.by_host.prefetch(&waiting.host);
+        self.by_resolver.prefetch(&(waiting.resolver, waiting.proven));
     }
 
     pub fn counts(&mut self, waiting: &Waiting) {
-        *self.by_host.entry(waiting.host).or_insert(0) += 1;
-        *self.by_resolver.entry((waiting.resolver, waiting.proven)).or_insert(0) += 1;
+        self.by_host.add(waiting.host);
+        self.by_resolver.add((waiting.resolver, waiting.proven));
     }
 
     pub fn counts_no_longer(&mut self, waiting: &Waiting) {
-        one_less(&mut self.by_host, waiting.host);
-        one_less(&mut self.by_resolver, (waiting.resolver, waiting.proven));
+        self.by_host.subtract(&waiting.host);
+        self.by_resolver.subtract(&(waiting.resolver, waiting.proven));
     }
 
     /// Nobody claimed it.
     pub fn blame(&mut self, waiting: &Waiting, now: u64) {
-        let counter = match (waiting.proven, waiting.client) {
+        let counter = match (waiting.proven, waiting.client()) {
             (false, _) => Counter::ExpiredUnproven,
             (true, Some(client)) => {
                 self.record_client(client, false, now);
@@ -132,7 +140,7 @@ impl Book {
     /// Somebody claimed it after so many milliseconds.
     pub fn credit(&mut self, waiting: &Waiting, waited: u64, now: u64) {
         self.record_resolver(waiting.resolver, Some(waited), now);
-        if let Some(client) = waiting.client {
+        if let Some(client) = waiting.client() {
             self.record_client(client, true, now);
         }
     }
@@ -164,14 +172,5 @@ impl Book {
         let mut reputation = Reputation::new(now);
         reputation.record(well, now);
         self.clients.put(client, reputation, |reputation| reputation.worth(now));
-    }
-}
-
-fn one_less<K: Eq + Hash>(counts: &mut HashMap<K, u32, Secret>, key: K) {
-    if let Some(count) = counts.get_mut(&key) {
-        *count -= 1;
-        if *count == 0 {
-            counts.remove(&key);
-        }
     }
 }

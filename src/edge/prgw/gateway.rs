@@ -16,11 +16,12 @@
 //! **Time.** A reservation waits twice as long as 99 % of the resolver's clients took, or, while little is known of it, as
 //! 95 % of all. What comes later still finds it, if nobody has needed its place ([`super::pool`]), and is learnt from.
 
-use super::book::{Book, Known, Party, Waiting, client, named, party, resolver};
+use super::book::{Book, Known, Waiting, client, resolver};
 use super::counters::{Counter, Counters};
 use super::options::Options;
 use super::pool::{Change, Place, Pool, Reservation, Size};
 use super::reputation::MIDDLE;
+use super::sessions::Sessions;
 use super::table::{Secret, Table};
 use super::{Answer, Carrier, Decision, FirstPacket, HostLimits, Proof, Question, TCP, Verdict};
 use std::net::IpAddr;
@@ -36,7 +37,7 @@ const OF_ALL: u32 = 950;
 const MARGIN: u64 = 2;
 
 /// Whose the packet was that was rejected: source and its port, pool address, port, protocol.
-type RejectKey = (Party, u16, u32, u16, u8);
+type RejectKey = (u128, u16, u32, u16, u8);
 
 /// See the module.
 pub struct Gateway {
@@ -45,7 +46,7 @@ pub struct Gateway {
     book: Book,
     rejects: Table<RejectKey, u64>,
     /// How many sessions there are between a client network and a pool address.
-    sessions: Table<(Party, u32), u32>,
+    sessions: Sessions,
 }
 
 impl Gateway {
@@ -59,7 +60,7 @@ impl Gateway {
             pool: Pool::new(size),
             book: Book::new(options.remembered, options.reservations, secret),
             rejects: Table::new(options.rejects, secret),
-            sessions: Table::new(options.sessions, secret),
+            sessions: Sessions::new(options.sessions, secret),
             options,
         }
     }
@@ -97,6 +98,7 @@ impl Gateway {
     pub fn advance(&mut self, now: u64) {
         let book = &mut self.book;
         self.pool.advance(now, |reservation, change| match change {
+            Change::Next => book.prefetch(&reservation.holder),
             Change::Overdue => book.counts_no_longer(&reservation.holder),
             Change::Ended => book.blame(&reservation.holder, now),
         });
@@ -106,17 +108,28 @@ impl Gateway {
 
     /// What becomes of a question.
     pub fn question(&mut self, question: &Question, now: u64) -> Decision {
-        self.advance(now);
         // A length of 0 says that the client wants nothing said (RFC 7871 section 7.1.2).
         let subnet = question.subnet.filter(|subnet| subnet.prefix_len() > 0);
+        let proven = question.proof > Proof::Nothing;
+        let waiting = Waiting {
+            host: question.host,
+            resolver: resolver(question.resolver, question.realm),
+            proven,
+            subnet,
+            subnet_is_known: question.subnet_is_trusted && proven,
+        };
         let asker = client(subnet.map_or(question.resolver, |subnet| subnet.addr()));
-        let has_sessions = |address| self.sessions.get(&(asker, address)).is_some();
-        let Some(place) = self.pool.find(question.service, has_sessions) else {
+        self.book.prefetch(&waiting);
+        self.advance(now);
+        let plan = self.pool.plan(question.service);
+        self.sessions.prefetch(asker, self.pool.likely(plan));
+        let known = self.book.resolvers.get(&waiting.resolver);
+        let reputation = known.map_or(MIDDLE, |known| known.reputation.value(now));
+        let timeout = self.timeout(known);
+        let has_sessions = |address| self.sessions.get(asker, address) > 0;
+        let Some(place) = self.pool.find(plan, has_sessions) else {
             return self.no_place(question.carrier, exhausted(question.carrier));
         };
-        let known = self.book.resolvers.get(&resolver(question.resolver, question.realm));
-        let reputation = known.map_or(MIDDLE, |known| known.reputation.value(now));
-        let proven = question.proof > Proof::Nothing;
         let tier = self.tier(place.shares && proven);
         // Somebody good shows less, but something: until it does it may be anybody who uses its address.
         let wanted = if reputation >= self.options.good && tier > 1 { tier - 1 } else { tier };
@@ -128,16 +141,6 @@ impl Gateway {
             self.book.counters.bump(Counter::RefusedReputation);
             return if question.carrier == Carrier::Udp { Decision::Silence } else { Decision::Empty };
         }
-        let timeout = self.timeout(known);
-        let is_believed = question.subnet_is_trusted && proven;
-        let waiting = Waiting {
-            host: question.host,
-            resolver: resolver(question.resolver, question.realm),
-            proven,
-            subnet,
-            is_believed,
-            client: subnet.as_ref().filter(|_| is_believed).and_then(named),
-        };
         match self.limit(&waiting, &question.limits, now) {
             Some(limited) => self.no_place(question.carrier, limited),
             None => self.reserve(question, place, waiting, timeout, now),
@@ -215,6 +218,7 @@ impl Gateway {
 
     /// Whose a first packet is.
     pub fn first_packet(&mut self, packet: &FirstPacket, now: u64) -> Verdict {
+        self.sessions.prefetch(client(packet.source), packet.address);
         self.advance(now);
         match self.judge(packet, now) {
             Ok(id) => self.claim(id, packet, now),
@@ -239,9 +243,10 @@ impl Gateway {
         }
         let found = self.pool.look_up(packet.address, packet.port, packet.protocol);
         let id = found.ok_or(Counter::RejectedNothingWaits)?;
+        let holder = self.pool.get(id).map(|r| &r.holder);
+        holder.iter().for_each(|holder| self.book.prefetch(holder));
         // A subnet of the other family says nothing about who sends this packet.
-        let waiting = self.pool.get(id).map(|r| r.holder);
-        let told = waiting.and_then(|waiting| Some((waiting.subnet?, waiting.is_believed)));
+        let told = holder.and_then(|holder| Some((holder.subnet?, holder.subnet_is_known)));
         match told.filter(|(subnet, _)| subnet.addr().is_ipv4() == packet.source.is_ipv4()) {
             Some((subnet, _)) if !subnet.contains(&packet.source) => Err(Counter::RejectedSubnet),
             Some((_, true)) => Ok(id),
@@ -266,27 +271,17 @@ impl Gateway {
 
     /// Sessions between a client's network and an address, as far as they are remembered.
     pub fn sessions_of(&self, source: IpAddr, address: u32) -> u32 {
-        self.sessions.get(&(client(source), address)).copied().unwrap_or(0)
+        self.sessions.get(client(source), address)
     }
 
     /// A session has begun that no claim has counted: one whose claim was given up before.
     pub fn session_began(&mut self, source: IpAddr, address: u32) {
-        let pair = (client(source), address);
-        match self.sessions.get_mut(&pair) {
-            Some(sessions) => *sessions = sessions.saturating_add(1),
-            None => drop(self.sessions.put(pair, 1, |&sessions| sessions)),
-        }
+        self.sessions.add(client(source), address);
     }
 
     /// A session that a claim made is over.
     pub fn session_ended(&mut self, source: IpAddr, address: u32) {
-        let pair = (client(source), address);
-        if self.sessions.get_mut(&pair).is_some_and(|sessions| {
-            *sessions -= 1;
-            *sessions == 0
-        }) {
-            self.sessions.remove(&pair);
-        }
+        self.sessions.subtract(client(source), address);
     }
 
     /// What somebody else knows of a client: a connection that went well, an attack. Only about one that has shown that the
@@ -315,7 +310,10 @@ fn exhausted(carrier: Carrier) -> Counter {
 }
 
 fn reject_key(packet: &FirstPacket) -> RejectKey {
-    let source = party(packet.source, 32, 128);
+    let source = match packet.source {
+        IpAddr::V4(a) => a.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(a) => a.to_bits(),
+    };
     (source, packet.source_port, packet.address, packet.port, packet.protocol)
 }
 

@@ -545,12 +545,10 @@ fn nothing_grows() {
     let options = Options { reservations: 64, remembered: 64, rejects: 64, sessions: 64, ..Options::new(64) };
     let mut g =
         Gateway::new(Options { tiers: Options::without_defences(64).tiers, ..options }, Secret::new([3, 4]));
-    let room = |g: &Gateway| (g.book.by_host.capacity(), g.book.by_resolver.capacity());
-    let before = room(&g);
     for n in 0..50_000 {
         let service = if n % 2 == 0 { HTTPS } else { Service::ALL };
         g.question(&Question { service, ..ask(n) }, u64::from(n));
     }
     assert!(g.counters().get(ExpiredBlamedResolver) > 100);
-    assert_eq!(room(&g), before);
+    assert!(g.reservations() <= 64);
 }

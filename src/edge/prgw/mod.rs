@@ -25,6 +25,7 @@
 //! | [`delay`] | how long a first packet takes, and so how long to wait for it |
 //! | [`rate`] | how many reservations a second a host may have |
 //! | [`table`] | bounded memory of many, which spoofed sources cannot empty |
+//! | [`counts`], [`sessions`] | how many wait, of each; how many sessions there are |
 //! | [`counters`] | how everything ended |
 //! | [`circular`] | what the DNS side sees of all this |
 //! | [`desk`] | between the gateway and the workers: first packets, commands, sessions |
@@ -35,6 +36,7 @@ pub mod book;
 pub mod circular;
 pub mod claims;
 pub mod counters;
+pub mod counts;
 pub mod delay;
 pub mod desk;
 pub mod gateway;
@@ -46,6 +48,7 @@ pub mod rate;
 pub mod reputation;
 pub mod rings;
 pub mod service;
+pub mod sessions;
 pub mod shown;
 pub mod table;
 pub mod tree;

@@ -19,6 +19,7 @@ use super::lanes::{BUSY, Lanes, Plan, without};
 use super::rings::Rings;
 use super::service::Service;
 use super::tree::Tree;
+use crate::flow::memory::Region;
 
 /// Reservations of one address: 63 that wait, and what is overdue.
 const AT_ONE_ADDRESS: u8 = 64;
@@ -49,9 +50,11 @@ pub struct Place {
     plan: Plan,
 }
 
-/// What happens to a reservation by time. Whatever is not claimed hears both, in this order.
+/// What happens to a reservation by time. Whatever is not claimed hears the last two, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
+    /// Nothing yet, but its turn may be next: there is time to fetch what belongs to it.
+    Next,
     /// It counts no longer.
     Overdue,
     /// It is no longer there.
@@ -70,6 +73,11 @@ pub struct Reservation<T> {
     lane: u8,
 }
 
+/// A cache line: all that claiming and ending one look at, but for its rings.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct Entry<T>(Option<Reservation<T>>);
+
 /// See the module.
 pub struct Pool<T> {
     size: Size,
@@ -80,7 +88,7 @@ pub struct Pool<T> {
     /// The first part ends here.
     shared: u32,
     busy: u32,
-    slab: Box<[Option<Reservation<T>>]>,
+    slab: Region<Entry<T>>,
     free: Vec<u32>,
     at_address: Box<[u8]>,
     by_address: Rings,
@@ -98,6 +106,7 @@ pub struct Pool<T> {
 
 impl<T: Copy> Pool<T> {
     pub fn new(size: Size) -> Self {
+        const { assert!(size_of::<Entry<T>>() == 64) };
         let (addresses, reservations) = (size.addresses as usize, size.reservations);
         assert!((1..=65_536).contains(&addresses) && (1..=1 << 24).contains(&reservations));
         let wheel = u64::from(size.ceiling + 1).next_power_of_two();
@@ -108,7 +117,7 @@ impl<T: Copy> Pool<T> {
             cursors: [[0; 2]; 64],
             shared: size.addresses / 4,
             busy: 0,
-            slab: vec![None; reservations].into(),
+            slab: Region::new(reservations, |_| Entry(None)),
             free: (0..reservations as u32).rev().collect(),
             at_address: vec![0; addresses].into(),
             by_address: Rings::new(reservations, addresses),
@@ -147,9 +156,20 @@ impl<T: Copy> Pool<T> {
         self.left.pop()
     }
 
-    /// Where such a reservation could go, best where `avoids` says no. `None`: the pool is exhausted for it.
-    pub fn find(&self, service: Service, avoids: impl Fn(u32) -> bool) -> Option<Place> {
-        let plan = self.lanes.plan(service);
+    /// How such a reservation could be made; good until the pool changes.
+    pub fn plan(&self, service: Service) -> Plan {
+        self.lanes.plan(service)
+    }
+
+    /// The address that [`Pool::find`] most likely looks at first.
+    pub fn likely(&self, plan: Plan) -> u32 {
+        let first = usize::from(plan.lane != Plan::WHOLE);
+        let cursor = self.cursors[usize::from(plan.lane)][first];
+        if cursor < self.size.addresses { cursor } else { 0 }
+    }
+
+    /// Where that could go, best where `avoids` says no. `None`: the pool is exhausted for it.
+    pub fn find(&self, plan: Plan, avoids: impl Fn(u32) -> bool) -> Option<Place> {
         let mut parts = [0..self.shared, self.shared..self.size.addresses];
         if plan.lane == Plan::WHOLE {
             parts.reverse();
@@ -200,8 +220,9 @@ impl<T: Copy> Pool<T> {
         }
         let id = self.free.pop()?;
         let lane = place.plan.lane;
-        self.slab[id as usize] =
-            Some(Reservation { address: place.address, service, since: now, overdue: false, holder, lane });
+        let reservation =
+            Reservation { address: place.address, service, since: now, overdue: false, holder, lane };
+        self.slab[id as usize].0 = Some(reservation);
         let before = self.tree.get(address);
         self.busy += u32::from(before == 0);
         self.tree.set(address, place.plan.occupied(before));
@@ -232,7 +253,7 @@ impl<T: Copy> Pool<T> {
 
     /// That reservation.
     pub fn get(&self, id: u32) -> Option<&Reservation<T>> {
-        self.slab[id as usize].as_ref()
+        self.slab[id as usize].0.as_ref()
     }
 
     /// Who waits for such a packet, by the order of the look-up.
@@ -253,7 +274,7 @@ impl<T: Copy> Pool<T> {
 
     fn end(&mut self, id: u32) -> Reservation<T> {
         self.stop_counting(id);
-        let reservation = self.slab[id as usize].take().expect("who names it has just looked it up");
+        let reservation = self.slab[id as usize].0.take().expect("who names it has just looked it up");
         self.by_address.remove(id);
         self.by_age.remove(id);
         let at_address = &mut self.at_address[reservation.address as usize];
@@ -267,7 +288,7 @@ impl<T: Copy> Pool<T> {
 
     /// Gives its place back, once.
     fn stop_counting(&mut self, id: u32) -> bool {
-        let Some(r) = self.slab[id as usize].as_mut().filter(|r| !r.overdue) else { return false };
+        let Some(r) = self.slab[id as usize].0.as_mut().filter(|r| !r.overdue) else { return false };
         let (address, lane) = (r.address as usize, r.lane);
         let left = without(self.tree.get(address), lane);
         self.tree.set(address, left);
@@ -286,6 +307,7 @@ impl<T: Copy> Pool<T> {
                 break;
             }
             while let Some(id) = self.by_deadline.first((tick & (self.wheel - 1)) as usize) {
+                self.look_ahead(self.by_deadline.after(id), &mut tell);
                 self.become_overdue(id, &mut tell);
             }
         }
@@ -294,16 +316,21 @@ impl<T: Copy> Pool<T> {
             if self.get(id).is_some_and(|r| r.since + u64::from(self.size.ceiling) > now) {
                 break;
             }
+            self.look_ahead(self.by_age.after(id), &mut tell);
             self.become_overdue(id, &mut tell);
             tell(&self.end(id), Change::Ended);
         }
+    }
+
+    fn look_ahead(&self, next: Option<u32>, tell: &mut impl FnMut(&Reservation<T>, Change)) {
+        next.and_then(|id| self.get(id)).iter().for_each(|r| tell(r, Change::Next));
     }
 
     fn become_overdue(&mut self, id: u32, tell: &mut impl FnMut(&Reservation<T>, Change)) {
         if !self.stop_counting(id) {
             return;
         }
-        if let Some(reservation) = self.slab[id as usize].as_mut() {
+        if let Some(reservation) = self.slab[id as usize].0.as_mut() {
             reservation.overdue = true;
             tell(reservation, Change::Overdue);
         }

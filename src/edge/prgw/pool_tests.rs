@@ -82,7 +82,7 @@ impl Bed {
     fn reserve(&mut self, service: Service, timeout: u32) {
         let addresses = 0..self.pool.load().1;
         let could = addresses.into_iter().any(|address| self.model.could_go(address, service));
-        let found = self.pool.find(service, |_| false);
+        let found = self.pool.find(self.pool.plan(service), |_| false);
         assert_eq!(found.is_some(), could, "{service:?}");
         let Some(place) = found else { return };
         assert!(self.model.could_go(place.address, service) && place.address < self.pool.load().1);
@@ -121,6 +121,7 @@ impl Bed {
         self.now += by;
         let (mut overdue, mut ended) = (vec![], vec![]);
         self.pool.advance(self.now, |r, change| match change {
+            Change::Next => (),
             Change::Overdue => overdue.push(r.holder),
             Change::Ended => ended.push(r.holder),
         });
@@ -197,7 +198,7 @@ fn addresses_come_in_a_circle() {
     let mut order = vec![];
     for _ in 0..16 {
         bed.advance(1);
-        let place = bed.pool.find(Service::ALL, |_| false).unwrap();
+        let place = bed.pool.find(bed.pool.plan(Service::ALL), |_| false).unwrap();
         order.push(place.address);
         let id = bed.pool.take(place, Service::ALL, 0, CEILING, bed.now, |_| {}).unwrap();
         bed.pool.claim(id);
@@ -216,18 +217,20 @@ fn services_share_and_leave_whole_addresses_alone() {
     assert_eq!(bed.pool.load(), (1, 8));
     // One service needs an address for each of its set-ups.
     for _ in 0..8 {
-        assert!(bed.pool.find(Service::new(443, TCP), |_| false).is_some());
+        assert!(bed.pool.find(bed.pool.plan(Service::new(443, TCP)), |_| false).is_some());
         bed.reserve(Service::new(443, TCP), CEILING);
     }
-    assert_eq!(bed.pool.find(Service::new(443, TCP), |_| false), None);
-    assert_eq!(bed.pool.find(Service::ALL, |_| false), None);
-    assert!(bed.pool.find(Service::new(443, UDP), |_| false).is_some());
+    assert_eq!(bed.pool.find(bed.pool.plan(Service::new(443, TCP)), |_| false), None);
+    assert_eq!(bed.pool.find(bed.pool.plan(Service::ALL), |_| false), None);
+    assert!(bed.pool.find(bed.pool.plan(Service::new(443, UDP)), |_| false).is_some());
 }
 
 #[test]
 fn what_the_asker_avoids_comes_last() {
     let mut bed = Bed::new(4);
-    let find = |bed: &Bed, avoided: u32| bed.pool.find(Service::ALL, move |address| address != avoided);
+    let find = |bed: &Bed, avoided: u32| {
+        bed.pool.find(bed.pool.plan(Service::ALL), move |address| address != avoided)
+    };
     assert_eq!(find(&bed, 3).map(|p| (p.address, p.avoided)), Some((3, false)));
     for _ in 0..3 {
         bed.reserve(Service::ALL, CEILING);
@@ -241,7 +244,7 @@ fn overdue_ones_make_room_and_no_waiting_one_does() {
     let mut pool = Pool::new(size);
     let mut ended = vec![];
     let mut reserve = |pool: &mut Pool<u32>, holder, timeout, now| {
-        let place = pool.find(Service::ALL, |_| false)?;
+        let place = pool.find(pool.plan(Service::ALL), |_| false)?;
         pool.take(place, Service::ALL, holder, timeout, now, |&holder| ended.push(holder))
     };
     assert!(reserve(&mut pool, 0, CEILING, 0).is_some());
@@ -260,7 +263,8 @@ fn an_address_keeps_so_many_overdue_ones_and_no_more() {
     let (mut ended, mut now) = (0, 0);
     for port in 1..=200 {
         let service = Service::new(port, TCP);
-        let place = pool.find(service, |_| false).expect("nothing waits longer than a millisecond");
+        let place =
+            pool.find(pool.plan(service), |_| false).expect("nothing waits longer than a millisecond");
         pool.take(place, service, port, 1, now, |_| ended += 1).expect("there is room");
         now += 1;
         pool.advance(now, |_, _| {});

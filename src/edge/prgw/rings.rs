@@ -2,41 +2,47 @@
 //!
 //! Never: owns what it links, allocates after start.
 
+use crate::flow::memory::Region;
+
+/// The neighbours of an element, or the first and last element of a ring.
+#[derive(Clone, Copy)]
+struct Link {
+    next: u32,
+    previous: u32,
+}
+
 /// See the module. The heads of the rings are numbered after the elements.
 pub struct Rings {
-    next: Box<[u32]>,
-    previous: Box<[u32]>,
+    links: Region<Link>,
     elements: u32,
 }
 
 impl Rings {
     pub fn new(elements: usize, rings: usize) -> Self {
-        let alone: Box<[u32]> = (0..(elements + rings) as u32).collect();
-        Self { next: alone.clone(), previous: alone, elements: elements as u32 }
+        let alone = |n: usize| Link { next: n as u32, previous: n as u32 };
+        Self { links: Region::new(elements + rings, alone), elements: elements as u32 }
     }
 
     /// Links an element that is in no ring at the end of one.
     pub fn push(&mut self, ring: usize, element: u32) {
         debug_assert!(!self.is_linked(element));
         let head = self.elements + ring as u32;
-        let last = self.previous[head as usize];
-        self.next[last as usize] = element;
-        self.previous[element as usize] = last;
-        self.next[element as usize] = head;
-        self.previous[head as usize] = element;
+        let last = self.links[head as usize].previous;
+        self.links[element as usize] = Link { next: head, previous: last };
+        self.links[last as usize].next = element;
+        self.links[head as usize].previous = element;
     }
 
     /// Takes an element out of whatever ring it is in; nothing happens when it is in none.
     pub fn remove(&mut self, element: u32) {
-        let (previous, next) = (self.previous[element as usize], self.next[element as usize]);
-        self.next[previous as usize] = next;
-        self.previous[next as usize] = previous;
-        self.next[element as usize] = element;
-        self.previous[element as usize] = element;
+        let Link { next, previous } = self.links[element as usize];
+        self.links[previous as usize].next = next;
+        self.links[next as usize].previous = previous;
+        self.links[element as usize] = Link { next: element, previous: element };
     }
 
     pub fn is_linked(&self, element: u32) -> bool {
-        self.next[element as usize] != element
+        self.links[element as usize].next != element
     }
 
     pub fn first(&self, ring: usize) -> Option<u32> {
@@ -45,7 +51,7 @@ impl Rings {
 
     /// The one after that element in its ring.
     pub fn after(&self, element: u32) -> Option<u32> {
-        let next = self.next[element as usize];
+        let next = self.links[element as usize].next;
         (next < self.elements).then_some(next)
     }
 

@@ -4,6 +4,7 @@
 //! The secret that chooses the set keeps an attacker from aiming: to drive somebody out, all of the memory must be filled with
 //! what is worth more. Preallocated.
 
+use crate::flow::memory::Region;
 use std::hash::{BuildHasher, Hash, Hasher};
 
 const PLACES: usize = 8;
@@ -90,15 +91,16 @@ impl Hasher for Folding {
 pub struct Table<K, V> {
     secret: Secret,
     /// Eight bits of the hash of what is in each place: a look-up for what isn't there sees no more than these.
-    tags: Box<[[u8; PLACES]]>,
-    places: Box<[Option<(K, V)>]>,
+    tags: Region<[u8; PLACES]>,
+    places: Region<Option<(K, V)>>,
 }
 
 impl<K: Copy + Eq + Hash, V: Copy> Table<K, V> {
     /// Room for so many at the least.
     pub fn new(capacity: usize, secret: Secret) -> Self {
         let sets = capacity.div_ceil(PLACES).max(1);
-        Self { secret, tags: vec![[EMPTY; PLACES]; sets].into(), places: vec![None; sets * PLACES].into() }
+        let (tags, places) = (Region::new(sets, |_| [EMPTY; PLACES]), Region::new(sets * PLACES, |_| None));
+        Self { secret, tags, places }
     }
 
     /// The set of a key, and its tag.
