@@ -73,7 +73,8 @@ pub fn act(
 
 /// An ICMP error about a packet of this half's session travels along it.
 pub fn report(core: &mut Core, world: &World, mut mbuf: Mbuf, record: &Record4, arrival: Arrival) {
-    match icmp_error::translate(&mut mbuf.data_mut()[14..], &record.rewrite(), record.common().action()) {
+    let (half, rewrite, action) = (record.key(), record.rewrite(), record.common().action());
+    match icmp_error::translate(&mut mbuf.data_mut()[14..], &half, &rewrite, action) {
         Ok(()) => depart(core, world, mbuf, record, arrival),
         Err(why) => core.out.drop(mbuf, why),
     }

@@ -26,6 +26,7 @@ use crate::flow::{HashKey, Key4, Realm, Record4};
 use crate::nat::fragments::{Datagrams, Fate, Fragment, Head, Identifications, Limits, Seen};
 use crate::packet::{self, DropReason, Ipv4, Ipv4Mut};
 use crate::ring::Task;
+use std::net::Ipv4Addr;
 
 /// Datagrams of either kind that one tick gives up at most.
 const TICK_BUDGET: usize = 64;
@@ -53,9 +54,9 @@ impl Fragments {
         }
     }
 
-    /// One for a datagram that leaves in fragments.
-    fn identification(&mut self, ip: &Ipv4<'_>) -> u16 {
-        self.identifications.fresh(ip.destination(), ip.protocol().0)
+    /// One for a datagram that leaves in fragments, to that address.
+    fn identification(&mut self, ip: &Ipv4<'_>, destination: Ipv4Addr) -> u16 {
+        self.identifications.fresh(destination, ip.protocol().0)
     }
 }
 
@@ -87,9 +88,12 @@ pub fn gather<'w>(
         return Ok(Verdict::Hand(meeting_place));
     }
     let fragments = core.fragments.as_mut().ok_or(DropReason::Ipv4Fragment)?;
+    // Behind the edge nobody knows a proxy address; towards one that stands for nobody nothing leaves.
+    let destination = nat.remote_of(&fragment.datagram).unwrap_or(ip.destination());
     let head = fragment.is_first().then(|| {
         let ports = first(ip, arrival.realm)?.key.tail as u32;
-        let identification = if outbound { fragments.identification(ip) } else { ip.identification() };
+        let identification =
+            if outbound { fragments.identification(ip, destination) } else { ip.identification() };
         Ok(Head { ports, identification })
     });
     match fragments.datagrams.see(&fragment, head, core.now) {
@@ -231,7 +235,7 @@ pub fn renumber(core: &mut Core, mbuf: &mut Mbuf) {
         && let Some(Ok(mut ip)) = mbuf.data_mut().get_mut(IP..).map(Ipv4Mut::parse_quoted)
         && !ip.view().is_fragment()
     {
-        let fresh = fragments.identification(&ip.view());
+        let fresh = fragments.identification(&ip.view(), ip.view().destination());
         ip.set_identification(fresh);
     }
 }

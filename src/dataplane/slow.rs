@@ -338,6 +338,7 @@ pub(super) fn is_refusal(why: DropReason) -> bool {
             | NatSubscribersFull
             | SessionsFull
             | IndexFull
+            | ProxyCollision
     )
 }
 
@@ -376,7 +377,9 @@ fn session_or_opening<'w>(
     let nat = world.nat.as_deref().ok_or(DropReason::RealmNotServed)?;
     sources::check(core, world, arrival, ip.source().into())?;
     let outbound = nat.is_inside(flow.key.realm());
-    let destination = flow.key.destination();
+    let destination = nat.remote_of(&flow.key).inspect_err(|_| {
+        errors::answer4(core, world, mbuf, ip, arrival, IcmpError::HostUnreachable);
+    })?;
     let to_pool = nat.contains(destination);
     if outbound {
         // No session, and no port spent, for what leads nowhere.

@@ -8,6 +8,7 @@
 //! what it is that waits, or for how long.
 
 use super::key::Key4;
+use super::ranges::Ranges;
 use super::sync::{AtomicU64, Ordering};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -15,20 +16,10 @@ use std::sync::Arc;
 /// Addresses that a pool has at most.
 pub const ADDRESSES_MAX: u32 = 65_536;
 
-/// An inclusive range of addresses, and the number of its first.
-#[derive(Clone, Copy, Debug)]
-struct Span {
-    first: u32,
-    last: u32,
-    number: u32,
-}
-
 /// The shared side. See the module.
 #[derive(Debug)]
 pub struct Circular {
-    /// Ascending and disjoint.
-    spans: Box<[Span]>,
-    count: u32,
+    ranges: Ranges,
     bits: Box<[AtomicU64]>,
 }
 
@@ -39,39 +30,28 @@ pub struct Marks(Arc<Circular>);
 impl Circular {
     /// Of these inclusive ranges, which are disjoint and hold 1 to [`ADDRESSES_MAX`] addresses; nothing waits.
     pub fn new(ranges: &[(Ipv4Addr, Ipv4Addr)]) -> (Arc<Self>, Marks) {
-        let mut ranges = ranges.to_vec();
-        ranges.sort_unstable();
-        let mut count = 0;
-        let span = |(first, last): (Ipv4Addr, Ipv4Addr)| {
-            let span = Span { first: first.into(), last: last.into(), number: count };
-            count += span.last - span.first + 1;
-            span
-        };
-        let spans: Box<[Span]> = ranges.into_iter().map(span).collect();
+        let ranges = Ranges::new(ranges);
+        let count = ranges.count();
         assert!((1..=ADDRESSES_MAX).contains(&count), "{count} addresses");
         let bits = (0..count.div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
-        let shared = Arc::new(Self { spans, count, bits });
+        let shared = Arc::new(Self { ranges, bits });
         (shared.clone(), Marks(shared))
     }
 
     /// How many addresses it has.
     pub fn count(&self) -> u32 {
-        self.count
+        self.ranges.count()
     }
 
     /// The number of an address, if it is one of the pool.
     #[inline]
     pub fn number(&self, address: Ipv4Addr) -> Option<u32> {
-        let a = u32::from(address);
-        let span = self.spans.get(self.spans.partition_point(|span| span.last < a))?;
-        (span.first <= a).then(|| span.number + (a - span.first))
+        self.ranges.number(address)
     }
 
     /// The address of that number.
     pub fn address(&self, number: u32) -> Option<Ipv4Addr> {
-        let at = self.spans.partition_point(|span| span.number <= number);
-        let span = self.spans.get(at.checked_sub(1)?).filter(|_| number < self.count)?;
-        Some(Ipv4Addr::from(span.first + (number - span.number)))
+        self.ranges.address(number)
     }
 
     /// Whether something waits at that number.
@@ -113,24 +93,6 @@ pub enum SessionEvent {
 #[cfg(all(test, not(ces_loom)))]
 mod tests {
     use super::*;
-
-    fn address(last: u8) -> Ipv4Addr {
-        Ipv4Addr::new(203, 0, 113, last)
-    }
-
-    #[test]
-    fn numbers_and_addresses_are_each_others() {
-        let ranges = [(address(40), address(40)), (address(8), address(15)), (address(16), address(17))];
-        let (pool, _) = Circular::new(&ranges);
-        let expected: Vec<u8> = (8..=17).chain([40]).collect();
-        assert_eq!(pool.count(), 11);
-        for last in 0..=255 {
-            let number = expected.iter().position(|own| *own == last).map(|n| n as u32);
-            assert_eq!(pool.number(address(last)), number, "{last}");
-            assert_eq!(number.and_then(|n| pool.address(n)), number.map(|_| address(last)));
-        }
-        assert_eq!((pool.address(11), pool.address(u32::MAX)), (None, None));
-    }
 
     #[test]
     fn a_bit_is_one_addresss() {

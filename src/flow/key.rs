@@ -131,6 +131,13 @@ impl Key4 {
         Self::from_words(u64::from(s) | u64::from(d) << 32, ports, realm, protocol)
     }
 
+    /// The same flow to another destination address.
+    #[inline]
+    pub fn towards(&self, destination: Ipv4Addr) -> Self {
+        let destination = u64::from(u32::from_le_bytes(destination.octets()));
+        Self { addresses: self.addresses & 0xffff_ffff | destination << 32, tail: self.tail }
+    }
+
     /// A key that no packet has, of a half that none shall find: as this one otherwise.
     pub const fn shadow(&self) -> Self {
         Self { addresses: self.addresses, tail: self.tail & !(0xff << 56) }
@@ -255,6 +262,9 @@ mod tests {
         let r = k.reversed(Realm(9));
         assert_eq!((r.source(), r.source_port(), r.realm()), (Ipv4Addr::new(203, 0, 113, 9), 53, Realm(9)));
         assert_eq!(r.reversed(Realm(3)), k);
+        let other = Ipv4Addr::new(172, 16, 64, 9);
+        let expected = Key4::new(Realm(3), Protocol::Udp, (k.source(), 4000), (other, 53));
+        assert_eq!(k.towards(other), expected);
 
         let (a, b) = ("2001:db8::1".parse().unwrap(), "2001:db8:1::2".parse().unwrap());
         let k6 = Key6::new(Realm(7), Protocol::Tcp, (a, 1), (b, 2));

@@ -17,6 +17,8 @@
 //! | [`quiescence`] | a counter a worker | that worker | home workers |
 //! | [`tcp`] | what each direction of a connection last acknowledged | the forwarding worker; home (before publication) | whichever worker sees a reset |
 //! | [`circular`] | a bit for each address of the circular pool | the pool's owner | every worker |
+//! | [`proxies`] | whom each proxy address stands for, and its sessions | who assigns them; homes, by CAS | every worker, management |
+//! | [`ranges`] | nothing: addresses by number | | |
 //! | [`lifetime`] | nothing: what both halves tell together, TCP's state and idle times | | |
 //!
 //! The unsafe code is in [`memory`] (huge pages) and in two functions of [`index`] (eight tags compared at once, a
@@ -31,7 +33,9 @@ pub mod key;
 pub mod lease;
 pub mod lifetime;
 pub mod memory;
+pub mod proxies;
 pub mod quiescence;
+pub mod ranges;
 pub mod record;
 pub mod slab;
 mod sync;
@@ -43,6 +47,7 @@ pub use circular::{Circular, Marks, SessionEvent};
 pub use hash::{Hash, HashKey};
 pub use index::{Index, Ref};
 pub use key::{Key4, Key6, Protocol, Realm};
+pub use proxies::{Bindings, Proxies};
 pub use quiescence::{Quiescence, Reporter};
 pub use record::{Action, Half, Record, Record4, Record6, Rewrite4};
 pub use slab::{Chunks, Slab};

@@ -105,6 +105,10 @@ impl NatHome {
         if !claims.have_room() {
             return Err(DropReason::PrgwEventsFull);
         }
+        // Inside, that address is somebody else.
+        if self.nat.is_proxy(realm, key.source()) {
+            return Err(DropReason::Ipv4SourceInvalid);
+        }
         let mut replaced = false;
         if let Some((session, there)) = flows.table().lookup::<Record4>(key) {
             match closing(flows.table(), there) {

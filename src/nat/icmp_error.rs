@@ -55,21 +55,27 @@ pub fn key(packet: &Ipv4<'_>, realm: Realm) -> Result<Option<Key4>, DropReason> 
     Ok(Some(key.reversed(realm)))
 }
 
-/// Makes of an ICMP error, `packet` from its IPv4 header on, what the other side may read: along a half with this rewrite
-/// and this action, whose key [`key`] has named.
+/// Makes of an ICMP error, `packet` from its IPv4 header on, what the other side may read: along a half with this key, which
+/// [`key`] has named, this rewrite and this action.
 ///
-/// From the outside the source stays: it is the reporter's public address. From the inside it becomes the session's public
-/// address, whichever inside host or router reports (RFC 5508 REQ-5 c). A hairpin's first leg takes no TTL.
+/// From the outside the source stays: it is the reporter's public address. But where the reporter is the remote host itself, and
+/// the inside knows that by another address, it is that. From the inside it becomes the session's public address, whichever inside
+/// host or router reports (RFC 5508 REQ-5 c). A hairpin's first leg takes no TTL.
 ///
 /// # Errors
 /// Why the packet, of which a part may have been changed, must be dropped. Never after [`key`] and a look at the TTL.
-pub fn translate(packet: &mut [u8], rewrite: &Rewrite4, action: Action) -> Result<(), DropReason> {
+pub fn translate(
+    packet: &mut [u8],
+    half: &Key4,
+    rewrite: &Rewrite4,
+    action: Action,
+) -> Result<(), DropReason> {
     let along = Key4 { addresses: rewrite.addresses, tail: rewrite.ports.into() };
     let mut outer = Ipv4Mut::parse(packet)?;
     if action.kind() != Action::HAIRPIN && !outer.decrement_ttl() {
         return Err(DropReason::TtlExceededQuiet);
     }
-    if action.is_outbound() {
+    if action.is_outbound() || outer.view().source() == half.source() {
         outer.set_source(along.source());
     }
     outer.set_destination(along.destination());

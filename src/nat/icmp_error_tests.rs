@@ -77,7 +77,7 @@ impl Bed {
         let key = key(&Ipv4::parse(packet)?, realm)?.expect("an ICMP error");
         let (_, record) = self.table.lookup::<Record4>(&key).ok_or(DropReason::IcmpErrorNoSession)?;
         let mut packet = packet.to_vec();
-        translate(&mut packet, &record.rewrite(), record.common().action())?;
+        translate(&mut packet, &key, &record.rewrite(), record.common().action())?;
         Ok(packet)
     }
 }
@@ -349,6 +349,7 @@ proptest! {
     fn equals_the_error_written_anew(
         protocol in protocol(), ends: [u8; 8], others: [u8; 8], ports: [u8; 4], new_ports: [u8; 4],
         words in 0usize..=10, payload in vec(any::<u8>(), 0..64), cut: prop::sample::Index, outbound: bool,
+        by_remote: bool,
     ) {
         // An echo has one identifier.
         let both = |p: [u8; 4]| if protocol == Protocol::Icmp { [p[0], p[1], p[0], p[1]] } else { p };
@@ -359,12 +360,15 @@ proptest! {
         let cuts: Vec<usize> = cuts(&before).collect();
         let cut = cuts[cut.index(cuts.len())];
         let along = to.reversed(Realm(1));
-        let reporter = if outbound { along.source() } else { ROUTER };
-        let mut packet = error(IcmpType::TIME_EXCEEDED, ROUTER, from.source(), 9, &before[..cut]);
-        prop_assert_eq!(key(&Ipv4::parse(&packet).unwrap(), OUTSIDE), Ok(Some(from.reversed(OUTSIDE))));
+        let half = from.reversed(OUTSIDE);
+        // From outside the remote host itself is known inside by its address there.
+        let reporter = if by_remote { half.source() } else { ROUTER };
+        let shown = if outbound || by_remote { along.source() } else { ROUTER };
+        let mut packet = error(IcmpType::TIME_EXCEEDED, reporter, from.source(), 9, &before[..cut]);
+        prop_assert_eq!(key(&Ipv4::parse(&packet).unwrap(), OUTSIDE), Ok(Some(half)));
         let action = Action::FORWARD.with(if outbound { Action::OUTBOUND } else { 0 });
-        prop_assert_eq!(translate(&mut packet, &rewrite_to(&along), action), Ok(()));
-        prop_assert_eq!(packet, error(IcmpType::TIME_EXCEEDED, reporter, to.source(), 8, &after[..cut]));
+        prop_assert_eq!(translate(&mut packet, &half, &rewrite_to(&along), action), Ok(()));
+        prop_assert_eq!(packet, error(IcmpType::TIME_EXCEEDED, shown, to.source(), 8, &after[..cut]));
     }
 
     /// Errors with some bytes changed or cut off: judged without a panic, and what is carried on is whole.
@@ -392,8 +396,8 @@ proptest! {
         let to = rewrite_to(&session_key(2, protocol, OTHER_HOST).reversed(Realm(2)));
         let Ok(ip) = Ipv4::parse(&packet) else { return Ok(()) };
         let (right, ttl) = (ip.checksum_is_right(), ip.ttl());
-        if let Ok(Some(_)) = key(&ip, Realm(1)) && ttl > 0 {
-            prop_assert_eq!(translate(&mut packet, &to, Action::FORWARD), Ok(()));
+        if let Ok(Some(half)) = key(&ip, Realm(1)) && ttl > 0 {
+            prop_assert_eq!(translate(&mut packet, &half, &to, Action::FORWARD), Ok(()));
             let ip = Ipv4::parse(&packet).unwrap();
             prop_assert_eq!(ip.checksum_is_right(), right);
             prop_assert!(Icmp::parse(ip.payload()).unwrap().checksum_is_right());
@@ -413,6 +417,6 @@ proptest! {
             let _ = key(&ip, OUTSIDE);
         }
         let rewrite = Rewrite4 { addresses, ports, ..Rewrite4::default() };
-        let _ = translate(&mut bytes, &rewrite, Action(action));
+        let _ = translate(&mut bytes, &Key4::default(), &rewrite, Action(action));
     }
 }

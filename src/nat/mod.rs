@@ -23,6 +23,7 @@
 //! | [`nat44`] | what happens on a miss from outside; when a session is over |
 //! | [`opening`] | what happens on a miss from inside, for one packet or the newcomers of a burst |
 //! | [`claims`] | sessions at addresses of the circular pool |
+//! | [`proxies`] | sessions to proxy addresses |
 //! | [`fragments`] | fragments that belong together, and the ports of those that show none |
 //! | [`icmp_error`] | errors about the packets of sessions, from either side |
 //! | [`pcp`] | what subscribers ask for themselves: PCP and NAT-PMP |
@@ -42,6 +43,7 @@ pub mod pcp;
 pub mod permits;
 pub mod pool;
 pub mod ports;
+pub mod proxies;
 pub mod requirements;
 pub mod session;
 pub mod store;

@@ -17,7 +17,9 @@ use crate::flow::hash::Hashed;
 use crate::flow::key;
 use crate::flow::record::{Record, Rewrite4};
 use crate::flow::table::Judge;
-use crate::flow::{Action, Circular, FlowHome, Full, Half, HashKey, Key4, Protocol, Realm, Record4, Ref};
+use crate::flow::{
+    Action, Circular, FlowHome, Full, Half, HashKey, Key4, Protocol, Proxies, Realm, Record4, Ref,
+};
 use crate::packet::{DropReason, checksum::Delta};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -48,6 +50,7 @@ pub struct Nat44 {
     /// No session is over that has had a packet from inside within so many milliseconds.
     shortest: u32,
     pub(super) circular: Option<Arc<Circular>>,
+    pub(super) proxies: Option<Arc<Proxies>>,
 }
 
 impl Nat44 {
@@ -65,7 +68,7 @@ impl Nat44 {
         let mut spans: Vec<Span> = pools.iter().enumerate().flat_map(of).collect();
         spans.sort_unstable_by_key(|s| s.first);
         let shortest = options.timeouts.shortest();
-        Self { options, pools, spans, hash, workers, shortest, circular: None }
+        Self { options, pools, spans, hash, workers, shortest, circular: None, proxies: None }
     }
 
     pub fn pools(&self) -> &[Pool] {
@@ -247,10 +250,11 @@ impl NatHome {
             return Err(why);
         }
         let inside = self.mappings.inside(mapping);
-        let (ends, ports) = ((inside.address, key.source()), key::ports(inside.port, key.source_port()));
+        let known_as = self.nat.known_as(inside.realm, key.source());
+        let (ends, ports) = ((inside.address, known_as), key::ports(inside.port, key.source_port()));
         let answer = Key4::of_any_protocol(inside.realm, key.protocol(), ends, ports);
         let hairpin = self.nat.contains(key.source());
-        let (mut out, back) = self.halves(mapping, &answer, hairpin);
+        let (mut out, back) = self.halves(mapping, &answer, key.source(), hairpin);
         // Both ends talk already, by another mapping: the answers go on that way.
         if flows.table().lookup::<Record4>(&answer).is_some() {
             out.key = answer.shadow();
@@ -315,8 +319,13 @@ impl NatHome {
         Ok(mapping)
     }
 
-    /// A session that is followed and not translated.
-    pub(super) fn untranslated(&mut self, flows: &mut FlowHome, key: &Key4) -> Result<Ref, DropReason> {
+    /// A session that is followed and keeps its source; its packets are for `remote`.
+    pub(super) fn untranslated(
+        &mut self,
+        flows: &mut FlowHome,
+        key: &Key4,
+        remote: Ipv4Addr,
+    ) -> Result<Ref, DropReason> {
         // Whoever claims a public address would be taken for who has it.
         if self.nat.pool_of(key.source()).is_some() || self.nat.circular_number(key.source()).is_some() {
             return Err(DropReason::Ipv4SourceInvalid);
@@ -325,19 +334,24 @@ impl NatHome {
         if self.untranslated >= self.most_untranslated {
             return Err(DropReason::SessionsFull);
         }
-        let beyond = key.reversed(self.nat.options.outside);
+        let leaves = key.towards(remote);
+        let beyond = leaves.reversed(self.nat.options.outside);
         // Another realm's host of the same address is talking there already.
         if flows.table().lookup::<Record4>(&beyond).is_some() {
             return Err(DropReason::NatUntranslatedTaken);
         }
         let action = Action::FORWARD;
         let there =
-            Half { key: *key, rewrite: compile(key, key, true), action: action.with(Action::OUTBOUND) };
-        let answers = beyond.reversed(self.nat.options.outside).reversed(key.realm());
+            Half { key: *key, rewrite: compile(key, &leaves, true), action: action.with(Action::OUTBOUND) };
+        let answers = key.reversed(key.realm());
         let back = Half { key: beyond, rewrite: compile(&beyond, &answers, true), action };
-        let made = flows.create::<Record4>(&there, &back, self.now).map_err(full)?;
-        self.untranslated += 1;
-        Ok(made)
+        self.enter_proxy(key, remote)?;
+        let made = flows.create::<Record4>(&there, &back, self.now).map_err(full);
+        match made {
+            Ok(_) => self.untranslated += 1,
+            Err(_) => self.leave_proxy(key, remote),
+        }
+        made
     }
 
     /// Whether the filter lets a packet of this key, which has no session, in by a mapping (RFC 4787 section 5).
@@ -346,6 +360,10 @@ impl NatHome {
         let (m, pool) = (self.mappings.get(mapping), self.mappings.pool(&self.nat, mapping));
         if pool.state() == PoolState::Removed {
             return Err(DropReason::NatNoMapping);
+        }
+        // Inside, that address is somebody else.
+        if self.nat.is_proxy(self.mappings.subscribers[m.subscriber()].realm(), key.source()) {
+            return Err(DropReason::Ipv4SourceInvalid);
         }
         let behaviour = pool.options();
         let passes = match behaviour.filtering {
@@ -449,9 +467,10 @@ impl Judge<Record4> for NatHome {
     }
 
     fn removed(&mut self, initiator: &Record4, other: &Record4) {
-        let (_, back) = sides(initiator, other);
+        let (out, back) = sides(initiator, other);
         let action = initiator.common().action();
         let from_outside = !action.is_outbound();
+        self.leave_proxy(&out.key(), back.key().source());
         let kept = !from_outside || action.is_answered();
         if let Some(mapping) = self.mapping_of(&back.key()) {
             if kept {
@@ -524,6 +543,10 @@ mod drain_tests;
 #[cfg(test)]
 #[path = "opening_tests.rs"]
 mod opening_tests;
+
+#[cfg(test)]
+#[path = "proxies_tests.rs"]
+mod proxies_tests;
 
 #[cfg(test)]
 #[path = "pcp/tests.rs"]

@@ -57,6 +57,15 @@ pub(super) fn bed(workers: usize, options: NatOptions) -> Bed {
 }
 
 pub(super) fn bed_of(workers: usize, options: NatOptions, pools: Vec<PoolOptions>) -> Bed {
+    bed_with(workers, options, pools, |nat| nat)
+}
+
+pub(super) fn bed_with(
+    workers: usize,
+    options: NatOptions,
+    pools: Vec<PoolOptions>,
+    with: impl FnOnce(Nat44) -> Nat44,
+) -> Bed {
     let mut n = 7u64;
     let mut random = || {
         n = n.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
@@ -64,7 +73,7 @@ pub(super) fn bed_of(workers: usize, options: NatOptions, pools: Vec<PoolOptions
     };
     let pools = pools.into_iter().map(|options| Pool::new(options, &mut random)).collect();
     let table = Arc::new(FlowTable::new(4000, 0, workers, keys(1)));
-    let nat = Arc::new(Nat44::new(options, pools, keys(2), workers));
+    let nat = Arc::new(with(Nat44::new(options, pools, keys(2), workers)));
     let homes = (0..workers)
         .map(|w| (FlowHome::new(table.clone()), NatHome::new(nat.clone(), w, [w as u8; 32])))
         .collect();

@@ -13,12 +13,15 @@ use crate::flow::record::Rewrite4;
 use crate::flow::{Action, FlowHome, FlowTable, Half, Key4, Protocol, Record4, Ref, key};
 use crate::packet::DropReason;
 use rand::RngExt;
+use std::net::Ipv4Addr;
 
 /// A session of the inside that has its mapping, and is counted as if it were there.
 #[must_use]
 #[derive(Clone, Copy, Debug)]
 pub struct Opening {
     key: Key4,
+    /// Whom they are for: their destination, unless that is a proxy address.
+    remote: Ipv4Addr,
     way: Way,
 }
 
@@ -28,7 +31,7 @@ enum Way {
         mapping: u32,
         hairpin: bool,
     },
-    /// It keeps its addresses.
+    /// It keeps its source.
     Untranslated,
     /// Such a segment opens nothing: one before it, in the same burst, may have.
     Joins,
@@ -90,18 +93,25 @@ impl NatHome {
         now: u32,
     ) -> Result<Opening, DropReason> {
         self.now = now;
+        let remote = self.nat.remote_of(key)?;
+        let opening = |way| Opening { key: *key, remote, way };
         if opens(key, tcp_flags).is_err() {
-            return Ok(Opening { key: *key, way: Way::Joins });
+            return Ok(opening(Way::Joins));
         }
-        let hairpin = self.nat.contains(key.destination());
-        if !hairpin && self.nat.is_untranslated(key) {
-            return Ok(Opening { key: *key, way: Way::Untranslated });
+        if self.nat.is_proxy(key.realm(), key.source()) {
+            return Err(DropReason::Ipv4SourceInvalid);
+        }
+        // Behind the edge nobody knows a proxy address.
+        let beyond = key.towards(remote);
+        let hairpin = self.nat.contains(remote);
+        if !hairpin && self.nat.is_untranslated(&beyond) {
+            return Ok(opening(Way::Untranslated));
         }
         if hairpin && !self.nat.options().hairpin {
             return Err(DropReason::HairpinOff);
         }
         let present = self.mappings.subscribers.find(key.realm(), key.source());
-        let known = self.mappings.find_inside(&self.nat, present, key);
+        let known = self.mappings.find_inside(&self.nat, present, &beyond);
         // Before anything is taken for it. A newcomer may open its first.
         let payer = known.map(|m| self.mappings.get(m).subscriber()).or(present);
         payer.map_or(Ok(()), |s| self.may_open(s))?;
@@ -109,12 +119,12 @@ impl NatHome {
             Some(m) => m,
             None => {
                 let random = &mut self.random;
-                self.mappings.create(&self.nat, key, present, now, || random.random())?
+                self.mappings.create(&self.nat, &beyond, present, now, || random.random())?
             }
         };
         self.mappings.enter(mapping, false);
-        table.foresee::<Record4>(&self.translated(mapping, key).reversed(self.nat.options().outside));
-        Ok(Opening { key: *key, way: Way::Mapped { mapping, hairpin } })
+        table.foresee::<Record4>(&self.translated(mapping, &beyond).reversed(self.nat.options().outside));
+        Ok(opening(Way::Mapped { mapping, hairpin }))
     }
 
     /// The second step: the session. A packet of the same key may have been there first; then it is that one's.
@@ -122,7 +132,7 @@ impl NatHome {
     /// # Errors
     /// Why the packet is dropped.
     pub fn open(&mut self, flows: &mut FlowHome, opening: Opening) -> Result<Opened, DropReason> {
-        let Opening { key, way } = opening;
+        let Opening { key, remote, way } = opening;
         // Who is alone in its mapping was the only one to ask.
         let is_alone =
             matches!(way, Way::Mapped { mapping, .. } if self.mappings.get(mapping).sessions() == 1);
@@ -134,9 +144,9 @@ impl NatHome {
         }
         let made = match way {
             Way::Joins => Err(DropReason::TcpNotSyn),
-            Way::Untranslated => self.untranslated(flows, &key),
+            Way::Untranslated => self.untranslated(flows, &key, remote),
             Way::Mapped { mapping, hairpin } => {
-                let (out, back) = self.halves(mapping, &key, hairpin);
+                let (out, back) = self.halves(mapping, &key, remote, hairpin);
                 self.make(flows, mapping, (&out, &back), false)
             }
         };
@@ -156,7 +166,8 @@ impl NatHome {
         Ok(())
     }
 
-    /// Makes the session of a mapping that has entered it already, or takes that back. Initiator's half first.
+    /// Makes the session of a mapping that has entered it already, or takes that back. Initiator's half first; what is known from
+    /// inside as a proxy address is counted there.
     pub(super) fn make(
         &mut self,
         flows: &mut FlowHome,
@@ -165,33 +176,74 @@ impl NatHome {
         from_outside: bool,
     ) -> Result<Ref, DropReason> {
         let published = self.mappings.publish(mapping);
-        let made = published.and_then(|()| flows.create::<Record4>(initiator, other, self.now).map_err(full));
-        match made {
-            Ok(_) if !from_outside => self.permit(mapping, initiator.key.destination(), true),
-            Ok(_) => (),
-            Err(_) => self.mappings.retract(&self.nat, mapping, from_outside, self.now),
+        let made = published.and_then(|()| match from_outside {
+            true => self.create(flows, (initiator, other), (other, initiator)),
+            false => self.make_outbound(flows, mapping, (initiator, other)),
+        });
+        if made.is_err() {
+            self.mappings.retract(&self.nat, mapping, from_outside, self.now);
         }
         made
     }
 
-    /// What packets of this key, which come from inside, become by a mapping.
+    /// Outbound half first.
+    #[inline]
+    fn make_outbound(
+        &mut self,
+        flows: &mut FlowHome,
+        mapping: u32,
+        halves: (&Half<Key4, Rewrite4>, &Half<Key4, Rewrite4>),
+    ) -> Result<Ref, DropReason> {
+        let (out, back) = halves;
+        // Who is alone in its mapping collides with nobody.
+        let is_alone = self.mappings.get(mapping).sessions() == 1;
+        if !is_alone && self.nat.may_collide(&out.key) && flows.table().lookup::<Record4>(&back.key).is_some()
+        {
+            return Err(DropReason::ProxyCollision);
+        }
+        let made = self.create(flows, halves, halves);
+        if made.is_ok() {
+            self.permit(mapping, back.key.source(), true);
+        }
+        made
+    }
+
+    /// A session, initiator's half first, which is counted where the second pair, outbound half first, has a proxy address.
+    #[inline]
+    fn create(
+        &self,
+        flows: &mut FlowHome,
+        (initiator, other): (&Half<Key4, Rewrite4>, &Half<Key4, Rewrite4>),
+        (out, back): (&Half<Key4, Rewrite4>, &Half<Key4, Rewrite4>),
+    ) -> Result<Ref, DropReason> {
+        let remote = back.key.source();
+        self.enter_proxy(&out.key, remote)?;
+        let made = flows.create::<Record4>(initiator, other, self.now).map_err(full);
+        if made.is_err() {
+            self.leave_proxy(&out.key, remote);
+        }
+        made
+    }
+
+    /// What packets of this key, which come from inside and are for its destination, become by a mapping.
     fn translated(&self, mapping: u32, key: &Key4) -> Key4 {
         let public = self.mappings.public(mapping);
         let ends = (public.address, key.destination());
         Key4::of_any_protocol(self.nat.options().outside, key.protocol(), ends, ports(public.port, key))
     }
 
-    /// Compiles both halves of a mapping's session whose outbound packets have that key, outbound half first. Inlined, or what is
-    /// written in parts would be copied as a whole at once, which waits until all parts have left for the cache.
+    /// Compiles both halves of a mapping's session whose outbound packets have that key and are for `remote`, outbound half first.
+    /// Inlined, or what is written in parts would be copied as a whole at once, which waits until all parts have left for the cache.
     #[inline(always)]
     pub(super) fn halves(
         &self,
         mapping: u32,
         out_key: &Key4,
+        remote: Ipv4Addr,
         hairpin: bool,
     ) -> (Half<Key4, Rewrite4>, Half<Key4, Rewrite4>) {
         let inside = self.mappings.inside(mapping);
-        let translated = self.translated(mapping, out_key);
+        let translated = self.translated(mapping, &out_key.towards(remote));
         let back_key = translated.reversed(self.nat.options().outside);
         let ends = (inside.address, out_key.destination());
         let untranslated =

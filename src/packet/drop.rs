@@ -162,6 +162,10 @@ drop_reasons! {
     PrgwClosing = "prgw_closing",
     /// A first packet whose host talks to that very client socket already, and no other port was free.
     PrgwCollision = "prgw_collision",
+    /// From inside, to a proxy address that stands for nobody: its sender was told, within the limits.
+    ProxyUnassigned = "proxy_unassigned",
+    /// From inside, to a remote host that the very same socket talks to by its other address: one of them is a proxy address.
+    ProxyCollision = "proxy_collision",
     /// No route to the destination.
     NoRoute = "no_route",
     /// The route to the destination drops silently.
