@@ -9,9 +9,11 @@
 //! Reading is separated from judging: a section hands out typed values with their places, and what
 //! was never asked for is an unknown key. One file a group of sections: `system`, `ports`, `network`
 //! (with `interface` and `bogons`), `routes`, `nat44` (with `nat_pools` and `nat_model`), `ipv6` (and `sides`, what both share), `exception`,
-//! `hosts` (with `host_model` and `domain_name`), `dns` (with `upstreams`), `prgw`. The commented examples are in `configs/`.
+//! `hosts` (with `host_model` and `domain_name`), `dns` (with `upstreams`), `prgw`,
+//! `cetp`, `policy` (with `policy_model` and `policy_rule`). The commented examples are in `configs/`.
 
 mod bogons;
+mod cetp;
 mod dns;
 mod domain_name;
 mod error;
@@ -27,6 +29,9 @@ mod nat_model;
 mod nat_pools;
 mod network;
 mod pcp;
+mod policy;
+mod policy_model;
+mod policy_rule;
 mod ports;
 mod prgw;
 mod routes;
@@ -42,6 +47,7 @@ use std::path::Path;
 
 use toml::de::DeTable;
 
+pub use cetp::{Cetp, CetpAuthority, CetpIdentity, CetpOwn};
 pub(crate) use dns::is_within;
 pub use dns::{
     Dns, DnsView, DnsZone, EdgeIdentity, Foreign, KeyAlgorithm, NameServer, OtherRealms, UpdateKey,
@@ -53,6 +59,13 @@ pub use host_model::{
 };
 pub use model::*;
 pub use nat_model::*;
+pub use policy_model::{
+    ATTRIBUTES, Attribute, Attributes, ENCAPSULATIONS, ID_TYPES, Kinds, NUMBERS, NamePattern, Offer,
+    RLOC_FAMILIES, Requirement, Value, kind_words,
+};
+pub use policy_rule::{
+    Action, Direction, Lists, Policy, PolicyRule, RuleWrong, Services, ServicesWrong, UserRule, Who,
+};
 pub use prgw::{Prgw, PrgwProof, PrgwTier};
 pub use upstreams::{Upstream, UpstreamProtocol, Upstreams};
 
@@ -129,6 +142,9 @@ fn judge<'a>(report: &Report<'a>, mut document: Section<'a>) -> Option<Config> {
     let translation = (is_translated, nat44.as_ref());
     let has_hosts = document.contains("hosts") || document.contains("host");
     let prgw = prgw::read(report, document.table("prgw", "prgw"), &around, translation, has_hosts);
+    let edge = dns.as_ref().and_then(|dns| dns.edge.as_ref());
+    let cetp = cetp::read(report, document.table("cetp", "cetp"), edge);
+    let policy = policy::read(report, document.table("policy", "policy"));
     bogons::check(report, &network, &routes);
     document.finish();
 
@@ -150,6 +166,8 @@ fn judge<'a>(report: &Report<'a>, mut document: Section<'a>) -> Option<Config> {
         hosts,
         dns,
         prgw,
+        cetp,
+        policy,
         limits,
         manage: Manage { socket, log: manage },
         warnings: Vec::new(),

@@ -20,6 +20,7 @@
 //! | [`circular`] | a bit for each address of the circular pool | the pool's owner | every worker |
 //! | [`proxies`] | whom each proxy address stands for, and its sessions | who assigns them; homes, by CAS | every worker, management |
 //! | [`ranges`] | nothing: addresses by number | | |
+//! | [`filter`] | nothing yet: which flows a tunnel lets through | | |
 //! | [`lifetime`] | nothing: what both halves tell together, TCP's state and idle times | | |
 //!
 //! The unsafe code is in [`memory`] (huge pages) and in two functions of [`index`] (eight tags compared at once, a
@@ -28,6 +29,7 @@
 
 pub mod adjacency;
 pub mod circular;
+pub mod filter;
 pub mod hash;
 pub mod index;
 pub mod key;
