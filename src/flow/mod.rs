@@ -16,6 +16,7 @@
 //! | [`lease`] | free chunks of records, free port blocks | any worker, by CAS | any worker |
 //! | [`quiescence`] | a counter a worker | that worker | home workers |
 //! | [`tcp`] | what each direction of a connection last acknowledged | the forwarding worker; home (before publication) | whichever worker sees a reset |
+//! | [`tunnel`] | sessions with hosts behind other edges, those edges and their RLOCs | the owner (before publication); any worker (counters, last seen, next hops) | every worker |
 //! | [`circular`] | a bit for each address of the circular pool | the pool's owner | every worker |
 //! | [`lifetime`] | nothing: what both halves tell together, TCP's state and idle times | | |
 //!
@@ -37,6 +38,7 @@ pub mod slab;
 mod sync;
 pub mod table;
 pub mod tcp;
+pub mod tunnel;
 
 pub use adjacency::{Adjacencies, AdjacencyId, Hop, Live, Path};
 pub use circular::{Circular, Marks, SessionEvent};
