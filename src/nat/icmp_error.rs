@@ -58,7 +58,8 @@ pub fn key(packet: &Ipv4<'_>, realm: Realm) -> Result<Option<Key4>, DropReason> 
 /// Makes of an ICMP error, `packet` from its IPv4 header on, what the other side may read: along a half with this rewrite
 /// and this action, whose key [`key`] has named.
 ///
-/// From the outside the source stays: it is the reporter's public address. From the inside it becomes the session's public
+/// From the outside the source stays: it is the reporter's public address. Out of a tunnel, where nobody has an address, it becomes
+/// that which stands for the other host, whoever reports. From the inside it becomes the session's public
 /// address, whichever inside host or router reports (RFC 5508 REQ-5 c). A hairpin's first leg takes no TTL.
 ///
 /// # Errors
@@ -69,7 +70,7 @@ pub fn translate(packet: &mut [u8], rewrite: &Rewrite4, action: Action) -> Resul
     if action.kind() != Action::HAIRPIN && !outer.decrement_ttl() {
         return Err(DropReason::TtlExceededQuiet);
     }
-    if action.is_outbound() {
+    if action.is_outbound() || action.is_tunnelled() {
         outer.set_source(along.source());
     }
     outer.set_destination(along.destination());

@@ -82,7 +82,7 @@
 //! assert_eq!(payload.header(), Header::new(Kind::Ipv4, 0x0102_0304, 0xa1b2_c3d4));
 //! let Inner::Ipv4(inner) = payload.inner() else { panic!() };
 //! assert_eq!((inner.dscp(), inner.ecn(), inner.ttl(), inner.protocol().0), (46, 2, 63, 17));
-//! let header = inner.restore(inner.tag_addresses(&payload.header()));
+//! let header = inner.restore(inner.service(), payload.header().tag_addresses());
 //! assert_eq!(header, *b"\x45\xba\x00\x1d\x00\x00\x40\x00\x3f\x11\xd1\x89\x01\x02\x03\x04\xa1\xb2\xc3\xd4");
 //! ```
 //!
@@ -159,6 +159,13 @@ impl Header {
     /// In the clear.
     pub const fn new(kind: Kind, source: u32, destination: u32) -> Header {
         Header { kind, epoch: 0, source, destination, number: None }
+    }
+
+    /// The two tags as they stand for addresses: source, destination.
+    #[inline(always)]
+    pub const fn tag_addresses(&self) -> [u8; 8] {
+        let word = (self.source as u64) << 32 | self.destination as u64;
+        word.to_be_bytes()
     }
 
     /// Bytes: 12 or 20.
@@ -312,6 +319,11 @@ impl<'a> Compressed4<'a> {
         Ok(Compressed4 { head, middle, options, payload })
     }
 
+    /// DSCP and ECN.
+    pub fn service(&self) -> u8 {
+        self.head[0]
+    }
+
     /// 0 to 63.
     pub fn dscp(&self) -> u8 {
         self.head[0] >> 2
@@ -344,18 +356,15 @@ impl<'a> Compressed4<'a> {
         self.options.len() + self.payload.len()
     }
 
-    /// The two tags as they stand in the pseudo header: source, destination.
-    #[inline(always)]
-    pub fn tag_addresses(&self, header: &Header) -> [u8; 8] {
-        let word = u64::from(header.source) << 32 | u64::from(header.destination);
-        word.to_be_bytes()
+    /// Bytes of the compressed header, options not counted: 4 or 8.
+    pub fn head_length(&self) -> usize {
+        if self.head[3] & FRAGMENTS != 0 { NOT_ATOMIC } else { ATOMIC }
     }
 
-    /// The packet's header up to its options, with these addresses, source first, and a right checksum. A transport checksum is
-    /// then that of the tags: see the module.
+    /// The packet's header up to its options, with these addresses, source first, this DSCP and ECN, and a right checksum.
     #[inline]
-    pub fn restore(&self, addresses: [u8; 8]) -> [u8; ipv4::HEADER_LENGTH] {
-        let [service, ttl, protocol, last] = *self.head;
+    pub fn restore(&self, service: u8, addresses: [u8; 8]) -> [u8; ipv4::HEADER_LENGTH] {
+        let [_, ttl, protocol, last] = *self.head;
         // Not more than 65,535: seen to in `parse`.
         let total = (ipv4::HEADER_LENGTH + self.rest()) as u16;
         let mut header = [0; ipv4::HEADER_LENGTH];

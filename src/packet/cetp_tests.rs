@@ -55,7 +55,7 @@ fn canonical(mut packet: Vec<u8>) -> Vec<u8> {
 fn restored4(bytes: &[u8], addresses: [u8; 8]) -> Vec<u8> {
     let payload = Payload::parse(bytes).unwrap();
     let Inner::Ipv4(inner) = payload.inner() else { panic!("{payload:?}") };
-    [&inner.restore(addresses)[..], inner.options(), inner.payload()].concat()
+    [&inner.restore(inner.service(), addresses)[..], inner.options(), inner.payload()].concat()
 }
 
 proptest! {
@@ -122,7 +122,7 @@ proptest! {
             let (header, mut again) = (payload.header(), [0; 100]);
             let length = match payload.inner() {
                 Inner::Ipv4(inner) => {
-                    let packet = [&inner.restore([0; 8])[..], inner.options(), inner.payload()].concat();
+                    let packet = [&inner.restore(inner.service(), [0; 8])[..], inner.options(), inner.payload()].concat();
                     prop_assert!(Sum::ZERO.and(&packet[..20 + inner.options().len()]).is_right());
                     // An edge may tell the identification of an atomic datagram, which another doesn't.
                     prop_assume!(inner.head[3] & FRAGMENTS == 0 || inner.middle[2..] != DONT_FRAGMENT);
