@@ -9,6 +9,12 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Realm(pub u16);
 
+impl Realm {
+    /// Between edges, where session tags stand for addresses (see [`crate::packet::cetp`]): packets that have just left a tunnel, or
+    /// are about to enter one. No configured realm has it.
+    pub const TUNNEL: Self = Self(u16::MAX);
+}
+
 /// The transport protocols that a session can be told by its ports, with their IANA numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]

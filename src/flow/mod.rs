@@ -17,6 +17,7 @@
 //! | [`quiescence`] | a counter a worker | that worker | home workers |
 //! | [`tag`] | the key of session tags | nobody | the edge, every worker |
 //! | [`tcp`] | what each direction of a connection last acknowledged | the forwarding worker; home (before publication) | whichever worker sees a reset |
+//! | [`tunnel`] | sessions with hosts behind other edges, those edges and their RLOCs | the owner (before publication); any worker (counters, last seen, next hops) | every worker |
 //! | [`circular`] | a bit for each address of the circular pool | the pool's owner | every worker |
 //! | [`proxies`] | whom each proxy address stands for, and its sessions | who assigns them; homes, by CAS | every worker, management |
 //! | [`ranges`] | nothing: addresses by number | | |
@@ -45,6 +46,7 @@ mod sync;
 pub mod table;
 pub mod tag;
 pub mod tcp;
+pub mod tunnel;
 
 pub use adjacency::{Adjacencies, AdjacencyId, Hop, Live, Path};
 pub use circular::{Circular, Marks, SessionEvent};

@@ -27,6 +27,10 @@ impl Action {
     /// Rewrite, then once more through the look-up as if it came from the outside: its destination is a NAT address of
     /// this edge (RFC 4787 REQ-9: hairpinning with the external source address). No TTL is taken on this leg.
     pub const HAIRPIN: Self = Self(2);
+    /// Rewrite, with session tags for addresses, then into the tunnel of the first of them.
+    pub const ENCAPSULATE: Self = Self(3);
+    /// Of packets that have left a tunnel, whose addresses are session tags: rewrite, then on their way along the path.
+    pub const DECAPSULATE: Self = Self(4);
     /// Of an initiator's half that comes from outside: packets from inside have answered it, and home has noticed.
     pub const ANSWERED: u8 = 1 << 5;
     /// The half whose packet created the session. Exactly one of the two has it.
@@ -41,6 +45,10 @@ impl Action {
     }
     pub const fn with(self, flags: u8) -> Self {
         Self(self.0 | flags)
+    }
+    /// Whether it is a half of a flow between two edges.
+    pub const fn is_tunnelled(self) -> bool {
+        matches!(self.kind(), Self::ENCAPSULATE | Self::DECAPSULATE)
     }
     pub const fn is_answered(self) -> bool {
         self.0 & Self::ANSWERED != 0

@@ -59,8 +59,9 @@ pub fn key(packet: &Ipv4<'_>, realm: Realm) -> Result<Option<Key4>, DropReason> 
 /// [`key`] has named, this rewrite and this action.
 ///
 /// From the outside the source stays: it is the reporter's public address. But where the reporter is the remote host itself, and
-/// the inside knows that by another address, it is that. From the inside it becomes the session's public address, whichever inside
-/// host or router reports (RFC 5508 REQ-5 c). A hairpin's first leg takes no TTL.
+/// the inside knows that by another address, it is that; and out of a tunnel, where nobody has an address, it becomes that which
+/// stands for the other host, whoever reports. From the inside it becomes the session's public address, whichever inside host or
+/// router reports (RFC 5508 REQ-5 c). A hairpin's first leg takes no TTL.
 ///
 /// # Errors
 /// Why the packet, of which a part may have been changed, must be dropped. Never after [`key`] and a look at the TTL.
@@ -75,7 +76,7 @@ pub fn translate(
     if action.kind() != Action::HAIRPIN && !outer.decrement_ttl() {
         return Err(DropReason::TtlExceededQuiet);
     }
-    if action.is_outbound() || outer.view().source() == half.source() {
+    if action.is_outbound() || action.is_tunnelled() || outer.view().source() == half.source() {
         outer.set_source(along.source());
     }
     outer.set_destination(along.destination());

@@ -24,6 +24,7 @@
 //! | [`opening`] | what happens on a miss from inside, for one packet or the newcomers of a burst |
 //! | [`claims`] | sessions at addresses of the circular pool |
 //! | [`proxies`] | sessions to proxy addresses |
+//! | [`tunnel`] | flows between hosts behind two edges, and the outside of the tunnel between these |
 //! | [`fragments`] | fragments that belong together, and the ports of those that show none |
 //! | [`icmp_error`] | errors about the packets of sessions, from either side |
 //! | [`pcp`] | what subscribers ask for themselves: PCP and NAT-PMP |
@@ -48,6 +49,7 @@ pub mod requirements;
 pub mod session;
 pub mod store;
 pub mod subscriber;
+pub mod tunnel;
 
 pub use claims::Claimed;
 pub use nat44::{Nat44, NatHome};

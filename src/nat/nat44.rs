@@ -13,10 +13,12 @@ use super::permits::Permits;
 use super::pool::{Endpoint, Pool, PoolState};
 use super::ports::{WORKERS_MAX, space};
 use super::session;
+use super::tunnel;
 use crate::flow::hash::Hashed;
 use crate::flow::key;
 use crate::flow::record::{Record, Rewrite4};
 use crate::flow::table::Judge;
+use crate::flow::tunnel::TunnelTable;
 use crate::flow::{
     Action, Circular, FlowHome, Full, Half, HashKey, Key4, Protocol, Proxies, Realm, Record4, Ref,
 };
@@ -51,6 +53,8 @@ pub struct Nat44 {
     shortest: u32,
     pub(super) circular: Option<Arc<Circular>>,
     pub(super) proxies: Option<Arc<Proxies>>,
+    /// Whose flows live in the same tables.
+    tunnels: Option<Arc<TunnelTable>>,
 }
 
 impl Nat44 {
@@ -68,7 +72,13 @@ impl Nat44 {
         let mut spans: Vec<Span> = pools.iter().enumerate().flat_map(of).collect();
         spans.sort_unstable_by_key(|s| s.first);
         let shortest = options.timeouts.shortest();
-        Self { options, pools, spans, hash, workers, shortest, circular: None, proxies: None }
+        Self { options, pools, spans, hash, workers, shortest, circular: None, proxies: None, tunnels: None }
+    }
+
+    /// The same, where flows to other edges live beside the NAT's.
+    pub fn with_tunnels(mut self, tunnels: Arc<TunnelTable>) -> Self {
+        self.tunnels = Some(tunnels);
+        self
     }
 
     pub fn pools(&self) -> &[Pool] {
@@ -442,6 +452,11 @@ impl Judge<Record4> for NatHome {
     fn is_over(&mut self, initiator: &Record4, other: &Record4, now: u32) -> bool {
         let (out, back) = sides(initiator, other);
         let action = initiator.common().action();
+        if action.is_tunnelled() {
+            let tunnels = self.nat.tunnels.as_deref();
+            return tunnels
+                .is_none_or(|t| tunnel::is_over(t, &self.nat.options.timeouts, initiator, other, now));
+        }
         if !action.is_outbound() && !action.is_answered() && session::has_answered(out) {
             initiator.common().set(Action::ANSWERED);
             if let Some(mapping) = self.mapping_of(&back.key()) {
@@ -461,6 +476,9 @@ impl Judge<Record4> for NatHome {
     }
 
     fn approach(&self, step: usize, initiator: &Record4, other: &Record4) {
+        if initiator.common().action().is_tunnelled() {
+            return;
+        }
         let back = sides(initiator, other).1.key();
         let public = Endpoint { address: back.destination(), port: back.destination_port() };
         self.mappings.approach(&self.nat, step, public, back.protocol());
@@ -469,6 +487,10 @@ impl Judge<Record4> for NatHome {
     fn removed(&mut self, initiator: &Record4, other: &Record4) {
         let (out, back) = sides(initiator, other);
         let action = initiator.common().action();
+        // It held nothing of the NAT's, and its tags may look like somebody's address.
+        if action.is_tunnelled() {
+            return;
+        }
         let from_outside = !action.is_outbound();
         self.leave_proxy(&out.key(), back.key().source());
         let kept = !from_outside || action.is_answered();

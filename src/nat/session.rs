@@ -111,6 +111,8 @@ impl Timeouts {
     /// Whether a session has been idle for longer than it may at `now`.
     pub fn is_over(&self, initiator: &Record4, other: &Record4, now: u32) -> bool {
         let (limit, counted) = self.limit(initiator, other);
+        // Between two edges either host keeps what both have negotiated.
+        let counted = if initiator.common().action().is_tunnelled() { Counted::Both } else { counted };
         idle(initiator.common(), other.common(), counted, now) > limit
     }
 }

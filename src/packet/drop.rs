@@ -166,6 +166,22 @@ drop_reasons! {
     ProxyUnassigned = "proxy_unassigned",
     /// From inside, to a remote host that the very same socket talks to by its other address: one of them is a proxy address.
     ProxyCollision = "proxy_collision",
+    /// From another edge, and no tunnelled packet: cut short, of another version, or it contradicts itself.
+    CetpInvalid = "cetp_invalid",
+    /// A tunnelled packet with session tags that no session here has: the other edge may be told, within the limit.
+    CetpUnknownTag = "cetp_unknown_tag",
+    /// A tunnelled packet from, or to, an RLOC that its session was not negotiated for.
+    CetpWrongRloc = "cetp_wrong_rloc",
+    /// A tunnelled packet under a key that its session does not have.
+    CetpUnknownEpoch = "cetp_unknown_epoch",
+    /// A tunnelled packet of a kind that nothing here forwards: an IPv6 packet, or an Ethernet frame.
+    CetpKindUnsupported = "cetp_kind_unsupported",
+    /// A packet that a router on the tunnel's way has marked for congestion, and whose sender would not know (RFC 6040 section 4.2).
+    CetpCongestion = "cetp_congestion",
+    /// A packet of two hosts, of a service that their edges have not negotiated, or opened from the wrong side.
+    CetpNotNegotiated = "cetp_not_negotiated",
+    /// A packet of two hosts whose session is over, or that no RLOC leads to at the moment.
+    CetpNoTunnel = "cetp_no_tunnel",
     /// No route to the destination.
     NoRoute = "no_route",
     /// The route to the destination drops silently.

@@ -22,6 +22,9 @@ pub enum Error {
     /// A TCP, UDP, ICMP or neighbour discovery header that is cut short or contradicts itself.
     #[error("the transport header is cut short or contradicts itself: drop it")]
     L4HeaderInvalid,
+    /// No payload TLV of CETP: see [`super::cetp`].
+    #[error("the bytes are no tunnelled packet of this version: drop them and suspect the other edge")]
+    CetpInvalid,
     /// `emit` was given a buffer that its message does not fit.
     #[error("the buffer is too small for this message: offer one as long as the interface's MTU")]
     BufferTooSmall,
@@ -42,6 +45,7 @@ impl Error {
             Error::Ipv4HeaderInvalid => DropReason::Ipv4HeaderInvalid,
             Error::Ipv6HeaderInvalid => DropReason::Ipv6HeaderInvalid,
             Error::L4HeaderInvalid => DropReason::L4HeaderInvalid,
+            Error::CetpInvalid => DropReason::CetpInvalid,
             Error::BufferTooSmall => DropReason::NoBuffer,
             Error::TooLong | Error::OptionsLength => DropReason::TxTooBig,
         }

@@ -80,6 +80,9 @@ impl EtherType {
     pub const VLAN: EtherType = EtherType(0x8100);
     /// IPv6 (RFC 2464).
     pub const IPV6: EtherType = EtherType(0x86dd);
+    /// The Customer Edge Traversal Protocol: the first number for local experiments (IEEE 802 clause 9.2.3), by whose side none is
+    /// assigned.
+    pub const CETP: EtherType = EtherType(0x88b5);
     /// A provider's VLAN tag (IEEE 802.1ad).
     pub const QINQ: EtherType = EtherType(0x88a8);
 }

@@ -27,7 +27,6 @@ pub mod udp;
 pub mod vlan;
 
 pub use arp::Arp;
-pub use cetp::CetpPayload;
 pub use checksum::{Delta, PseudoHeader};
 pub use drop::{DROP_REASONS, DropReason};
 pub use error::Error;

@@ -1,0 +1,72 @@
+//! What two hosts may use of each other, as it was negotiated, compiled: asked once for each flow.
+
+use crate::flow::sync::{AtomicU64, Ordering};
+
+/// Services that one session may have.
+pub const SERVICES: usize = 8;
+
+/// Who may open flows of a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Opens {
+    /// The host behind this edge: ports are the other one's.
+    Host = 1,
+    /// The host behind the other edge: ports are those of the host behind this one.
+    Remote = 2,
+    Either = 3,
+}
+
+/// A service that hosts use of each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Service {
+    /// By its IANA number; `None` for any.
+    pub protocol: Option<u8>,
+    /// First and last port of the host that is called; 0 to 65,535 for all, and where the protocol has none that are looked at.
+    pub ports: (u16, u16),
+    pub opens: Opens,
+}
+
+impl Service {
+    /// Everything that either host wants of the other.
+    pub const ANY: Service = Service { protocol: None, ports: (0, u16::MAX), opens: Opens::Either };
+
+    /// Protocol 8 | any protocol 1 | who opens 2, at bit 9 | first port 16, at bit 16 | last port 16. Never 0.
+    fn word(&self) -> u64 {
+        let protocol = self.protocol.map_or(1 << 8, u64::from);
+        protocol | (self.opens as u64) << 9 | u64::from(self.ports.0) << 16 | u64::from(self.ports.1) << 32
+    }
+}
+
+/// Those of one session: one cache line. Written by the owner before the session is published.
+#[repr(C, align(64))]
+pub struct Services([AtomicU64; SERVICES]);
+
+impl Services {
+    pub(super) fn none() -> Self {
+        Self(std::array::from_fn(|_| AtomicU64::new(0)))
+    }
+
+    /// Whether a session may have these: 1 to [`SERVICES`].
+    pub(super) fn fits(services: &[Service]) -> bool {
+        (1..=SERVICES).contains(&services.len())
+    }
+
+    pub(super) fn write(&self, services: &[Service]) {
+        for (i, cell) in self.0.iter().enumerate() {
+            cell.store(services.get(i).map_or(0, Service::word), Ordering::Relaxed);
+        }
+    }
+
+    /// Whether `opener`, one of the two hosts, may open a flow of that protocol (by its IANA number) to `port` of the other. Of
+    /// protocols other than TCP and UDP nobody has looked at ports: all of them must have been negotiated.
+    pub fn allow(&self, opener: Opens, protocol: u8, port: u16) -> bool {
+        let has_ports = matches!(protocol, 6 | 17);
+        self.0.iter().map(|cell| cell.load(Ordering::Relaxed)).any(|word| {
+            let (first, last) = ((word >> 16) as u16, (word >> 32) as u16);
+            let opens = word >> 9 & 3 & opener as u64 != 0;
+            let is_protocol = word >> 8 & 1 != 0 || word as u8 == protocol;
+            let is_port =
+                if has_ports { (first..=last).contains(&port) } else { (first, last) == (0, u16::MAX) };
+            opens && is_protocol && is_port
+        })
+    }
+}

@@ -1,0 +1,115 @@
+//! Flows between hosts behind two edges: how they are translated between a host's realm and the tunnel, and when they are over.
+//!
+//! On its way into a tunnel a packet is translated as by the NAT, host and proxy address to the two session tags, which stand for
+//! addresses there ([`Realm::TUNNEL`]); then its header is compressed and an outer one put before it ([`outer`]). On its way out all
+//! of that is undone in reverse order, with the other pair of addresses. So a flow is a session of two halves like any other, and its
+//! checksums, ICMP errors, fragments and TCP state are dealt with as any other's.
+//!
+//! ```text
+//!  host ─► proxy address    own tag ─► peer's tag     other edge      peer's proxy address ─► peer's host
+//!          ENCAPSULATE half ───────────────────────────────────────► DECAPSULATE half
+//! ```
+//!
+//! What it guarantees: a flow begins only where its session's services allow its opener to; it is over at the latest when its
+//! session is and nothing has been heard of it for the shortest idle time. What it never does: read a clock, allocate.
+
+pub mod outer;
+
+use super::nat44::{compile, full, opens};
+use super::session::Timeouts;
+use crate::flow::record::{Record, Rewrite4};
+use crate::flow::table::Judge;
+use crate::flow::tunnel::{Opens, Session, TunnelTable};
+use crate::flow::{Action, FlowHome, Half, Key4, Realm, Record4, Ref};
+use crate::packet::DropReason;
+use std::net::Ipv4Addr;
+
+/// A flow's key as it is in the tunnel, into it: from the own tag to the peer's.
+fn tunnelled(tags: (u32, u32), key: &Key4) -> Key4 {
+    let ends = (Ipv4Addr::from_bits(tags.0), Ipv4Addr::from_bits(tags.1));
+    Key4::of_any_protocol(Realm::TUNNEL, key.protocol(), ends, key.tail as u32)
+}
+
+/// Compiles both halves of a flow whose packets from the host have that key, outbound half first. `tags`: own, peer's.
+pub fn halves(tags: (u32, u32), out_key: &Key4) -> (Half<Key4, Rewrite4>, Half<Key4, Rewrite4>) {
+    let within = tunnelled(tags, out_key);
+    let back_key = within.reversed(Realm::TUNNEL);
+    let out = Half {
+        key: *out_key,
+        rewrite: compile(out_key, &within, true),
+        action: Action::ENCAPSULATE.with(Action::OUTBOUND),
+    };
+    let rewrite = compile(&back_key, &out_key.reversed(out_key.realm()), true);
+    (out, Half { key: back_key, rewrite, action: Action::DECAPSULATE })
+}
+
+/// A packet of that key, from the host of `session` or, in [`Realm::TUNNEL`], from the other one, has no flow: makes one at this home,
+/// which is the session's. `tcp_flags` are the segment's, 0 for other protocols.
+///
+/// # Errors
+/// Why the packet is dropped.
+pub fn open(
+    flows: &mut FlowHome,
+    session: &Session,
+    key: &Key4,
+    tcp_flags: u8,
+    now: u32,
+) -> Result<Ref, DropReason> {
+    opens(key, tcp_flags)?;
+    let (host, proxy) = session.pair();
+    let is_out = key.realm() != Realm::TUNNEL;
+    let opener = if is_out { Opens::Host } else { Opens::Remote };
+    if !session.services().allow(opener, key.protocol(), key.destination_port()) {
+        return Err(DropReason::CetpNotNegotiated);
+    }
+    let realm = session.realm();
+    let out_key = if is_out {
+        *key
+    } else {
+        let ports = key.reversed(realm).tail as u32;
+        Key4::of_any_protocol(realm, key.protocol(), (host, proxy), ports)
+    };
+    let (out, back) = halves(session.tags(), &out_key);
+    let (first, other) = if is_out { (&out, &back) } else { (&back, &out) };
+    flows.create::<Record4>(first, other, now).map_err(full)
+}
+
+/// The tag by which this edge knows the session of a flow's half; 0 for a half of no tunnel.
+pub fn own_tag(record: &Record4) -> u32 {
+    match record.common().action().kind() {
+        // Its new source, of which the first byte on the wire is the lowest here.
+        Action::ENCAPSULATE => (record.rewrite().addresses as u32).swap_bytes(),
+        Action::DECAPSULATE => record.key().destination().to_bits(),
+        _ => 0,
+    }
+}
+
+/// Whether a flow between edges is over: its own idle time, or nothing heard of it since its session ended.
+pub fn is_over(
+    table: &TunnelTable,
+    timeouts: &Timeouts,
+    initiator: &Record4,
+    other: &Record4,
+    now: u32,
+) -> bool {
+    table.find(own_tag(initiator)).is_none() || timeouts.is_over(initiator, other, now)
+}
+
+/// Judges flows where there is no NAT.
+pub struct Flows<'a> {
+    pub table: &'a TunnelTable,
+    pub timeouts: &'a Timeouts,
+}
+
+impl Judge<Record4> for Flows<'_> {
+    fn is_over(&mut self, initiator: &Record4, other: &Record4, now: u32) -> bool {
+        initiator.common().action().is_tunnelled()
+            && is_over(self.table, self.timeouts, initiator, other, now)
+    }
+
+    fn removed(&mut self, _initiator: &Record4, _other: &Record4) {}
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;
