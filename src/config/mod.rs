@@ -8,7 +8,7 @@
 //!
 //! Reading is separated from judging: a section hands out typed values with their places, and what
 //! was never asked for is an unknown key. One file a group of sections: `system`, `ports`, `network`
-//! (with `interface` and `bogons`), `routes`, `nat44` (with `nat_pools` and `nat_model`), `ipv6` (and `sides`, what both share), `exception`,
+//! (with `interface`, `bogons` and `proxies`), `routes`, `nat44` (with `nat_pools` and `nat_model`), `ipv6` (and `sides`, what both share), `exception`,
 //! `hosts` (with `host_model` and `domain_name`), `dns` (with `upstreams`), `prgw`. The commented examples are in `configs/`.
 
 mod bogons;
@@ -29,6 +29,7 @@ mod network;
 mod pcp;
 mod ports;
 mod prgw;
+mod proxies;
 mod routes;
 mod section;
 mod sides;
@@ -129,6 +130,12 @@ fn judge<'a>(report: &Report<'a>, mut document: Section<'a>) -> Option<Config> {
     let translation = (is_translated, nat44.as_ref());
     let has_hosts = document.contains("hosts") || document.contains("host");
     let prgw = prgw::read(report, document.table("prgw", "prgw"), &around, translation, has_hosts);
+    let others = proxies::Others {
+        nat44: translation,
+        dns: (document.contains("dns"), dns.as_ref()),
+        prgw: prgw.as_ref(),
+    };
+    proxies::check(report, &around, &others);
     bogons::check(report, &network, &routes);
     document.finish();
 
