@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use ces::config::{
-    self, Config, Dependence, Device, Distribute, HugePages, Idle, NextHop, PortSelection, RouteTarget,
-    Sharing, Side, SourceCheck, Stop, TcpMss, Vlan,
+    self, Config, Dependence, Device, Distribute, HugePages, Idle, NextHop, PortSelection, Remote,
+    RouteTarget, Sharing, Side, SourceCheck, Stop, TcpMss, Vlan,
 };
 use proptest::prelude::*;
 
@@ -118,6 +118,9 @@ name = "office"
 side = "inside"
 source_check = "loose"
 bogons = ["127.0.0.0/8", "fec0::/10"]
+remote = "real"
+proxy_addresses = ["172.16.64.0/24", "172.16.99.1-172.16.99.9"]
+proxies_per_host = 20
 [[realm]]
 name = "lan"
 side = "inside"
@@ -293,6 +296,37 @@ fn sources_are_checked_as_written() {
         accepted(&SMALL.replace("side = \"inside\"", "side = \"inside\"\nbogons = []")).realms[0].bogons,
         []
     );
+}
+
+#[test]
+fn remote_hosts_are_seen_as_written() {
+    let dns = "[dns]\nupstreams = [{ address = \"203.0.113.53\" }]\n[[dns.zones]]\napex = \"ces.example\"\n\
+               [[dns.zones.name_servers]]\nname = \"ns1.ces.example\"\naddresses = [\"203.0.113.1\"]\n";
+    let config = |keys: &str, more: &str| {
+        accepted(&format!(
+            "{}{dns}{more}",
+            SMALL.replace("side = \"inside\"", &format!("side = \"inside\"\n{keys}"))
+        ))
+    };
+    let home = |config: &Config| {
+        let realm = &config.realms[0];
+        (realm.remote, realm.proxies(), realm.proxies_per_host)
+    };
+    assert_eq!(home(&config("", "")), (Remote::Real, 0, 1));
+    let proxies = |addresses: &str| format!("remote = \"proxy\"\nproxy_addresses = [{addresses}]\n");
+    let seen = config(&proxies("\"172.16.64.0/18\""), "");
+    assert_eq!((home(&seen), seen.warnings.len()), ((Remote::Proxy, 16_384, 1024), 0));
+    assert!(seen.to_string().contains(", 16384 proxy addresses"), "{seen}");
+    assert_eq!(home(&config(&proxies("\"172.16.64.0/25\""), "")), (Remote::Proxy, 128, 16));
+    assert_eq!(home(&config(&proxies("\"172.16.64.1\", \"172.16.64.4/30\""), "")), (Remote::Proxy, 5, 5));
+    let own = format!("{}proxies_per_host = 7", proxies("\"172.16.64.0/18\""));
+    assert_eq!(home(&config(&own, "")), (Remote::Proxy, 16_384, 7));
+    // The same ones in another realm, hosts of which have addresses that are proxies elsewhere; and a wider route.
+    let office = "[[realm]]\nname = \"office\"\nside = \"inside\"\n[[port]]\nname = \"office\"\ndevice = \"net_null7\"\n\
+                  [[interface]]\nport = \"office\"\nrealm = \"office\"\naddresses = [\"172.16.64.1/24\"]\n\
+                  [[host]]\nname = \"a.ces.example\"\nrealm = \"office\"\naddresses = [\"172.16.64.9\"]\n\
+                  [[route]]\nrealm = \"home\"\nprefix = \"172.16.0.0/12\"\nvia = \"10.0.0.9\"\n";
+    config(&proxies("\"172.16.64.0/18\""), office);
 }
 
 #[test]
@@ -745,6 +779,8 @@ fn what_is_odd_is_warned_about_at_its_place() {
     let bogons = "side = \"inside\"\nbogons = [\"10.0.0.128/25\"]";
     assert!(warned("side = \"inside\"", bogons).contains("10.0.0.128/25 is in 10.0.0.0/24"));
     assert!(warned("name = \"in\"", "name = \"in\"\nqueues = 2\nowner = 1").contains("without effect"));
+    let proxies = "side = \"inside\"\nproxy_addresses = [\"172.16.64.0/18\"]";
+    assert!(warned("side = \"inside\"", proxies).contains("write remote = \"proxy\""));
 }
 
 #[test]

@@ -126,6 +126,25 @@ const CASES: &[Case] = &[
     case("service of port 0", MANAGE, "[[host]]\nname = \"a.ces.example\"\nrealm = \"home\"\nservices = [{ name = \"w.ces.example\", port = 0 }] #!\n[manage]", "host.services.port", "out of range", "65535"),
     case("more hosts than the capacity", MANAGE, "[hosts]\ncapacity = 1\n[[host]]\nname = \"a.ces.example\"\nrealm = \"home\"\n[[host]] #!\nname = \"b.ces.example\"\nrealm = \"home\"\n[manage]", "host", "more than 1", "remove the rest"),
 
+    // Proxy addresses.
+    case("remote hosts of no kind", SIDE, "side = \"inside\"\nremote = \"proxi\" #!", "realm.remote", "not known here", "did you mean \"proxy\"?"),
+    case("proxies without addresses", SIDE, "side = \"inside\"\nremote = \"proxy\" #!", "realm.remote", "no proxy addresses", "write proxy_addresses"),
+    case("proxies without a resolver", SIDE, "side = \"inside\"\nremote = \"proxy\" #!\nproxy_addresses = [\"172.16.64.0/18\"]", "realm.remote", "no dns.upstreams", "[[dns.upstreams]]"),
+    case("proxies that nobody translates", "[[realm]]", "[dns]\nupstreams = [{ address = \"203.0.113.53\" }]\n[[dns.zones]]\napex = \"ces.example\"\n[[dns.zones.name_servers]]\nname = \"ns1.ces.example\"\naddresses = [\"203.0.113.1\"]\n[[realm]]\nname = \"office\"\nside = \"inside\"\nremote = \"proxy\" #!\nproxy_addresses = [\"172.16.64.0/18\"]\n[[realm]]", "realm.remote", "not translated", "nat44.inside"),
+    case("proxies without translation", FLOW_TO_NAT, "sessions = 65536\n[dns]\nupstreams = [{ address = \"203.0.113.53\" }]\n[[dns.zones]]\napex = \"ces.example\"\n[[dns.zones.name_servers]]\nname = \"ns1.ces.example\"\naddresses = [\"203.0.113.1\"]\n[[realm]]\nname = \"office\"\nside = \"inside\"\nremote = \"proxy\" #!\nproxy_addresses = [\"172.16.64.0/18\"]\n[limits]\narp_per_second = 100", "realm.remote", "no [nat44]", "write [nat44]"),
+    case("proxies outside", "side = \"outside\"", "side = \"outside\"\nproxy_addresses = [\"172.16.64.0/18\"] #!", "realm.proxy_addresses", "of side outside", "remove it"),
+    case("proxies that are no range", SIDE, "side = \"inside\"\nproxy_addresses = [\"172.16.64.1/18\"] #!", "realm.proxy_addresses", "host bits", "172.16.64.0/18"),
+    case("proxies twice", SIDE, "side = \"inside\"\nproxy_addresses = [\"172.16.64.0/18\", \"172.16.64.9\"] #!", "realm.proxy_addresses", "172.16.64.9 overlaps", "once"),
+    case("proxies where hosts are", SIDE, "side = \"inside\"\nproxy_addresses = [\"10.0.0.128-10.0.1.255\"] #!", "realm.proxy_addresses", "10.0.0.0/24, where hosts of this realm are", "that no host"),
+    case("proxies with the edge outside", SIDE, "side = \"inside\"\nproxy_addresses = [\"203.0.113.0/24\"] #!", "realm.proxy_addresses", "203.0.113.1 in it, an address of the edge", "without it"),
+    case("proxies of the NAT", SIDE, "side = \"inside\"\nproxy_addresses = [\"198.51.100.8/30\"] #!", "realm.proxy_addresses", "overlaps 198.51.100.0-198.51.100.15", "private addresses"),
+    case("proxies of the circular pool", "[[route]]", "[hosts]\n[prgw]\npool = [\"192.0.2.0/28\"]\n[[realm]]\nname = \"office\"\nside = \"inside\"\nproxy_addresses = [\"192.0.2.8/29\"] #!\n[[route]]", "realm.proxy_addresses", "overlaps 192.0.2.0-192.0.2.15", "private addresses"),
+    case("proxies behind a route", "[[route]]", "[[realm]]\nname = \"office\"\nside = \"inside\"\nproxy_addresses = [\"172.16.0.0/16\"] #!\n[[port]]\nname = \"office\"\ndevice = \"net_tap9\"\n[[interface]]\nport = \"office\"\nrealm = \"office\"\naddresses = [\"10.1.0.1/24\"]\n[[route]]\nrealm = \"office\"\nprefix = \"172.16.9.0/24\"\nvia = \"10.1.0.2\"\n[[route]]", "realm.proxy_addresses", "172.16.9.0/24, where hosts of this realm are", "that no host"),
+    case("proxies with a gateway", "[[route]]", "[[realm]]\nname = \"office\"\nside = \"inside\"\nproxy_addresses = [\"172.16.0.0/16\"] #!\n[[port]]\nname = \"office\"\ndevice = \"net_tap9\"\n[[interface]]\nport = \"office\"\nrealm = \"office\"\n[[route]]\nrealm = \"office\"\nprefix = \"10.9.0.0/16\"\nvia = \"172.16.0.7\"\ninterface = \"office\"\n[[route]]", "realm.proxy_addresses", "172.16.0.7 in it, the gateway of a route", "without it"),
+    case("proxies too many", SIDE, "side = \"inside\"\nproxy_addresses = [\"100.64.0.0/10\"] #!", "realm.proxy_addresses", "4194304 proxy addresses", "1048576 or less"),
+    case("proxies of a host, none", SIDE, "side = \"inside\"\nproxies_per_host = 0 #!", "realm.proxies_per_host", "out of range", "from 1 to 1048576"),
+    case("host at a proxy address", SIDE, "side = \"inside\"\nproxy_addresses = [\"172.16.64.0/18\"]\n[[host]]\nname = \"a.ces.example\"\nrealm = \"home\"\naddresses = [\"172.16.64.9\"] #!", "host.addresses", "a proxy address of its realm", "another address"),
+
     // [prgw]
     case("circular pool without a register", MANAGE, "[prgw] #!\npool = [\"203.0.113.64/28\"]\n[manage]", "prgw", "no [hosts]", "write [hosts]"),
     case("circular pool without translation", FLOW_TO_NAT, "sessions = 65536\n[limits]\n[hosts]\n[prgw] #!\npool = [\"203.0.113.64/28\"]", "prgw", "no [nat44]", "write [nat44]"),

@@ -24,8 +24,11 @@ const MAY_USE: &[Row] = &[
     ("ring", &["dpdk", "packet", "flow"]),
     ("dataplane", &["dpdk", "packet", "flow", "route", "neigh", "nat", "firewall", "alg", "ring"]),
     ("edge", &["packet", "ring", "config", "flow"]),
-    // It reads the register of hosts, which is lent to it, has its owner change it, and asks the circular pool.
-    ("dns", &["packet", "ring", "config", "flow", "edge::hosts", "edge::thread", "edge::prgw"]),
+    // It reads the register of hosts, which is lent to it, has its owner change it, and asks the pools.
+    (
+        "dns",
+        &["packet", "ring", "config", "flow", "edge::hosts", "edge::thread", "edge::prgw", "edge::proxies"],
+    ),
     ("doctor", &["config"]),
     ("exception", &["packet", "ring"]),
     ("manage", &["packet::DropReason", "packet::DROP_REASONS"]),

@@ -185,6 +185,10 @@ impl Source for Fake {
     fn prgw(&self) -> Result<ces::manage::PrgwStatus, Refusal> {
         Err(Refusal::new("there is no circular pool", "none"))
     }
+
+    fn proxies(&self, filter: &ces::manage::ProxyFilter) -> Result<ces::manage::ProxyList, Refusal> {
+        Err(Refusal::new(format!("{filter:?}"), "none"))
+    }
 }
 
 fn blocks() -> Sharing {

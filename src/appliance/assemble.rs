@@ -1,6 +1,6 @@
 //! The parts of every worker: pool, ports, tables, rings.
 
-use super::{Error, circular, links, plan, routes, translation};
+use super::{Error, circular, links, plan, proxies, routes, translation};
 use crate::config::{self, Config, Distribute, Stop};
 use crate::dataplane::dns::{Dns, DnsRates};
 use crate::dataplane::fragments::Fragments;
@@ -16,7 +16,7 @@ use crate::dataplane::{
 };
 use crate::dpdk::{Eal, Pool, PoolOptions, Port, RxQueue, TxQueue};
 use crate::firewall::{self, Firewall};
-use crate::flow::{Adjacencies, FlowHome, FlowTable, HashKey, Realm};
+use crate::flow::{Adjacencies, Bindings, FlowHome, FlowTable, HashKey, Realm};
 use crate::nat::NatHome;
 use crate::neigh::{Announcer, Neighbors, Timers};
 use crate::packet::MacAddr;
@@ -45,6 +45,15 @@ pub struct Parts {
     pub dns: Option<DnsRings>,
     /// What the desk of the circular pool is made of, where there is one.
     pub circular: Option<circular::Parts>,
+    /// Who says whom proxy addresses stand for, where there are any.
+    pub proxies: Option<Bindings>,
+}
+
+/// What the workers share, and who else has to do with it.
+struct Shared {
+    world: World,
+    circular: Option<circular::Parts>,
+    proxies: Option<Bindings>,
 }
 
 /// See [`Parts::dns`].
@@ -86,7 +95,7 @@ pub fn assemble(config: &Config, eal: &Eal) -> Result<Parts, Error> {
     pool.data_room = config.eal.mbuf_data_room;
     let pool = Pool::new(eal, &pool)?;
     let (ports, mut queues) = start_ports(config, eal, &pool)?;
-    let (world, mut circular) = world(config, &ports, workers, &mut random)?;
+    let Shared { world, mut circular, proxies } = shared(config, &ports, workers, &mut random)?;
     let world = Arc::new(world);
     let board = Arc::new(Board::new(usize::from(config.flow.neighbors), ports.len()));
     let inputs = (config.workers.stop == Stop::EndOfInput).then_some(config.ports.len());
@@ -149,7 +158,7 @@ pub fn assemble(config: &Config, eal: &Eal) -> Result<Parts, Error> {
     let kernel = config.exception.is_some().then_some(KernelRings { up, down: to_worker });
     let dns = config.dns.is_some().then_some(dns_rings);
     let ports = Arc::new(ports);
-    Ok(Parts { workers: parts, counters, world, board, control, ports, kernel, dns, circular })
+    Ok(Parts { workers: parts, counters, world, board, control, ports, kernel, dns, circular, proxies })
 }
 
 /// Each worker's part of the questions to the edge's DNS.
@@ -240,13 +249,7 @@ fn tx_sides(config: &Config, ports: &[Port], queues: &mut [Queues], id: usize) -
     queues.iter_mut().enumerate().map(side).collect()
 }
 
-/// What all workers share, and the circular pool where there is one.
-fn world(
-    config: &Config,
-    ports: &[Port],
-    workers: usize,
-    random: &mut StdRng,
-) -> Result<(World, Option<circular::Parts>), Error> {
+fn shared(config: &Config, ports: &[Port], workers: usize, random: &mut StdRng) -> Result<Shared, Error> {
     let mut interfaces = vec![];
     let mut by_port: Vec<Vec<_>> = vec![vec![]; ports.len()];
     for (number, i) in config.interfaces.iter().enumerate() {
@@ -293,6 +296,11 @@ fn world(
         Some(circular) => nat.with_circular(circular.clone()),
         None => nat,
     });
+    let proxies = proxies::pools(config, random).unzip();
+    let nat = nat.map(|nat| match proxies.0 {
+        Some(proxies) => nat.with_proxies(proxies),
+        None => nat,
+    });
     let world = World {
         workers,
         spread: config.workers.distribute == Distribute::Software && workers > 1,
@@ -312,7 +320,7 @@ fn world(
         links: by_port.iter().map(|interfaces| Links::new(interfaces)).collect(),
         flows,
     };
-    Ok((world, pool.1))
+    Ok(Shared { world, circular: pool.1, proxies: proxies.1 })
 }
 
 /// The rate of a subscriber, and how many there are at a time.

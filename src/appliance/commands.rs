@@ -4,6 +4,7 @@ use super::dns::DnsService;
 use super::hosts::HostControl;
 use super::pools::PoolControl;
 use super::routes::RouteControl;
+use crate::edge::proxies::Proxies;
 use crate::manage::{
     Commands, HostChange, HostChanged, PoolChange, PoolChanged, Refusal, RouteChange, RouteChanged,
 };
@@ -16,6 +17,8 @@ pub struct Owners {
     pub routes: Arc<RouteControl>,
     pub pools: Arc<PoolControl>,
     pub hosts: Arc<HostControl>,
+    /// Where hosts see proxy addresses.
+    pub proxies: Option<Arc<Proxies>>,
 }
 
 impl Commands for Owners {

@@ -18,6 +18,7 @@ use crate::dns::server::Parts;
 use crate::dns::thread::{Options, Service, Streams};
 use crate::dns::{Responder, datagram::HEADERS_MAX};
 use crate::dpdk::HEADROOM;
+use crate::edge::proxies::Proxies;
 use crate::edge::thread::Edge;
 use crate::exception;
 use crate::manage::dns_model::{DnsConnections, DnsQuestions, DnsStatus, DnsUpdates};
@@ -40,6 +41,7 @@ pub fn start(
     config: &Config,
     rings: Option<DnsRings>,
     pool: Option<Pool>,
+    proxies: Option<Arc<Proxies>>,
     edge: Option<&Edge>,
     core: usize,
 ) -> Result<Option<Service>, Error> {
@@ -47,6 +49,8 @@ pub fn start(
     let no_realms = Realms::default();
     let realms = config.hosts.as_ref().map_or(&no_realms, |hosts| &hosts.realms);
     let responder = Responder::new(&fitting(config, dns), realms, rand::random());
+    let responder = responder.with_proxies(proxies.clone());
+    let resolver = resolver(config, proxies.clone(), core)?;
     let listen = |netns| exception::listen(netns, PORT).map_err(Error::DnsListen);
     let listeners = config.exception.as_ref().map(|exception| listen(&exception.netns)).transpose()?;
     let streams = listeners.map(|listeners| Streams { listeners, realms: addresses(config) });
@@ -56,10 +60,11 @@ pub fn start(
             realms: config.interfaces.iter().map(|interface| inside(config, interface.realm)).collect(),
             changer: edge.map(Edge::changer),
             pool,
-            forwarder: resolver(config, core)?.map(|resolver| Box::new(resolver) as Box<dyn Forwarder>),
+            forwarder: resolver.map(|resolver| Box::new(resolver) as Box<dyn Forwarder>),
             counters: Arc::new(Counters::default()),
         },
         hosts: edge.map(|edge| edge.reader().clone()),
+        proxies,
         from_workers: rings.up,
         to_workers: rings.down,
         streams,
@@ -70,8 +75,9 @@ pub fn start(
 }
 
 /// Whoever asks other servers, where the configuration names any: from the exception path's namespace, if there is one.
-fn resolver(config: &Config, core: usize) -> Result<Option<Resolver>, Error> {
+fn resolver(config: &Config, proxies: Option<Arc<Proxies>>, core: usize) -> Result<Option<Resolver>, Error> {
     let Some(options) = forward::Options::new(config) else { return Ok(None) };
+    let options = forward::Options { proxies, ..options };
     let netns = config.exception.as_ref().map(|exception| exception.netns.clone());
     let enter = move || netns.map_or(Ok(()), |netns| exception::enter(&netns).map_err(io::Error::other));
     Ok(Some(Resolver::start(options, core, enter)?))

@@ -19,6 +19,8 @@ struct Ends {
     /// As the outside sees the inside.
     outside: SocketAddr,
     remote: SocketAddr,
+    /// As the inside sees the remote: another where that is a proxy address, or of the circular pool.
+    known_as: IpAddr,
     home: usize,
 }
 
@@ -26,7 +28,8 @@ struct Ends {
 pub fn matching(config: &Config, world: &World, filter: &FlowFilter, realm: Option<u16>, now: u32) -> Flows {
     let mut found = Flows { total_matched: 0, truncated: false, flows: vec![] };
     let mut take = |ends: Ends, first: &Common, other: &Common| {
-        let host = |host: IpAddr| [ends.inside, ends.outside, ends.remote].iter().any(|e| e.ip() == host);
+        let all = [ends.inside.ip(), ends.outside.ip(), ends.remote.ip(), ends.known_as];
+        let host = |host: IpAddr| all.contains(&host);
         if realm.is_some_and(|realm| realm != ends.realm) || !filter.host.is_none_or(host) {
             return;
         }
@@ -53,7 +56,8 @@ fn ends4(world: &World, first: &Record4, other: &Record4) -> Ends {
         protocol: o.protocol(),
         inside: SocketAddr::new(o.source().into(), o.source_port()),
         outside: SocketAddr::new(b.destination().into(), b.destination_port()),
-        remote: SocketAddr::new(o.destination().into(), o.destination_port()),
+        remote: SocketAddr::new(b.source().into(), b.source_port()),
+        known_as: o.destination().into(),
         home: world.nat.as_ref().map_or(0, |nat| nat.home_of_inside(o.realm(), o.source())),
     }
 }
@@ -68,6 +72,7 @@ fn ends6(world: &World, first: &Record6, other: &Record6) -> Ends {
         inside: SocketAddr::new(o.source().into(), o.source_port()),
         outside: SocketAddr::new(b.destination().into(), b.destination_port()),
         remote: SocketAddr::new(o.destination().into(), o.destination_port()),
+        known_as: o.destination().into(),
         home: home.unwrap_or(0),
     }
 }

@@ -13,6 +13,7 @@
 //! | [`routes`] | the routes: built, shown, changed |
 //! | [`pools`] | the pools: shown, drained, removed; who has what by formula |
 //! | [`circular`] | the circular pool: its parts, its desk, how it is shown |
+//! | [`proxies`] | proxy addresses: their book, how they are shown |
 //! | [`hosts`] | the host register: shown, changed, imported |
 //! | [`dns`] | the edge's DNS: started, shown |
 //! | [`kernel`] | the kernel's interfaces (the exception path) |
@@ -32,6 +33,7 @@ pub mod kernel;
 pub mod links;
 pub mod plan;
 pub mod pools;
+pub mod proxies;
 pub mod routes;
 pub mod source;
 pub mod translation;
@@ -144,10 +146,11 @@ impl Appliance {
         let pool = pool.and_then(|(pool, hosts)| circular::answers(&config, pool, &parts.world, hosts));
         // Without a DNS it is for whoever takes it.
         let (pool, circular) = if config.dns.is_some() { (pool, None) } else { (None, pool) };
+        let proxies = parts.proxies.take().map(|bindings| proxies::book(&config, bindings));
         // Before the register's owner: it ends before it does.
-        let dns = dns::start(&config, dns_rings, pool, edge.as_ref(), layout.control)?;
+        let dns = dns::start(&config, dns_rings, pool, proxies.clone(), edge.as_ref(), layout.control)?;
         let hosts = Arc::new(HostControl::new(config.clone(), edge));
-        let owners = Arc::new(Owners { dns, routes, pools, hosts });
+        let owners = Arc::new(Owners { dns, routes, pools, hosts, proxies });
         let shown = Shown::new(config.clone(), &parts, &layout, owners.clone(), started);
         let shown = Arc::new(shown.with_circular(shown_pool));
         watch::dump_on_panic(&shown);

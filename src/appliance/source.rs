@@ -6,6 +6,7 @@ use super::circular;
 use super::commands::Owners;
 use super::flows;
 use super::plan::{self, Layout, thread_name};
+use super::proxies;
 use super::routes;
 use super::watch::{Change, Links};
 use crate::config::Config;
@@ -15,7 +16,8 @@ use crate::manage::model::{self, Drops, WorkerState, WorkerStatus};
 use crate::manage::protocol::VERSION;
 use crate::manage::{
     Counters, Determined, DnsStatus, FlowFilter, Flows, HostFilter, HostList, ImportShown, Nat44Question,
-    NeighborStatus, PoolStatus, PortStatus, PrgwStatus, Refusal, RouteFilter, Routes, Source, Status,
+    NeighborStatus, PoolStatus, PortStatus, PrgwStatus, ProxyFilter, ProxyList, Refusal, RouteFilter, Routes,
+    Source, Status,
 };
 use crate::packet::{DROP_REASONS, DropReason, MacAddr};
 use std::sync::Arc;
@@ -318,5 +320,9 @@ impl Source for Shown {
 
     fn prgw(&self) -> Result<PrgwStatus, Refusal> {
         circular::show(self.circular.as_ref())
+    }
+
+    fn proxies(&self, filter: &ProxyFilter) -> Result<ProxyList, Refusal> {
+        proxies::show(&self.config, self.owners.proxies.as_deref(), filter)
     }
 }

@@ -13,10 +13,10 @@ use ces::manage::host_model::{
     HostAddition, HostChange, HostEntry, HostFilter, ImportPhase, ImportShown, ServiceEntry,
 };
 use ces::manage::protocol::{
-    FlowFilter, FlowLimit, Nat44Question, PoolChange, Request, RouteAddition, RouteChange, RouteDeletion,
-    RouteFilter, RouteTo,
+    FlowFilter, FlowLimit, Nat44Question, PoolChange, ProxyFilter, Request, RouteAddition, RouteChange,
+    RouteDeletion, RouteFilter, RouteTo,
 };
-use ces::manage::{self, prgw_model, text};
+use ces::manage::{self, prgw_model, proxy_model, text};
 use clap::error::ErrorKind as Usage;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use ipnet::IpNet;
@@ -272,6 +272,18 @@ enum What {
     Dns,
     /// The circular pool of the Realm Gateway: how full it is, and how everything has ended
     Prgw,
+    /// The proxy addresses: for whom each stands inside, and how full the pools are
+    Proxies {
+        /// Only those of this realm
+        #[arg(long, value_name = "NAME")]
+        realm: Option<String>,
+        /// Only that of this proxy or remote address
+        #[arg(long, value_name = "ADDRESS")]
+        address: Option<Ipv4Addr>,
+        /// How many to show, 0 to 10000 (0 only counts) [default: 100]
+        #[arg(long, value_name = "N", value_parser = flow_limit)]
+        limit: Option<FlowLimit>,
+    },
 }
 
 fn service(text: &str) -> Result<ServiceEntry, String> {
@@ -431,6 +443,11 @@ fn request(what: &What) -> Request {
         What::Import => Request::Import {},
         What::Dns => Request::Dns {},
         What::Prgw => Request::Prgw {},
+        What::Proxies { realm, address, limit } => Request::Proxies(ProxyFilter {
+            realm: realm.clone(),
+            address: *address,
+            limit: limit.unwrap_or_default(),
+        }),
     }
 }
 
@@ -525,6 +542,7 @@ fn layout(what: &What, answer: Value) -> Result<String, Error> {
         What::Import => text::import(&parse(answer)?),
         What::Dns => text::dns(&parse(answer)?),
         What::Prgw => prgw_model::text(&parse(answer)?),
+        What::Proxies { .. } => proxy_model::text(&parse(answer)?),
     })
 }
 

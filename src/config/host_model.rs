@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::domain_name::{DomainName, domain_name};
 use super::error::{Wrong, one_of};
+use super::nat_model::PoolRange;
 use super::values;
 
 /// `[hosts]` and `[[host]]`: the register of the hosts that have names.
@@ -148,6 +149,8 @@ pub struct Realms {
     outside: HashSet<String>,
     /// The edge's own addresses.
     own: HashSet<(u16, IpAddr)>,
+    /// Those that stand for remote hosts.
+    proxies: Vec<(u16, PoolRange)>,
 }
 
 impl Realms {
@@ -164,6 +167,10 @@ impl Realms {
 
     pub(super) fn insert_own(&mut self, realm: u16, address: IpAddr) {
         self.own.insert((realm, address));
+    }
+
+    pub(super) fn insert_proxies(&mut self, realm: u16, range: PoolRange) {
+        self.proxies.push((realm, range));
     }
 
     /// The inside realm of that name.
@@ -198,6 +205,13 @@ impl Realms {
         if self.own.contains(&(realm, address)) {
             let message = format!("{address} is the edge's own address");
             return Err(Wrong::new(message, "write the host's address"));
+        }
+        let is_proxy = |(of, range): &(u16, PoolRange)| {
+            *of == realm && matches!(address, IpAddr::V4(address) if range.contains(address))
+        };
+        if self.proxies.iter().any(is_proxy) {
+            let message = format!("{address} is a proxy address of its realm");
+            return Err(Wrong::new(message, "write another address, or other realm.proxy_addresses"));
         }
         if matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local()) {
             let message = format!("{address} is an address of one link only");

@@ -44,6 +44,8 @@ fn realms(network: &Network) -> Realms {
     for (id, (name, side)) in (1..).zip(network.realm_sides()) {
         realms.insert(name, id, side == Some(Side::Inside));
         network.addresses_in(id).for_each(|(_, own)| realms.insert_own(id, own.value.addr()));
+        let proxies = network.proxies(id).map_or(&[][..], |proxies| &proxies.addresses);
+        proxies.iter().for_each(|range| realms.insert_proxies(id, range.value));
     }
     realms
 }

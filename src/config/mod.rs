@@ -8,7 +8,7 @@
 //!
 //! Reading is separated from judging: a section hands out typed values with their places, and what
 //! was never asked for is an unknown key. One file a group of sections: `system`, `ports`, `network`
-//! (with `interface` and `bogons`), `routes`, `nat44` (with `nat_pools` and `nat_model`), `ipv6` (and `sides`, what both share), `exception`,
+//! (with `interface`, `bogons` and `proxies`), `routes`, `nat44` (with `nat_pools` and `nat_model`), `ipv6` (and `sides`, what both share), `exception`,
 //! `hosts` (with `host_model` and `domain_name`), `dns` (with `upstreams`), `prgw`,
 //! `cetp`, `policy` (with `policy_model` and `policy_rule`). The commented examples are in `configs/`.
 
@@ -34,6 +34,7 @@ mod policy_model;
 mod policy_rule;
 mod ports;
 mod prgw;
+mod proxies;
 mod routes;
 mod section;
 mod sides;
@@ -145,6 +146,12 @@ fn judge<'a>(report: &Report<'a>, mut document: Section<'a>) -> Option<Config> {
     let edge = dns.as_ref().and_then(|dns| dns.edge.as_ref());
     let cetp = cetp::read(report, document.table("cetp", "cetp"), edge);
     let policy = policy::read(report, document.table("policy", "policy"));
+    let others = proxies::Others {
+        nat44: translation,
+        dns: (document.contains("dns"), dns.as_ref()),
+        prgw: prgw.as_ref(),
+    };
+    proxies::check(report, &around, &others);
     bogons::check(report, &network, &routes);
     document.finish();
 

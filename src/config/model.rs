@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use super::cetp::Cetp;
 use super::dns::Dns;
 use super::host_model::Hosts;
-use super::nat_model::Nat44;
+use super::nat_model::{Nat44, PoolRange};
 use super::policy_rule::Policy;
 use super::prgw::Prgw;
 use ipnet::IpNet;
@@ -216,6 +216,34 @@ pub struct Realm {
     /// Prefixes without host bits that are no packet's source here, each once, at most 4,096. None has an address of the
     /// edge or a gateway of this realm in it. `"rfc6890"` stands for 21 special-purpose ranges. Default empty.
     pub bogons: Vec<IpNet>,
+    /// Default [`Remote::Real`]; with [`Remote::Proxy`] the realm is one of [`Nat44::inside`] and there are upstreams of `[dns]`.
+    pub remote: Remote,
+    /// Private addresses that stand for remote hosts inside this realm, in disjoint ranges: none is an address of the edge or of a
+    /// public pool, nor of a host, a connected prefix, a gateway or a route's prefix of this realm. At most
+    /// [`Realm::PROXY_ADDRESSES_MAX`] of all realms together; two realms may have the same. Default empty.
+    pub proxy_addresses: Vec<PoolRange>,
+    /// Of those, how many one host may have asked for at a time: 1 to [`Realm::PROXY_ADDRESSES_MAX`]. Default an eighth of them, 16 to
+    /// 1,024, and never more than there are.
+    pub proxies_per_host: u32,
+}
+
+impl Realm {
+    /// The most [`Realm::proxy_addresses`]: each takes some 130 bytes, its names up to a kilobyte more.
+    pub const PROXY_ADDRESSES_MAX: u32 = 1 << 20;
+
+    /// How many [`Realm::proxy_addresses`] there are.
+    pub fn proxies(&self) -> u32 {
+        self.proxy_addresses.iter().map(PoolRange::count).sum::<u64>() as u32
+    }
+}
+
+/// `realm.remote`: how hosts see the remote hosts that they ask for by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remote {
+    /// `"real"`: by their own addresses.
+    Real,
+    /// `"proxy"`: by [`Realm::proxy_addresses`].
+    Proxy,
 }
 
 /// `realm.side`.
@@ -369,6 +397,10 @@ impl fmt::Display for Config {
         }
         if let Some(prgw) = &self.prgw {
             write!(f, ", {prgw}")?;
+        }
+        let proxies: u32 = self.realms.iter().filter(|r| r.remote == Remote::Proxy).map(Realm::proxies).sum();
+        if proxies > 0 {
+            write!(f, ", {proxies} proxy addresses")?;
         }
         match &self.exception {
             Some(exception) => write!(f, ", exceptions to namespace \"{}\"", exception.netns),

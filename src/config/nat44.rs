@@ -176,18 +176,8 @@ fn read_udp_ports(report: &Report<'_>, section: &mut Section<'_>) -> Vec<(u16, u
     ports.into_iter().map(|(port, seconds)| (port, seconds.value)).collect()
 }
 
-/// Refuses public addresses that are somebody else's too.
-pub(super) fn check_pool(
-    report: &Report<'_>,
-    pool: &[Located<PoolRange>],
-    outside: Option<u16>,
-    around: &Surroundings<'_>,
-) {
-    let addresses: u64 = pool.iter().map(|range| range.value.count()).sum();
-    if let Some(first) = pool.first().filter(|_| addresses > POOL_ADDRESSES_MAX) {
-        let hint = format!("write {POOL_ADDRESSES_MAX} addresses or less");
-        report.refuse(first.place, format!("has {addresses} addresses"), hint);
-    }
+/// Refuses ranges that overlap one another.
+pub(super) fn check_disjoint(report: &Report<'_>, pool: &[Located<PoolRange>]) {
     let mut sorted: Vec<&Located<PoolRange>> = pool.iter().collect();
     sorted.sort_by_key(|range| range.value.first);
     let mut highest: Option<PoolRange> = None;
@@ -201,6 +191,21 @@ pub(super) fn check_pool(
         }
         highest = Some(highest.filter(|below| below.last > range.value.last).unwrap_or(range.value));
     }
+}
+
+/// Refuses public addresses that are somebody else's too.
+pub(super) fn check_pool(
+    report: &Report<'_>,
+    pool: &[Located<PoolRange>],
+    outside: Option<u16>,
+    around: &Surroundings<'_>,
+) {
+    let addresses: u64 = pool.iter().map(|range| range.value.count()).sum();
+    if let Some(first) = pool.first().filter(|_| addresses > POOL_ADDRESSES_MAX) {
+        let hint = format!("write {POOL_ADDRESSES_MAX} addresses or less");
+        report.refuse(first.place, format!("has {addresses} addresses"), hint);
+    }
+    check_disjoint(report, pool);
     let taken = taken_addresses(outside, around);
     for range in pool {
         let above = taken.partition_point(|(address, _)| *address < range.value.first);

@@ -11,7 +11,7 @@ use super::error::{Place, Report, one_of};
 use super::interface::{self, InterfaceDraft};
 use super::model::{Interface, Port, Realm, Side, SourceCheck};
 use super::section::{Located, Section};
-use super::{bogons, values};
+use super::{bogons, proxies, values};
 
 pub(super) const REALMS_MAX: usize = 4095;
 /// A realm each, and more than one port has of VLANs with one tag.
@@ -72,6 +72,7 @@ struct RealmDraft {
     side: Option<Side>,
     source_check: Option<SourceCheck>,
     bogons: Vec<Located<IpNet>>,
+    proxies: proxies::Draft,
     /// Indices of its interfaces.
     interfaces: Vec<u16>,
 }
@@ -132,6 +133,11 @@ impl Network {
     /// What is no source in a realm.
     pub fn bogons(&self, realm: u16) -> &[Located<IpNet>] {
         self.realm(realm).map_or(&[], |realm| &realm.bogons)
+    }
+
+    /// What a realm says of proxy addresses.
+    pub fn proxies(&self, realm: u16) -> Option<&proxies::Draft> {
+        self.realm(realm).map(|realm| &realm.proxies)
     }
 
     /// The side of a realm, if it is known.
@@ -197,6 +203,9 @@ impl Network {
                 side,
                 source_check: draft.source_check.unwrap_or(default),
                 bogons: draft.bogons.into_iter().map(|bogon| bogon.value).collect(),
+                remote: draft.proxies.remote(),
+                proxies_per_host: draft.proxies.per_host(),
+                proxy_addresses: draft.proxies.addresses.iter().map(|range| range.value).collect(),
             })
         };
         let realms: Option<_> = (1..).zip(self.realm_names.list).zip(self.realms).map(realm).collect();
@@ -251,6 +260,7 @@ fn read_realms<'a>(report: &Report<'a>, document: &mut Section<'a>) -> (Vec<Real
         );
         let source_check = section.choice("source_check", &checks);
         let bogons = bogons::read(report, &mut section);
+        let proxies = proxies::Draft::read(&mut section);
         let place = section.place();
         section.finish();
         names.take(report, place, name.as_ref());
@@ -258,6 +268,7 @@ fn read_realms<'a>(report: &Report<'a>, document: &mut Section<'a>) -> (Vec<Real
             side: side.map(|side| side.value),
             source_check: source_check.map(|check| check.value),
             bogons,
+            proxies,
             interfaces: Vec::new(),
         });
     }

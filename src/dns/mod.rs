@@ -9,6 +9,7 @@
 //! |---|---|
 //! | [`zone`] | the zones, and the records that come from the configuration |
 //! | `lookup` | what a question of a zone comes to |
+//! | `pointer` | the names behind a proxy address |
 //! | [`reserve`] | what the pool is asked and what its decision becomes |
 //! | [`pending`] | what of a question its answer needs; EDNS; sizes |
 //! | [`cookie`] | DNS cookies, and the random label |
@@ -40,6 +41,7 @@ pub mod forwarder;
 mod lookup;
 mod name;
 pub mod pending;
+mod pointer;
 pub mod reserve;
 pub mod server;
 pub mod stream;
@@ -57,12 +59,14 @@ mod tests;
 mod update_tests;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use hickory_proto::op::{Message, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{DNSClass, RecordType};
 
 use crate::config::{Dns, Foreign, Realms};
 use crate::edge::hosts::Register;
+use crate::edge::proxies::Proxies;
 use cookie::{Cookies, Secret};
 use lookup::Finding;
 use pending::{Pending, Sections};
@@ -138,6 +142,7 @@ pub struct Responder {
     zones: Vec<Zone>,
     cookies: Cookies,
     realms: Realms,
+    proxies: Option<Arc<Proxies>>,
 }
 
 impl Responder {
@@ -148,7 +153,13 @@ impl Responder {
             cookies: Cookies::new(&config.cookie_secrets, random),
             config: config.clone(),
             realms: realms.clone(),
+            proxies: None,
         }
+    }
+
+    /// The same, where hosts see proxy addresses.
+    pub fn with_proxies(self, proxies: Option<Arc<Proxies>>) -> Responder {
+        Responder { proxies, ..self }
     }
 
     /// To change the secret of the cookies.
@@ -192,6 +203,11 @@ impl Responder {
             return answer(&pending, Sections::code(code));
         };
         let text = name::text(query.name());
+        let proxies = self.proxies.as_deref().zip(text.as_deref());
+        if let Some(sections) = proxies.and_then(|(proxies, text)| pointer::find(query, text, asker, proxies))
+        {
+            return answer(&pending, sections);
+        }
         let zone = text.as_ref().and_then(|text| zone::find(&self.zones, text));
         let zone = zone.filter(|zone| asker.realm.is_some() || !zone.config.inside_only);
         let (Some(text), Some(zone)) = (text, zone) else {

@@ -1,7 +1,8 @@
-//! A name of a question, as the register and the zones are asked for it.
+//! A name of a question, as the register and the zones are asked for it, and a stranger's, as it is shown and kept.
 //!
 //! Guarantees: the text is lower case, its labels are told apart by dots and have none of their own, and looking at it allocates
-//! nothing. Never: changes the case of the name itself, which the answer repeats (0x20).
+//! nothing; whatever a stranger's name has in it, its text is ASCII that prints and is that name again. Never: changes the case of the
+//! name itself, which the answer repeats (0x20).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -25,6 +26,50 @@ pub fn text(name: &Name) -> Option<ArrayString<TEXT_MAX>> {
         }
     }
     Some(text)
+}
+
+/// The text of any name, in lower case and without the dot of the root; what is not to be seen, or would be taken for something else, as
+/// `\DDD` or `\X` (RFC 1035 section 5.1).
+pub fn shown(name: &Name) -> String {
+    let mut text = String::with_capacity(TEXT_MAX);
+    for label in name {
+        if !text.is_empty() {
+            text.push('.');
+        }
+        for &byte in label {
+            match byte.to_ascii_lowercase() {
+                byte @ (b'.' | b'\\') => text.extend(['\\', byte.into()]),
+                byte if byte.is_ascii_graphic() => text.push(byte.into()),
+                byte => text.extend(format!("\\{byte:03}").chars()),
+            }
+        }
+    }
+    text
+}
+
+/// The name that [`shown`] has made such a text of.
+pub fn of_shown(text: &str) -> Option<Name> {
+    let (mut labels, mut bytes) = (vec![vec![]], text.bytes());
+    while let Some(byte) = bytes.next() {
+        let byte = match byte {
+            b'.' => {
+                labels.push(vec![]);
+                continue;
+            }
+            b'\\' => match bytes.next()? {
+                digit @ b'0'..=b'9' => {
+                    let digits = [digit, bytes.next()?, bytes.next()?];
+                    std::str::from_utf8(&digits).ok()?.parse().ok()?
+                }
+                byte => byte,
+            },
+            byte => byte,
+        };
+        labels.last_mut()?.push(byte);
+    }
+    let mut name = Name::from_labels(labels.into_iter().filter(|label| !label.is_empty())).ok()?;
+    name.set_fqdn(true);
+    Some(name)
 }
 
 /// What a name below `in-addr.arpa` or `ip6.arpa` stands for.
@@ -71,6 +116,33 @@ pub fn reverse(name: &str) -> Option<Reverse> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn strangers_names_are_shown() {
+        let name = |labels: &[&[u8]]| Name::from_labels(labels.iter().copied()).expect("a name");
+        assert_eq!(shown(&name(&[b"WWW", b"Example"])), "www.example");
+        assert_eq!(shown(&name(&[b"a.b", b"c\\d", b"\xc3\xbc e"])), "a\\.b.c\\\\d.\\195\\188\\032e");
+        assert_eq!((shown(&Name::root()), of_shown("")), (String::new(), Some(Name::root())));
+        assert_eq!((of_shown("a\\"), of_shown("a\\25"), of_shown("a\\999")), (None, None, None));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_shown_is_the_name(labels in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..40), 0..6)) {
+            let Ok(mut name) = Name::from_labels(labels) else { return Ok(()) };
+            name.set_fqdn(true);
+            let text = shown(&name);
+            prop_assert!(text.bytes().all(|byte| byte.is_ascii_graphic()));
+            let again = of_shown(&text).expect("a name");
+            prop_assert!(again == name && again.eq_case(&name.to_lowercase()));
+        }
+
+        #[test]
+        fn no_text_panics(text: String) {
+            let _ = of_shown(&text);
+        }
+    }
 
     #[test]
     fn names_become_text_in_one_way_only() {

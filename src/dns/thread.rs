@@ -22,6 +22,7 @@ use super::server::{Now, Parts, Replies, ReplyTo, Server};
 use super::stream::{self, ANSWERS_MAX, Answer, Question};
 use super::{Asker, Transport, datagram};
 use crate::edge::hosts::Register;
+use crate::edge::proxies::Proxies;
 use crate::edge::thread::Reader;
 use crate::ring::frames::{FRAME_MAX, FrameReceiver, FrameSender};
 
@@ -63,6 +64,8 @@ pub struct Options {
     pub server: Parts,
     /// `None`: there are no hosts.
     pub hosts: Option<Reader>,
+    /// Who has proxy addresses, where hosts see such ones: the thread lets its time pass.
+    pub proxies: Option<Arc<Proxies>>,
     /// From each worker.
     pub from_workers: Vec<FrameReceiver>,
     /// To each worker.
@@ -90,7 +93,7 @@ impl Service {
         let counters = options.server.counters.clone();
         let stop = Arc::new(AtomicBool::new(false));
         let mut service = Service { counters: counters.clone(), stop: stop.clone(), threads: vec![] };
-        let Options { server, hosts, from_workers, to_workers, streams, rotates, core } = options;
+        let Options { server, hosts, proxies, from_workers, to_workers, streams, rotates, core } = options;
         let (questions, questioned) = bounded(QUESTIONS_MAX);
         let (answers, answered) = bounded(ANSWERS_MAX);
         let (wake, woken) = UnixStream::pair().map_err(Error::Sockets)?;
@@ -114,6 +117,7 @@ impl Service {
             server: Server::new(server),
             hosts,
             nobody: Register::new(0),
+            proxies,
             from_workers,
             questions: questioned,
             out: Out { to_workers, answers, wake, counters, frame: vec![0; FRAME_MAX], has_answered: false },
@@ -172,6 +176,7 @@ struct Work {
     hosts: Option<Reader>,
     /// Where there is no register.
     nobody: Register,
+    proxies: Option<Arc<Proxies>>,
     from_workers: Vec<FrameReceiver>,
     questions: Receiver<Question>,
     out: Out,
@@ -189,6 +194,9 @@ impl Work {
             if self.rotates && now.ms - rotated > SECRET_LIFE {
                 self.server.responder().cookies().rotate(rand::random());
                 rotated = now.ms;
+            }
+            if let Some(proxies) = &self.proxies {
+                proxies.turn(Instant::now());
             }
             if self.turn(now) {
                 nap = NAP_MIN;

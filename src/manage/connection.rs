@@ -174,6 +174,9 @@ mod tests {
         fn prgw(&self) -> Result<super::super::PrgwStatus, Refusal> {
             unreachable!("nobody asks")
         }
+        fn proxies(&self, _: &super::super::ProxyFilter) -> Result<super::super::ProxyList, Refusal> {
+            unreachable!("nobody asks")
+        }
     }
 
     impl Commands for Lonely {

@@ -15,6 +15,7 @@ mod dns_text;
 mod host_text;
 mod pool_model;
 pub mod prgw_model;
+pub mod proxy_model;
 mod server;
 
 pub mod client;
@@ -34,7 +35,8 @@ pub use model::{
     Status,
 };
 pub use prgw_model::PrgwStatus;
-pub use protocol::{FlowFilter, Nat44Question, PoolChange, Refusal, RouteChange, RouteFilter};
+pub use protocol::{FlowFilter, Nat44Question, PoolChange, ProxyFilter, Refusal, RouteChange, RouteFilter};
+pub use proxy_model::ProxyList;
 pub use server::{CLIENTS_MAX, Error, Server, serve};
 
 /// Where instances put their sockets unless told otherwise.
@@ -71,6 +73,9 @@ pub trait Source: Send + Sync {
     fn import(&self) -> Result<ImportShown, Refusal>;
     /// How the circular pool does; a [`Refusal`] if there is none.
     fn prgw(&self) -> Result<PrgwStatus, Refusal>;
+    /// The proxy addresses that match `filter`, at most `filter.limit` of them; a [`Refusal`] if no host sees any, or there is no
+    /// such realm.
+    fn proxies(&self, filter: &ProxyFilter) -> Result<ProxyList, Refusal>;
 }
 
 /// What the socket lets be changed. Called on the management thread, one command at a time; the answer is sent when the

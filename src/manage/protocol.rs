@@ -40,6 +40,7 @@ pub enum Request {
     Import {},
     Dns {},
     Prgw {},
+    Proxies(ProxyFilter),
 }
 
 /// Whose block of a deterministic pool to show: `{"show":"nat44","inside":{"realm":"home","address":"10.0.0.2"}}`.
@@ -83,6 +84,21 @@ impl Default for RouteFilter {
     fn default() -> Self {
         RouteFilter { realm: None, limit: FlowLimit::most() }
     }
+}
+
+/// Which proxy addresses to show: those that meet every condition.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProxyFilter {
+    /// By name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub realm: Option<String>,
+    /// The proxy address, or that of whom it stands for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<Ipv4Addr>,
+    /// How many to show.
+    #[serde(default)]
+    pub limit: FlowLimit,
 }
 
 /// A change of the routes, by name.
@@ -253,6 +269,7 @@ fn show(line: &[u8], source: &dyn Source) -> Vec<u8> {
         Ok(Request::Dns {}) => Reply::from(source.dns()).to_line(),
         Ok(Request::Import {}) => Reply::from(source.import()).to_line(),
         Ok(Request::Prgw {}) => Reply::from(source.prgw()).to_line(),
+        Ok(Request::Proxies(filter)) => Reply::from(source.proxies(&filter)).to_line(),
         Err(error) => not_understood(&error),
     }
 }
@@ -397,6 +414,8 @@ mod tests {
             (r#"{"show":"flows","limit":-1}"#, "-1"),
             (r#"{"show":"flows","limit":"5"}"#, "\"5\""),
             (r#"{"show":"ports"} {"show":"ports"}"#, "trailing"),
+            (r#"{"show":"proxies","address":"2001:db8::1"}"#, "IPv4"),
+            (r#"{"show":"proxies","name":"x"}"#, "`name`"),
             (r#"{"show":"nat44"}"#, "map"),
             (r#"{"show":"nat44","inside":{"address":"10.0.0.2"}}"#, "realm"),
             (r#"{"show":"nat44","public":{"address":"10.0.0.2","port":65536}}"#, "65536"),

@@ -345,7 +345,7 @@ fn speed(mbps: u32) -> String {
 }
 
 /// `12 ms`, `1.5 s`, `3m05s`, `2h03m`, `4d05h`.
-fn duration(ms: u64) -> String {
+pub(super) fn duration(ms: u64) -> String {
     let (s, m, h) = (ms / 1000, ms / 60_000, ms / 3_600_000);
     match ms {
         0..1000 => format!("{ms} ms"),
@@ -357,7 +357,7 @@ fn duration(ms: u64) -> String {
 }
 
 /// `12 of 1,000 (1.2 %)`.
-fn share(used: u64, capacity: u64) -> String {
+pub(super) fn share(used: u64, capacity: u64) -> String {
     let percent = if capacity == 0 { 0.0 } else { used as f64 * 100.0 / capacity as f64 };
     format!("{} of {} ({percent:.1} %)", count(used), count(capacity))
 }

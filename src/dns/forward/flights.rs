@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::Sender;
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::Name;
+use ipnet::Ipv4Net;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
@@ -23,9 +24,10 @@ use super::answer::{self, Bounds, Doubts, Found, Question};
 use super::cache::Cache;
 use super::limits::Slot;
 use super::upstream::{Failure, Upstream};
-use super::{Counters, Options};
+use super::{Counters, Options, proxied};
 use crate::dns::Forward;
 use crate::dns::pending::Sections;
+use crate::edge::proxies::Proxies;
 
 /// How long an upstream that failed comes after the others, before it is tried again.
 const SUSPECT: Duration = Duration::from_secs(10);
@@ -50,6 +52,8 @@ struct Engine {
     flights: RefCell<HashMap<Question, Vec<Ask>>>,
     counters: Arc<Counters>,
     answers: Sender<(u64, Vec<u8>)>,
+    proxies: Option<Arc<Proxies>>,
+    inside: Vec<(u16, Ipv4Net)>,
 }
 
 /// Answers what comes from `asked`, until nobody can ask any more.
@@ -75,6 +79,8 @@ pub(super) fn run(
         flights: RefCell::default(),
         counters,
         answers,
+        proxies: options.proxies,
+        inside: options.inside,
     });
     let tasks = LocalSet::new();
     tasks.block_on(runtime, async {
@@ -182,6 +188,13 @@ impl Engine {
 
     fn answer(&self, ask: Ask, found: Found) {
         let Ask { forward, token, slot } = ask;
+        let found = match &self.proxies {
+            Some(proxies) => {
+                let (asked, asker) = (forward.query.name(), &forward.asker);
+                proxied::show(found, asked, asker, proxies, &self.inside, Instant::now())
+            }
+            None => found,
+        };
         if found.code == ResponseCode::ServFail {
             count(&self.counters.servfail);
         }

@@ -10,6 +10,7 @@
 //! | `upstream` | one upstream, by UDP, TCP or TLS |
 //! | `cache` | answers that are remembered |
 //! | `answer` | what of an upstream's answer is believed, and what a host is told |
+//! | `proxied` | that, where hosts see proxy addresses |
 //!
 //! The wire is `hickory_net`'s: a socket of its own, with a random port, and a random ID for each question over UDP; the letters of
 //! the name in random case (0x20), which the answer must repeat; what comes from elsewhere, or with another ID or question, is not
@@ -26,6 +27,7 @@ mod answer;
 mod cache;
 mod flights;
 mod limits;
+mod proxied;
 mod tls;
 mod upstream;
 
@@ -38,7 +40,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crossbeam::channel::{self, Receiver};
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::Pid;
@@ -46,11 +48,12 @@ use tokio::sync::mpsc;
 
 use super::Forward;
 use crate::config::{self, RouteTarget, Side, UpstreamProtocol, Upstreams};
+use crate::edge::proxies::Proxies;
 use flights::Ask;
 use limits::Limits;
 
 /// What a [`Resolver`] is to do.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Options {
     /// In the order of preference; at least one.
     pub upstreams: Vec<Server>,
@@ -72,6 +75,10 @@ pub struct Options {
     pub own: Vec<String>,
     /// Addresses that are taken out of answers.
     pub protected: Vec<IpNet>,
+    /// Who has proxy addresses, where hosts see such ones.
+    pub proxies: Option<Arc<Proxies>>,
+    /// What is reached inside, by realm: addresses of it stay as they are.
+    pub inside: Vec<(u16, Ipv4Net)>,
     /// Questions that may be under way, and of one asker.
     pub under_way: usize,
     pub under_way_of_one: u16,
@@ -90,7 +97,7 @@ impl Options {
     /// Default of [`Options::under_way_of_one`]: a router that asks for a household, and no flood.
     pub const UNDER_WAY_OF_ONE: u16 = 128;
 
-    /// What `config` says; `None` if it names no upstream.
+    /// What `config` says, without proxy addresses; `None` if it names no upstream.
     pub fn new(config: &config::Config) -> Option<Options> {
         let dns = config.dns.as_ref()?;
         let upstreams: &Upstreams = dns.upstreams.as_ref()?;
@@ -110,6 +117,8 @@ impl Options {
             authorities: upstreams.authorities.clone(),
             own: dns.zones.iter().map(|zone| zone.apex.as_str().to_owned()).collect(),
             protected: if upstreams.rebind_protection { protected(config) } else { Vec::new() },
+            proxies: None,
+            inside: inside(config).filter_map(ipv4).collect(),
             under_way: Options::UNDER_WAY,
             under_way_of_one: Options::UNDER_WAY_OF_ONE,
         })
@@ -139,17 +148,29 @@ const PRIVATE: [&str; 11] = [
 
 /// Those, and what is reached in inside realms.
 fn protected(config: &config::Config) -> Vec<IpNet> {
+    PRIVATE.iter().filter_map(|text| text.parse().ok()).chain(inside(config).map(|(_, net)| net)).collect()
+}
+
+/// What is reached in inside realms, by their numbers.
+fn inside(config: &config::Config) -> impl Iterator<Item = (u16, IpNet)> {
     let is_inside = |id: u16| config.realms.iter().any(|realm| realm.id == id && realm.side == Side::Inside);
-    let links = config.interfaces.iter().filter(|interface| is_inside(interface.realm));
-    let links = links.flat_map(|interface| &interface.addresses).map(IpNet::trunc);
-    let routes = config.routes.iter().filter(|route| {
+    let links = config.interfaces.iter().filter(move |interface| is_inside(interface.realm));
+    let links =
+        links.flat_map(|interface| interface.addresses.iter().map(|net| (interface.realm, net.trunc())));
+    let routes = config.routes.iter().filter(move |route| {
         // A default route leads to others.
         is_inside(route.realm)
             && route.prefix.prefix_len() > 0
             && matches!(route.target, RouteTarget::NextHops(_))
     });
-    let routes = routes.map(|route| route.prefix);
-    PRIVATE.iter().filter_map(|text| text.parse().ok()).chain(links).chain(routes).collect()
+    links.chain(routes.map(|route| (route.realm, route.prefix)))
+}
+
+fn ipv4((realm, net): (u16, IpNet)) -> Option<(u16, Ipv4Net)> {
+    match net {
+        IpNet::V4(net) => Some((realm, net)),
+        IpNet::V6(_) => None,
+    }
 }
 
 /// What has become of questions. Written by the threads that ask and that resolve, read by anyone.
