@@ -122,6 +122,7 @@ bogons = ["127.0.0.0/8", "fec0::/10"]
 name = "lan"
 side = "inside"
 bogons = "rfc6890"
+public = ["198.51.101.0/24", "2001:db8:9::/48"]
 [[interface]]
 port = "more"
 realm = "lan"
@@ -293,6 +294,32 @@ fn sources_are_checked_as_written() {
         accepted(&SMALL.replace("side = \"inside\"", "side = \"inside\"\nbogons = []")).realms[0].bogons,
         []
     );
+}
+
+#[test]
+fn public_prefixes_are_of_their_realm() {
+    let realms = "[hosts]\n[[realm]]\nname = \"servers\"\nside = \"inside\"\npublic = [\"192.0.2.128/25\", \"2001:db8:9::/48\"]\n\
+        [[realm]]\nname = \"more\"\nside = \"inside\"\npublic = [\"192.0.2.0/28\"]\n";
+    let config = accepted(&format!("{SMALL}{realms}"));
+    let id = |name: &str| config.realms.iter().find(|realm| realm.name == name).map(|realm| realm.id);
+    let of_public = |address: &str| {
+        let address = address.parse().expect("an address");
+        config.hosts.as_ref().expect("a register").realms.of_public(address)
+    };
+    for (address, realm) in [
+        ("192.0.2.0", id("more")),
+        ("192.0.2.15", id("more")),
+        ("192.0.2.16", None),
+        ("192.0.2.127", None),
+        ("192.0.2.128", id("servers")),
+        ("192.0.2.255", id("servers")),
+        ("192.0.3.0", None),
+        ("2001:db8:9:ffff::1", id("servers")),
+        ("2001:db8:a::", None),
+        ("0.0.0.1", None),
+    ] {
+        assert_eq!(of_public(address), realm, "{address}");
+    }
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Deserializer};
 
 use super::domain_name::{DomainName, domain_name};
@@ -148,6 +149,9 @@ pub struct Realms {
     outside: HashSet<String>,
     /// The edge's own addresses.
     own: HashSet<(u16, IpAddr)>,
+    /// `realm.public`, of all realms: prefixes without host bits, globally routable, in order, none within another, at most 1,024
+    /// of each realm: whose hosts are reached from outside as they are. Default none.
+    public: Vec<(IpNet, u16)>,
 }
 
 impl Realms {
@@ -164,6 +168,22 @@ impl Realms {
 
     pub(super) fn insert_own(&mut self, realm: u16, address: IpAddr) {
         self.own.insert((realm, address));
+    }
+
+    /// To be called once for each; [`Self::finish`] after all.
+    pub(super) fn insert_public(&mut self, realm: u16, prefix: IpNet) {
+        self.public.push((prefix, realm));
+    }
+
+    pub(super) fn finish(&mut self) {
+        self.public.sort_unstable();
+    }
+
+    /// The inside realm whose hosts have that address outside, too.
+    pub fn of_public(&self, address: IpAddr) -> Option<u16> {
+        let after = self.public.partition_point(|(prefix, _)| prefix.network() <= address);
+        let (prefix, realm) = self.public.get(after.checked_sub(1)?)?;
+        prefix.contains(&address).then_some(*realm)
     }
 
     /// The inside realm of that name.

@@ -44,7 +44,9 @@ fn realms(network: &Network) -> Realms {
     for (id, (name, side)) in (1..).zip(network.realm_sides()) {
         realms.insert(name, id, side == Some(Side::Inside));
         network.addresses_in(id).for_each(|(_, own)| realms.insert_own(id, own.value.addr()));
+        network.public(id).iter().for_each(|public| realms.insert_public(id, public.value));
     }
+    realms.finish();
     realms
 }
 

@@ -29,6 +29,7 @@ mod network;
 mod pcp;
 mod ports;
 mod prgw;
+mod public;
 mod routes;
 mod section;
 mod sides;
@@ -42,6 +43,7 @@ use std::path::Path;
 
 use toml::de::DeTable;
 
+pub(crate) use bogons::PRIVATE;
 pub(crate) use dns::is_within;
 pub use dns::{
     Dns, DnsView, DnsZone, EdgeIdentity, Foreign, KeyAlgorithm, NameServer, OtherRealms, UpdateKey,
@@ -130,6 +132,7 @@ fn judge<'a>(report: &Report<'a>, mut document: Section<'a>) -> Option<Config> {
     let has_hosts = document.contains("hosts") || document.contains("host");
     let prgw = prgw::read(report, document.table("prgw", "prgw"), &around, translation, has_hosts);
     bogons::check(report, &network, &routes);
+    public::check(report, &network, nat44.as_ref(), ipv6.as_ref(), prgw.as_ref());
     document.finish();
 
     let (instance, socket) = instance?;

@@ -11,7 +11,7 @@ use super::error::{Place, Report, one_of};
 use super::interface::{self, InterfaceDraft};
 use super::model::{Interface, Port, Realm, Side, SourceCheck};
 use super::section::{Located, Section};
-use super::{bogons, values};
+use super::{bogons, public, values};
 
 pub(super) const REALMS_MAX: usize = 4095;
 /// A realm each, and more than one port has of VLANs with one tag.
@@ -72,6 +72,7 @@ struct RealmDraft {
     side: Option<Side>,
     source_check: Option<SourceCheck>,
     bogons: Vec<Located<IpNet>>,
+    public: Vec<Located<IpNet>>,
     /// Indices of its interfaces.
     interfaces: Vec<u16>,
 }
@@ -132,6 +133,11 @@ impl Network {
     /// What is no source in a realm.
     pub fn bogons(&self, realm: u16) -> &[Located<IpNet>] {
         self.realm(realm).map_or(&[], |realm| &realm.bogons)
+    }
+
+    /// What of a realm is reached from outside as it is.
+    pub fn public(&self, realm: u16) -> &[Located<IpNet>] {
+        self.realm(realm).map_or(&[], |realm| &realm.public)
     }
 
     /// The side of a realm, if it is known.
@@ -251,6 +257,7 @@ fn read_realms<'a>(report: &Report<'a>, document: &mut Section<'a>) -> (Vec<Real
         );
         let source_check = section.choice("source_check", &checks);
         let bogons = bogons::read(report, &mut section);
+        let public = public::read(report, &mut section);
         let place = section.place();
         section.finish();
         names.take(report, place, name.as_ref());
@@ -258,6 +265,7 @@ fn read_realms<'a>(report: &Report<'a>, document: &mut Section<'a>) -> (Vec<Real
             side: side.map(|side| side.value),
             source_check: source_check.map(|check| check.value),
             bogons,
+            public,
             interfaces: Vec::new(),
         });
     }

@@ -141,7 +141,7 @@ pub struct Responder {
 }
 
 impl Responder {
-    /// For the zones of `config`; `realms` judges what hosts an update makes. `random` is a secret of this process.
+    /// For the zones of `config`; `realms` judges what hosts an update makes, and knows which addresses are reached from outside. `random` is a secret of this process.
     pub fn new(config: &Dns, realms: &Realms, random: Secret) -> Responder {
         Responder {
             zones: config.zones.iter().map(Zone::new).collect(),
@@ -208,6 +208,7 @@ impl Responder {
             cookies: &self.cookies,
             views: &self.config.views,
             hosts,
+            realms: &self.realms,
             asker,
             query,
             text: &text,

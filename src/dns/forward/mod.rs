@@ -121,23 +121,7 @@ impl Options {
     }
 }
 
-/// What a rebinding attack would have a browser inside connect to: RFC 1918, RFC 6598, RFC 3927, RFC 1122's loopback and this host,
-/// RFC 4193, RFC 4291's loopback, unspecified and link-local ones.
-const PRIVATE: [&str; 11] = [
-    "0.0.0.0/8",
-    "10.0.0.0/8",
-    "100.64.0.0/10",
-    "127.0.0.0/8",
-    "169.254.0.0/16",
-    "172.16.0.0/12",
-    "192.168.0.0/16",
-    "::/127",
-    "fc00::/7",
-    "fe80::/10",
-    "fec0::/10",
-];
-
-/// Those, and what is reached in inside realms.
+/// What a rebinding attack would have a browser inside connect to: private addresses, and what is reached in inside realms.
 fn protected(config: &config::Config) -> Vec<IpNet> {
     let is_inside = |id: u16| config.realms.iter().any(|realm| realm.id == id && realm.side == Side::Inside);
     let links = config.interfaces.iter().filter(|interface| is_inside(interface.realm));
@@ -149,7 +133,7 @@ fn protected(config: &config::Config) -> Vec<IpNet> {
             && matches!(route.target, RouteTarget::NextHops(_))
     });
     let routes = routes.map(|route| route.prefix);
-    PRIVATE.iter().filter_map(|text| text.parse().ok()).chain(links).chain(routes).collect()
+    config::PRIVATE.into_iter().chain(links).chain(routes).collect()
 }
 
 /// What has become of questions. Written by the threads that ask and that resolve, read by anyone.
