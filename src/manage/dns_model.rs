@@ -21,6 +21,8 @@ pub struct DnsStatus {
     pub updates: DnsUpdates,
     /// Questions that were taken to other servers.
     pub forwarded: u64,
+    /// What became of them there, by name; empty where there are no upstreams.
+    pub resolver: BTreeMap<String, u64>,
     pub connections: DnsConnections,
 }
 

@@ -33,7 +33,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -174,6 +174,34 @@ pub struct Counters {
     pub own_records: AtomicU64,
     /// Records with protected addresses that were taken out of answers.
     pub rebind_records: AtomicU64,
+}
+
+impl Counters {
+    /// All of them by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let named: [(&'static str, &AtomicU64); 19] = [
+            ("asked", &self.asked),
+            ("hits", &self.hits),
+            ("joined", &self.joined),
+            ("sent_udp", &self.sent_udp),
+            ("sent_tcp", &self.sent_tcp),
+            ("sent_tls", &self.sent_tls),
+            ("connected", &self.connected),
+            ("truncated", &self.truncated),
+            ("wrong_case", &self.wrong_case),
+            ("bad_answers", &self.bad_answers),
+            ("failovers", &self.failovers),
+            ("timeouts", &self.timeouts),
+            ("unreachable", &self.unreachable),
+            ("upstream_errors", &self.upstream_errors),
+            ("servfail", &self.servfail),
+            ("too_many", &self.too_many),
+            ("too_many_of_one", &self.too_many_of_one),
+            ("own_records", &self.own_records),
+            ("rebind_records", &self.rebind_records),
+        ];
+        named.into_iter().map(|(name, n)| (name, n.load(Ordering::Relaxed)))
+    }
 }
 
 /// Why there is no resolver.
