@@ -498,6 +498,7 @@ const CASES: &[Case] = &[
     case("namespace like an option", MANAGE, "[exception]\nnetns = \"-all\" #!\n[manage]", "exception.netns", "not a namespace's name", "not beginning"),
     case("namespace too long", MANAGE, concat!("[exception]\nnetns = \"1234567890123456789012345678901234567890", "1234567890123456789012345\" #!\n[manage]"), "exception.netns", "not a namespace's name", "1 to 64"),
     case("namespace as a number", MANAGE, "[exception]\nnetns = 7 #!\n[manage]", "exception.netns", "expected a string", "quotes"),
+    case("exception beside one address in two realms", MANAGE, "[[realm]]\nname = \"twin\"\nside = \"inside\"\n[[interface]]\nport = \"spare\"\nrealm = \"twin\"\naddresses = [\"fe80::1/64\", \"169.254.0.1/16\", \"10.0.0.1/24\"] #!\n[exception]\nnetns = \"e\"\n[manage]", "interface.addresses", "10.0.0.1 is the edge's address in realm \"home\" too", "another address, or exception.interfaces without"),
     case("exception for an unknown interface", MANAGE, "[exception]\nnetns = \"e\"\ninterfaces = [\"inn\"] #!\n[manage]", "exception.interfaces", "no interface is named \"inn\"", "did you mean \"in\"?"),
     case("exception for an interface twice", MANAGE, "[exception]\nnetns = \"e\"\ninterfaces = [\"in\", \"in\"] #!\n[manage]", "exception.interfaces", "stands twice", "remove"),
     case("exception for none", MANAGE, "[exception]\nnetns = \"e\"\ninterfaces = [] #!\n[manage]", "exception.interfaces", "empty", "interfaces = ["),
