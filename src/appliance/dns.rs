@@ -137,6 +137,7 @@ impl DnsControl {
             updates: DnsUpdates {
                 done: counters.updates_done.get(),
                 refused: counters.updates_refused.get(),
+                failed: counters.updates_failed.get(),
                 waiting: counters.updates_waiting.get(),
             },
             forwarded: counters.forwarded.get(),

@@ -55,11 +55,39 @@ pub struct Host {
     pub pending_reservations: Option<u16>,
     /// Reservations a second for it. `None`: [`Hosts::reservations_per_second`].
     pub reservations_per_second: Option<u32>,
+    /// Whose the name is, by the DHCP server that has given it (RFC 4701). Never of the configuration.
+    pub dhcid: Option<Dhcid>,
 }
 
 impl Host {
     pub const ADDRESSES_MAX: usize = 16;
     pub const SERVICES_MAX: usize = 32;
+}
+
+/// What tells the client of a DHCP server from others, without saying who it is: the data of a DHCID record (RFC 4701 section 3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dhcid(Box<[u8]>);
+
+impl Dhcid {
+    /// Kind of identifier, of digest, and a byte of it; the digest of section 3.5.1, SHA-256, makes it 35.
+    const LEAST: usize = 4;
+    pub const MOST: usize = 64;
+
+    /// `None` if it is no such length.
+    pub fn new(data: &[u8]) -> Option<Dhcid> {
+        (Dhcid::LEAST..=Dhcid::MOST).contains(&data.len()).then(|| Dhcid(data.into()))
+    }
+
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// As master files have it (RFC 4701 section 3.2): base 64.
+impl std::fmt::Display for Dhcid {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&data_encoding::BASE64.encode(&self.0))
+    }
 }
 
 /// A name that is bound to a port and a protocol (an SFQDN).
@@ -275,6 +303,7 @@ impl Realms {
             services,
             pending_reservations: pending.map(|number| number as u16),
             reservations_per_second: rate,
+            dhcid: None,
         })
     }
 }

@@ -106,6 +106,7 @@ fn read_host<'a>(
         services: named,
         pending_reservations: pending,
         reservations_per_second: rate,
+        dhcid: None,
     };
     Some(HostDraft { host, name: name.place, addresses: address_places, services: service_places })
 }

@@ -51,7 +51,7 @@ pub use dns::{
 pub use domain_name::DomainName;
 pub use error::{ConfigErrors, Refusal};
 pub use host_model::{
-    Host, HostText, HostWrong, Hosts, Realms, Service, ServiceTarget, ServiceText, protocol_name,
+    Dhcid, Host, HostText, HostWrong, Hosts, Realms, Service, ServiceTarget, ServiceText, protocol_name,
 };
 pub use model::*;
 pub use nat_model::*;

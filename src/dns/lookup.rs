@@ -14,6 +14,7 @@ use hickory_proto::rr::{Name, RData, Record, RecordType};
 use super::cookie::Cookies;
 use super::name::{Reverse, reverse};
 use super::reserve::{Family, Proof, Reserve};
+use super::update::DHCID;
 use super::zone::{self, Zone, address_record, any_record, naptr_records};
 use super::{Asker, Transport};
 use crate::config::{DnsView, DomainName, EdgeIdentity, OtherRealms, Realms, ServiceTarget};
@@ -165,6 +166,11 @@ impl Lookup<'_> {
         if !self.is_seen(&found.host) {
             return Finding::NoName;
         }
+        let parts = found.host.parts();
+        let is_private = self
+            .asker
+            .realm
+            .is_some_and(|realm| realm == parts.realm || self.other_realms(realm) == OtherRealms::Private);
         let family = match self.record_type() {
             RecordType::A => Family::V4,
             RecordType::AAAA => Family::V6,
@@ -177,13 +183,13 @@ impl Lookup<'_> {
                 let port = found.service.and_then(|service| service.port);
                 return port.map_or(Finding::NoData, |port| self.srv(vec![(port, self.owner())]));
             }
+            // Whoever sees the addresses sees whose they are: outside it would tell one client from others (RFC 4701 section 7).
+            DHCID if is_private && found.service.is_none() => {
+                let record = |data| Record::from_rdata(self.owner(), self.ttl(), zone::dhcid(data));
+                return Finding::answers(parts.dhcid.map(record).into_iter().collect());
+            }
             _ => return Finding::NoData,
         };
-        let parts = found.host.parts();
-        let is_private = self
-            .asker
-            .realm
-            .is_some_and(|realm| realm == parts.realm || self.other_realms(realm) == OtherRealms::Private);
         if is_private {
             return self.addresses(parts.addresses());
         }

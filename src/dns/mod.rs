@@ -50,6 +50,8 @@ pub mod updates;
 pub mod zone;
 
 #[cfg(test)]
+mod dhcid_tests;
+#[cfg(test)]
 mod property_tests;
 #[cfg(test)]
 mod tests;

@@ -42,6 +42,8 @@ pub struct DnsUpdates {
     pub done: u64,
     /// The register refused them.
     pub refused: u64,
+    /// They could not be tried, or not be written to disk.
+    pub failed: u64,
     /// Now on their way into the register.
     pub waiting: u64,
 }

@@ -22,7 +22,15 @@ pub fn dns(dns: &DnsStatus) -> String {
     rows("pool", &named(&dns.pool));
     rows("forwarded", &[("", dns.forwarded)]);
     rows("resolver", &named(&dns.resolver));
-    rows("updates", &[("done", updates.done), ("refused", updates.refused), ("waiting", updates.waiting)]);
+    rows(
+        "updates",
+        &[
+            ("done", updates.done),
+            ("refused", updates.refused),
+            ("failed", updates.failed),
+            ("waiting", updates.waiting),
+        ],
+    );
     rows(
         "connections",
         &[
@@ -57,10 +65,10 @@ mod tests {
             forwarded: 5502,
             ..DnsStatus::default()
         };
-        (status.questions.udp, status.updates.refused, status.connections.idle) = (5600, 5601, 5602);
+        (status.questions.udp, status.updates.failed, status.connections.idle) = (5600, 5601, 5602);
         let text = dns(&status);
         let named = status.answers.iter().chain(&status.silences).chain(&status.pool).chain(&status.resolver);
-        let others = ["truncated", "lost", "forwarded", "udp", "refused", "idle"].map(str::to_owned);
+        let others = ["truncated", "lost", "forwarded", "udp", "failed", "idle"].map(str::to_owned);
         let others = others.iter().zip([&5500, &5501, &5502, &5600, &5601, &5602]);
         for (name, n) in named.chain(others) {
             let line = text.lines().find(|line| line.contains(&count(*n)));
