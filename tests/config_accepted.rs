@@ -125,6 +125,7 @@ proxies_per_host = 20
 name = "lan"
 side = "inside"
 bogons = "rfc6890"
+public = ["198.51.101.0/24", "2001:db8:9::/48"]
 [[interface]]
 port = "more"
 realm = "lan"
@@ -327,6 +328,32 @@ fn remote_hosts_are_seen_as_written() {
                   [[host]]\nname = \"a.ces.example\"\nrealm = \"office\"\naddresses = [\"172.16.64.9\"]\n\
                   [[route]]\nrealm = \"home\"\nprefix = \"172.16.0.0/12\"\nvia = \"10.0.0.9\"\n";
     config(&proxies("\"172.16.64.0/18\""), office);
+}
+
+#[test]
+fn public_prefixes_are_of_their_realm() {
+    let realms = "[hosts]\n[[realm]]\nname = \"servers\"\nside = \"inside\"\npublic = [\"192.0.2.128/25\", \"2001:db8:9::/48\"]\n\
+        [[realm]]\nname = \"more\"\nside = \"inside\"\npublic = [\"192.0.2.0/28\"]\n";
+    let config = accepted(&format!("{SMALL}{realms}"));
+    let id = |name: &str| config.realms.iter().find(|realm| realm.name == name).map(|realm| realm.id);
+    let of_public = |address: &str| {
+        let address = address.parse().expect("an address");
+        config.hosts.as_ref().expect("a register").realms.of_public(address)
+    };
+    for (address, realm) in [
+        ("192.0.2.0", id("more")),
+        ("192.0.2.15", id("more")),
+        ("192.0.2.16", None),
+        ("192.0.2.127", None),
+        ("192.0.2.128", id("servers")),
+        ("192.0.2.255", id("servers")),
+        ("192.0.3.0", None),
+        ("2001:db8:9:ffff::1", id("servers")),
+        ("2001:db8:a::", None),
+        ("0.0.0.1", None),
+    ] {
+        assert_eq!(of_public(address), realm, "{address}");
+    }
 }
 
 #[test]

@@ -487,6 +487,25 @@ fn a_flood_from_one_source_leaves_others_their_answers() {
     assert!(dropped(&lab.bed, "punt_rate") > 1000);
 }
 
+/// What becomes of questions for others' names is shown: here nobody is there to answer them.
+#[test]
+fn the_resolver_is_shown() {
+    let lab = Lab::new();
+    let upstreams = "upstreams = [{ address = \"203.0.113.99\" }]\ntimeout_ms = 200\nattempts = 1\n";
+    lab.configure(&zones().replacen("[dns]\n", &format!("[dns]\n{upstreams}"), 1));
+    let _running = lab.start();
+    let answer = lab.dig("home", &format!("@{INSIDE} www.example.org A"));
+    assert!(answer.contains("status: SERVFAIL"), "{answer}");
+    let dns = show(&lab.bed, &["dns"]);
+    let resolver = |name: &str| number(&dns["resolver"][name]);
+    assert_eq!((number(&dns["forwarded"]), resolver("asked"), resolver("servfail")), (1, 1, 1), "{dns}");
+    assert_eq!(resolver("timeouts") + resolver("unreachable"), 1, "{dns}");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cesctl"));
+    let output = command.arg("--runtime-dir").arg(&lab.bed.directory).args(["show", "dns"]).output();
+    let text = String::from_utf8(output.expect("cesctl runs").stdout).expect("text");
+    assert!(text.contains("resolver") && text.contains("upstream_errors"), "{text}");
+}
+
 #[test]
 fn without_zones_nobody_answers() {
     let lab = Lab::new();

@@ -472,8 +472,6 @@ fn what_cannot_be_is_refused_and_leaves_nothing() {
     assert!(matches!(long, Error::InterfaceName(_)), "{long}");
     let twice = with(&|options| options.interfaces[1].index = LAN);
     assert!(matches!(twice, Error::InterfaceTwice(_)), "{twice}");
-    let address = with(&|options| options.interfaces[1].addresses = options.interfaces[0].addresses.clone());
-    assert!(matches!(address, Error::AddressTwice(_)), "{address}");
     let mtu = with(&|options| options.interfaces[0].mtu = 9_711);
     assert!(mtu.to_string().contains("9710"), "{mtu}");
     let core = with(&|options| options.control_core = 1_000);

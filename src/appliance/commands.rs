@@ -1,6 +1,6 @@
 //! What the operator's socket lets be changed: each command goes to the owner of what it changes.
 
-use super::dns::DnsService;
+use super::dns::DnsControl;
 use super::hosts::HostControl;
 use super::pools::PoolControl;
 use super::routes::RouteControl;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 /// See the module.
 pub struct Owners {
     /// Where the edge serves DNS.
-    pub dns: Option<DnsService>,
+    pub dns: Option<DnsControl>,
     pub routes: Arc<RouteControl>,
     pub pools: Arc<PoolControl>,
     pub hosts: Arc<HostControl>,

@@ -24,14 +24,19 @@ use crate::exception;
 use crate::manage::dns_model::{DnsConnections, DnsQuestions, DnsStatus, DnsUpdates};
 use tracing::warn;
 
-pub use crate::dns::thread::Service as DnsService;
-
 /// Where a DNS listens (RFC 1035 section 4.2).
 const PORT: u16 = 53;
 /// What every asker takes (RFC 1035 section 4.2.1).
 const UDP_LEAST: u16 = 512;
 /// Bytes of IPv6 and UDP headers.
 const IP_HEADERS: u16 = 40 + 8;
+
+/// The running threads. Dropping it ends them.
+pub struct DnsControl {
+    service: Service,
+    /// Where there are upstreams.
+    resolver: Option<Arc<forward::Counters>>,
+}
 
 /// Starts the threads, where the configuration has zones.
 ///
@@ -44,7 +49,7 @@ pub fn start(
     proxies: Option<Arc<Proxies>>,
     edge: Option<&Edge>,
     core: usize,
-) -> Result<Option<Service>, Error> {
+) -> Result<Option<DnsControl>, Error> {
     let (Some(dns), Some(rings)) = (&config.dns, rings) else { return Ok(None) };
     let no_realms = Realms::default();
     let realms = config.hosts.as_ref().map_or(&no_realms, |hosts| &hosts.realms);
@@ -54,6 +59,8 @@ pub fn start(
     let listen = |netns| exception::listen(netns, PORT).map_err(Error::DnsListen);
     let listeners = config.exception.as_ref().map(|exception| listen(&exception.netns)).transpose()?;
     let streams = listeners.map(|listeners| Streams { listeners, realms: addresses(config) });
+    let resolver = resolver(config, core)?;
+    let asked = resolver.as_ref().map(|resolver| resolver.counters().clone());
     let options = Options {
         server: Parts {
             responder,
@@ -71,7 +78,7 @@ pub fn start(
         rotates: dns.cookie_secrets.is_empty(),
         core: Some(core),
     };
-    Ok(Some(Service::start(options)?))
+    Ok(Some(DnsControl { service: Service::start(options)?, resolver: asked }))
 }
 
 /// Whoever asks other servers, where the configuration names any: from the exception path's namespace, if there is one.
@@ -112,38 +119,43 @@ fn addresses(config: &Config) -> Vec<(IpAddr, Option<u16>)> {
         .collect()
 }
 
-/// What has been counted.
-pub fn show(service: &Service) -> DnsStatus {
-    let counters = service.counters();
-    let named = |names: &[&str], counts: &[Count]| {
-        let counts = names.iter().zip(counts).map(|(name, count)| ((*name).to_owned(), count.get()));
-        counts.collect::<BTreeMap<String, u64>>()
-    };
-    let codes = counters.answers.iter().enumerate().filter(|(_, count)| count.get() > 0);
-    DnsStatus {
-        questions: DnsQuestions {
-            udp: counters.udp.get(),
-            tcp: counters.tcp.get(),
-            malformed: counters.malformed.get(),
-        },
-        answers: codes.map(|(code, count)| (code_name(code), count.get())).collect(),
-        truncated: counters.truncated.get(),
-        lost: counters.lost.get(),
-        silences: named(&SILENCES, &counters.silences),
-        pool: named(&POOL_ENDS, &counters.pool),
-        updates: DnsUpdates {
-            done: counters.updates_done.get(),
-            refused: counters.updates_refused.get(),
-            waiting: counters.updates_waiting.get(),
-        },
-        forwarded: counters.forwarded.get(),
-        connections: DnsConnections {
-            accepted: counters.connections.get(),
-            open: counters.connections_open.get(),
-            refused: counters.connections_refused.get(),
-            idle: counters.connections_idle.get(),
-            bad: counters.connections_bad.get(),
-        },
+impl DnsControl {
+    /// What has been counted.
+    pub fn show(&self) -> DnsStatus {
+        let counters = self.service.counters();
+        let named = |names: &[&str], counts: &[Count]| {
+            let counts = names.iter().zip(counts).map(|(name, count)| ((*name).to_owned(), count.get()));
+            counts.collect::<BTreeMap<String, u64>>()
+        };
+        let codes = counters.answers.iter().enumerate().filter(|(_, count)| count.get() > 0);
+        let resolver = self.resolver.iter().flat_map(|counters| counters.iter());
+        DnsStatus {
+            questions: DnsQuestions {
+                udp: counters.udp.get(),
+                tcp: counters.tcp.get(),
+                malformed: counters.malformed.get(),
+            },
+            answers: codes.map(|(code, count)| (code_name(code), count.get())).collect(),
+            truncated: counters.truncated.get(),
+            lost: counters.lost.get(),
+            silences: named(&SILENCES, &counters.silences),
+            pool: named(&POOL_ENDS, &counters.pool),
+            updates: DnsUpdates {
+                done: counters.updates_done.get(),
+                refused: counters.updates_refused.get(),
+                failed: counters.updates_failed.get(),
+                waiting: counters.updates_waiting.get(),
+            },
+            forwarded: counters.forwarded.get(),
+            resolver: resolver.map(|(name, count)| (name.to_owned(), count)).collect(),
+            connections: DnsConnections {
+                accepted: counters.connections.get(),
+                open: counters.connections_open.get(),
+                refused: counters.connections_refused.get(),
+                idle: counters.connections_idle.get(),
+                bad: counters.connections_bad.get(),
+            },
+        }
     }
 }
 

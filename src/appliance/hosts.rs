@@ -206,6 +206,7 @@ fn status(reader: &Reader, host: &config::Host, origin: HostOrigin) -> HostStatu
             .reservations_per_second
             .unwrap_or(config.reservations_per_second)
             .into(),
+        dhcid: host.dhcid.as_ref().map(ToString::to_string),
     };
     HostStatus { origin, entry }
 }

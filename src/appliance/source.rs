@@ -306,7 +306,7 @@ impl Source for Shown {
 
     fn dns(&self) -> Result<DnsStatus, Refusal> {
         let hint = "write [dns] into the configuration and start cesd again";
-        let dns = self.owners.dns.as_ref().map(super::dns::show);
+        let dns = self.owners.dns.as_ref().map(super::dns::DnsControl::show);
         dns.ok_or_else(|| Refusal::new("the edge serves no DNS", hint))
     }
 

@@ -50,6 +50,22 @@ const RFC6890: [IpNet; 21] = [
     v6(0xfec0 << 112, 10),
 ];
 
+/// Addresses that nobody outside reaches: RFC 1918, RFC 6598, RFC 3927, RFC 1122's loopback and this host, RFC 4193, RFC 4291's
+/// loopback, unspecified and link-local ones, RFC 3879.
+pub const PRIVATE: [IpNet; 11] = [
+    v4(0, 0, 0, 8),
+    v4(10, 0, 0, 8),
+    v4(100, 64, 0, 10),
+    v4(127, 0, 0, 8),
+    v4(169, 254, 0, 16),
+    v4(172, 16, 0, 12),
+    v4(192, 168, 0, 16),
+    v6(0, 127),
+    v6(0xfc00 << 112, 7),
+    v6(0xfe80 << 112, 10),
+    v6(0xfec0 << 112, 10),
+];
+
 /// `"rfc6890"` or a list of prefixes; those of `"rfc6890"` are all in its place.
 pub(super) fn read(report: &Report<'_>, section: &mut Section<'_>) -> Vec<Located<IpNet>> {
     if section.contains("bogons") && !section.is_list("bogons") {

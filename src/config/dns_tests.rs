@@ -20,7 +20,10 @@ fn the_example_is_taken_as_written() {
     // The laboratory has no exception path.
     let [warning] = &config_of_it.warnings[..] else { panic!("{:?}", config_of_it.warnings) };
     assert!(warning.contains("dns: answers by UDP only"), "{warning}");
-    let with_tcp = config(&example().replace("[dns]\n", "[exception]\nnetns = \"ces\"\n[dns]\n"));
+    let with_tcp = config(
+        &example()
+            .replace("[dns]\n", "[exception]\nnetns = \"ces\"\ninterfaces = [\"in\", \"out\"]\n[dns]\n"),
+    );
     assert_eq!(with_tcp.expect("right").warnings, Vec::<String>::new());
     let dns = config_of_it.dns.expect("zones");
     assert_eq!((dns.udp_payload, dns.foreign, dns.cookie_secrets.len()), (1232, Foreign::Drop, 1));

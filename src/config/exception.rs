@@ -1,12 +1,16 @@
 //! The section about the kernel's part: `[exception]`.
 //!
-//! Guarantees: every interface named or meant can have its like in the kernel: it has an address, and a name that fits.
+//! Guarantees: every interface named or meant can have its like in the kernel: it has an address, and a name that fits; and the
+//! kernel can tell by an address of the edge in which realm it is asked.
 //! Never: asks whether the namespace exists.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
 
 use super::error::{Place, Report};
 use super::model::Exception;
 use super::network::{INTERFACES_MAX, Network};
-use super::section::Section;
+use super::section::{Located, Section};
 use super::values;
 
 /// The kernel's `IFNAMSIZ` without its NUL.
@@ -54,7 +58,34 @@ pub(super) fn read(report: &Report<'_>, mut section: Section<'_>, network: &Netw
             report.refuse(place, "no interface has an address for packets to the kernel", hint);
         }
     }
+    check_addresses(report, network, &interfaces);
     Some(Exception { netns: netns?.value, interfaces })
+}
+
+/// Refuses addresses that are the edge's in two realms of which the kernel has interfaces. Link-local ones tell nothing anyway.
+fn check_addresses(report: &Report<'_>, network: &Network, interfaces: &[u16]) {
+    let mut realms: HashMap<IpAddr, u16> = HashMap::new();
+    for realm in network.realms() {
+        let own = network.addresses_in(realm).filter(|(interface, _)| interfaces.contains(interface));
+        for (_, Located { value, place }) in own.filter(|(_, own)| !is_link_local(own.value.addr())) {
+            let address = value.addr();
+            let Some(other) = realms.insert(address, realm).filter(|other| *other != realm) else { continue };
+            let other =
+                network.realm_names.sections().nth(usize::from(other) - 1).map_or("", |(name, _)| name);
+            let message = format!(
+                "{address} is the edge's address in realm \"{other}\" too: the kernel could not tell in which it is asked"
+            );
+            let hint = "write another address, or exception.interfaces without one of the two interfaces";
+            report.refuse(*place, message, hint);
+        }
+    }
+}
+
+fn is_link_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    }
 }
 
 fn has_address(network: &Network, index: u16) -> bool {

@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Deserializer};
 
 use super::domain_name::{DomainName, domain_name};
@@ -55,11 +56,39 @@ pub struct Host {
     pub pending_reservations: Option<u16>,
     /// Reservations a second for it. `None`: [`Hosts::reservations_per_second`].
     pub reservations_per_second: Option<u32>,
+    /// Whose the name is, by the DHCP server that has given it (RFC 4701). Never of the configuration.
+    pub dhcid: Option<Dhcid>,
 }
 
 impl Host {
     pub const ADDRESSES_MAX: usize = 16;
     pub const SERVICES_MAX: usize = 32;
+}
+
+/// What tells the client of a DHCP server from others, without saying who it is: the data of a DHCID record (RFC 4701 section 3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dhcid(Box<[u8]>);
+
+impl Dhcid {
+    /// Kind of identifier, of digest, and a byte of it; the digest of section 3.5.1, SHA-256, makes it 35.
+    const LEAST: usize = 4;
+    pub const MOST: usize = 64;
+
+    /// `None` if it is no such length.
+    pub fn new(data: &[u8]) -> Option<Dhcid> {
+        (Dhcid::LEAST..=Dhcid::MOST).contains(&data.len()).then(|| Dhcid(data.into()))
+    }
+
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// As master files have it (RFC 4701 section 3.2): base 64.
+impl std::fmt::Display for Dhcid {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&data_encoding::BASE64.encode(&self.0))
+    }
 }
 
 /// A name that is bound to a port and a protocol (an SFQDN).
@@ -151,6 +180,9 @@ pub struct Realms {
     own: HashSet<(u16, IpAddr)>,
     /// Those that stand for remote hosts.
     proxies: Vec<(u16, PoolRange)>,
+    /// `realm.public`, of all realms: prefixes without host bits, globally routable, in order, none within another, at most 1,024
+    /// of each realm: whose hosts are reached from outside as they are. Default none.
+    public: Vec<(IpNet, u16)>,
 }
 
 impl Realms {
@@ -171,6 +203,22 @@ impl Realms {
 
     pub(super) fn insert_proxies(&mut self, realm: u16, range: PoolRange) {
         self.proxies.push((realm, range));
+    }
+
+    /// To be called once for each; [`Self::finish`] after all.
+    pub(super) fn insert_public(&mut self, realm: u16, prefix: IpNet) {
+        self.public.push((prefix, realm));
+    }
+
+    pub(super) fn finish(&mut self) {
+        self.public.sort_unstable();
+    }
+
+    /// The inside realm whose hosts have that address outside, too.
+    pub fn of_public(&self, address: IpAddr) -> Option<u16> {
+        let after = self.public.partition_point(|(prefix, _)| prefix.network() <= address);
+        let (prefix, realm) = self.public.get(after.checked_sub(1)?)?;
+        prefix.contains(&address).then_some(*realm)
     }
 
     /// The inside realm of that name.
@@ -269,6 +317,7 @@ impl Realms {
             services,
             pending_reservations: pending.map(|number| number as u16),
             reservations_per_second: rate,
+            dhcid: None,
         })
     }
 }

@@ -46,7 +46,9 @@ fn realms(network: &Network) -> Realms {
         network.addresses_in(id).for_each(|(_, own)| realms.insert_own(id, own.value.addr()));
         let proxies = network.proxies(id).map_or(&[][..], |proxies| &proxies.addresses);
         proxies.iter().for_each(|range| realms.insert_proxies(id, range.value));
+        network.public(id).iter().for_each(|public| realms.insert_public(id, public.value));
     }
+    realms.finish();
     realms
 }
 
@@ -106,6 +108,7 @@ fn read_host<'a>(
         services: named,
         pending_reservations: pending,
         reservations_per_second: rate,
+        dhcid: None,
     };
     Some(HostDraft { host, name: name.place, addresses: address_places, services: service_places })
 }

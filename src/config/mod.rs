@@ -35,6 +35,7 @@ mod policy_rule;
 mod ports;
 mod prgw;
 mod proxies;
+mod public;
 mod routes;
 mod section;
 mod sides;
@@ -48,6 +49,7 @@ use std::path::Path;
 
 use toml::de::DeTable;
 
+pub(crate) use bogons::PRIVATE;
 pub use cetp::{Cetp, CetpAuthority, CetpIdentity, CetpOwn};
 pub(crate) use dns::is_within;
 pub use dns::{
@@ -56,7 +58,7 @@ pub use dns::{
 pub use domain_name::DomainName;
 pub use error::{ConfigErrors, Refusal};
 pub use host_model::{
-    Host, HostText, HostWrong, Hosts, Realms, Service, ServiceTarget, ServiceText, protocol_name,
+    Dhcid, Host, HostText, HostWrong, Hosts, Realms, Service, ServiceTarget, ServiceText, protocol_name,
 };
 pub use model::*;
 pub use nat_model::*;
@@ -153,6 +155,7 @@ fn judge<'a>(report: &Report<'a>, mut document: Section<'a>) -> Option<Config> {
     };
     proxies::check(report, &around, &others);
     bogons::check(report, &network, &routes);
+    public::check(report, &network, nat44.as_ref(), ipv6.as_ref(), prgw.as_ref());
     document.finish();
 
     let (instance, socket) = instance?;

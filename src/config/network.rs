@@ -11,7 +11,7 @@ use super::error::{Place, Report, one_of};
 use super::interface::{self, InterfaceDraft};
 use super::model::{Interface, Port, Realm, Side, SourceCheck};
 use super::section::{Located, Section};
-use super::{bogons, proxies, values};
+use super::{bogons, proxies, public, values};
 
 pub(super) const REALMS_MAX: usize = 4095;
 /// A realm each, and more than one port has of VLANs with one tag.
@@ -73,6 +73,7 @@ struct RealmDraft {
     source_check: Option<SourceCheck>,
     bogons: Vec<Located<IpNet>>,
     proxies: proxies::Draft,
+    public: Vec<Located<IpNet>>,
     /// Indices of its interfaces.
     interfaces: Vec<u16>,
 }
@@ -138,6 +139,11 @@ impl Network {
     /// What a realm says of proxy addresses.
     pub fn proxies(&self, realm: u16) -> Option<&proxies::Draft> {
         self.realm(realm).map(|realm| &realm.proxies)
+    }
+
+    /// What of a realm is reached from outside as it is.
+    pub fn public(&self, realm: u16) -> &[Located<IpNet>] {
+        self.realm(realm).map_or(&[], |realm| &realm.public)
     }
 
     /// The side of a realm, if it is known.
@@ -261,6 +267,7 @@ fn read_realms<'a>(report: &Report<'a>, document: &mut Section<'a>) -> (Vec<Real
         let source_check = section.choice("source_check", &checks);
         let bogons = bogons::read(report, &mut section);
         let proxies = proxies::Draft::read(&mut section);
+        let public = public::read(report, &mut section);
         let place = section.place();
         section.finish();
         names.take(report, place, name.as_ref());
@@ -269,6 +276,7 @@ fn read_realms<'a>(report: &Report<'a>, document: &mut Section<'a>) -> (Vec<Real
             source_check: source_check.map(|check| check.value),
             bogons,
             proxies,
+            public,
             interfaces: Vec::new(),
         });
     }

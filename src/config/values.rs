@@ -218,6 +218,13 @@ pub(super) fn bogon(text: &str) -> Result<IpNet, Wrong> {
     Ok(prefix)
 }
 
+/// A prefix of hosts that are reached as they are.
+pub(super) fn public(text: &str) -> Result<IpNet, Wrong> {
+    let prefix = without_host_bits(network(text, "\"203.0.113.128/25\" or \"2001:db8:1::/48\"")?)?;
+    unicast(prefix.addr())?;
+    Ok(prefix)
+}
+
 /// Resolvers: an address, or a prefix.
 pub(super) fn resolvers(text: &str) -> Result<IpNet, Wrong> {
     let example = "\"192.0.2.53\" or \"192.0.2.0/24\"";

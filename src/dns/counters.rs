@@ -75,6 +75,8 @@ pub struct Counters {
     pub updates_done: Count,
     /// Updates whose changes the register refused.
     pub updates_refused: Count,
+    /// Updates whose changes the register's owner could not make: the disk, an import under way, too many.
+    pub updates_failed: Count,
     /// A level: updates that wait for the register.
     pub updates_waiting: Count,
     /// Questions that were taken to other servers.

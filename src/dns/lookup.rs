@@ -4,7 +4,7 @@
 //! below a host. What is none of those is not there, but for what others of those are below of.
 //!
 //! Guarantees: constant time, however many hosts there are. From outside no private address is told: a host's address is a
-//! [`Reserve`]. From inside a host of another realm is what the view says.
+//! [`Reserve`], but for one that the world reaches as it is (`realm.public`), which is told as any is. From inside a host of another realm is what the view says.
 //! Never: reserves, or answers what the pool must decide.
 
 use hickory_proto::op::Query;
@@ -14,9 +14,10 @@ use hickory_proto::rr::{Name, RData, Record, RecordType};
 use super::cookie::Cookies;
 use super::name::{Reverse, reverse};
 use super::reserve::{Family, Proof, Reserve};
+use super::update::DHCID;
 use super::zone::{self, Zone, address_record, any_record, naptr_records};
 use super::{Asker, Transport};
-use crate::config::{DnsView, DomainName, EdgeIdentity, OtherRealms, ServiceTarget};
+use crate::config::{DnsView, DomainName, EdgeIdentity, OtherRealms, Realms, ServiceTarget};
 use crate::edge::hosts::{Found, HostRef, Register};
 use crate::edge::prgw::HostLimits;
 
@@ -27,6 +28,7 @@ pub(super) struct Lookup<'a> {
     pub cookies: &'a Cookies,
     pub views: &'a [DnsView],
     pub hosts: &'a Register,
+    pub realms: &'a Realms,
     pub asker: &'a Asker,
     pub query: &'a Query,
     /// The name of the question in lower case; it is of the zone.
@@ -125,14 +127,15 @@ impl Lookup<'_> {
         Finding::answers(addresses.filter(is_asked).map(record).collect())
     }
 
-    /// The name of the host at an address of the asker's realm. Outside nobody has a private address.
+    /// The name of the host at an address of the asker's realm. Outside nobody has a private address, but perhaps a public one.
     fn pointer(&self, reverse: Reverse) -> Finding {
         let address = match reverse {
             Reverse::Address(address) => address,
             Reverse::Part => return Finding::NoData,
             Reverse::Nothing => return Finding::NoName,
         };
-        let host = self.asker.realm.and_then(|realm| self.hosts.by_address(realm, address));
+        let realm = self.asker.realm.or_else(|| self.realms.of_public(address));
+        let host = realm.and_then(|realm| self.hosts.by_address(realm, address));
         let Some(target) = host.and_then(|host| DomainName::new(host.parts().name)) else {
             return Finding::NoName;
         };
@@ -163,6 +166,11 @@ impl Lookup<'_> {
         if !self.is_seen(&found.host) {
             return Finding::NoName;
         }
+        let parts = found.host.parts();
+        let is_private = self
+            .asker
+            .realm
+            .is_some_and(|realm| realm == parts.realm || self.other_realms(realm) == OtherRealms::Private);
         let family = match self.record_type() {
             RecordType::A => Family::V4,
             RecordType::AAAA => Family::V6,
@@ -175,15 +183,19 @@ impl Lookup<'_> {
                 let port = found.service.and_then(|service| service.port);
                 return port.map_or(Finding::NoData, |port| self.srv(vec![(port, self.owner())]));
             }
+            // Whoever sees the addresses sees whose they are: outside it would tell one client from others (RFC 4701 section 7).
+            DHCID if is_private && found.service.is_none() => {
+                let record = |data| Record::from_rdata(self.owner(), self.ttl(), zone::dhcid(data));
+                return Finding::answers(parts.dhcid.map(record).into_iter().collect());
+            }
             _ => return Finding::NoData,
         };
-        let parts = found.host.parts();
-        let is_private = self
-            .asker
-            .realm
-            .is_some_and(|realm| realm == parts.realm || self.other_realms(realm) == OtherRealms::Private);
         if is_private {
             return self.addresses(parts.addresses());
+        }
+        let is_public = |address: &std::net::IpAddr| self.realms.of_public(*address) == Some(parts.realm);
+        if let told @ Finding::Records { .. } = self.addresses(parts.addresses().filter(is_public)) {
+            return told;
         }
         let tcp = self.asker.transport == Transport::Tcp;
         Finding::Reserve(Reserve {

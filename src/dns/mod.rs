@@ -52,6 +52,8 @@ pub mod updates;
 pub mod zone;
 
 #[cfg(test)]
+mod dhcid_tests;
+#[cfg(test)]
 mod property_tests;
 #[cfg(test)]
 mod tests;
@@ -146,7 +148,7 @@ pub struct Responder {
 }
 
 impl Responder {
-    /// For the zones of `config`; `realms` judges what hosts an update makes. `random` is a secret of this process.
+    /// For the zones of `config`; `realms` judges what hosts an update makes, and knows which addresses are reached from outside. `random` is a secret of this process.
     pub fn new(config: &Dns, realms: &Realms, random: Secret) -> Responder {
         Responder {
             zones: config.zones.iter().map(Zone::new).collect(),
@@ -224,6 +226,7 @@ impl Responder {
             cookies: &self.cookies,
             views: &self.config.views,
             hosts,
+            realms: &self.realms,
             asker,
             query,
             text: &text,

@@ -36,7 +36,7 @@ fn check(bytes: &[u8], asker: &Asker) -> Result<(), TestCaseError> {
                 }
                 Ok(())
             }
-            Outcome::Update(update) => check(responder.updated(&update, true, NOW)),
+            Outcome::Update(update) => check(responder.updated(&update, update::End::Done, NOW)),
             other => check(other),
         }
     })

@@ -12,6 +12,7 @@ use super::circular::{self, Decided, Pool};
 use super::counters::Counters;
 use super::datagram::{self, Ends};
 use super::forwarder::Forwarder;
+use super::update::End;
 use super::updates::{Done, Updates, Waiting};
 use super::{Asker, Decision, Deferral, Forward, Outcome, Responder, Silence, Transport, Update};
 use crate::edge::hosts::Register;
@@ -254,9 +255,13 @@ impl Server {
     }
 
     fn updated(&self, done: &Done, now: Now, replies: &mut impl Replies) {
-        let counter = if done.is_done { &self.counters.updates_done } else { &self.counters.updates_refused };
+        let counter = match done.end {
+            End::Done => &self.counters.updates_done,
+            End::Refused => &self.counters.updates_refused,
+            End::Failed => &self.counters.updates_failed,
+        };
         counter.add(1);
-        self.end(self.responder.updated(&done.update, done.is_done, now.seconds), &done.to, replies);
+        self.end(self.responder.updated(&done.update, done.end, now.seconds), &done.to, replies);
     }
 }
 

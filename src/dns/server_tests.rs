@@ -311,6 +311,21 @@ fn updates_are_made_one_after_another() {
     assert!(edge.reader().register().by_name("new.ces.example").is_some());
 }
 
+/// The register's owner is gone; as it is where its disk fails.
+#[test]
+fn an_update_that_cannot_be_made_is_answered_by_a_failure() {
+    let hosts = config::parse("dns.toml", CONFIG).expect("right").hosts.expect("hosts");
+    let edge = Edge::start(hosts, None).expect("it starts");
+    let (mut server, register, counters) = server(Some(edge.changer()));
+    drop(edge);
+    let mut sent = Sent::default();
+    server.stream(&signed_update(), &inside(1), 1, &register, at(0), &mut sent);
+    let answer = Message::from_vec(sent.0[0].1.as_ref().expect("an answer")).expect("sound");
+    assert_eq!(answer.response_code, ResponseCode::ServFail);
+    let counts = [&counters.updates_done, &counters.updates_refused, &counters.updates_failed];
+    assert_eq!(counts.map(|count| count.get()), [0, 0, 1]);
+}
+
 #[test]
 fn too_many_updates_are_not_answered() {
     let hosts = config::parse("dns.toml", CONFIG).expect("right").hosts.expect("hosts");

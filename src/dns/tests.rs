@@ -28,6 +28,10 @@ side = "inside"
 name = "guests"
 side = "inside"
 [[realm]]
+name = "servers"
+side = "inside"
+public = ["203.0.113.128/25", "2001:db8:5::/48"]
+[[realm]]
 name = "internet"
 side = "outside"
 [[interface]]
@@ -45,6 +49,19 @@ services = [{ name = "www.ces.example", protocol = "tcp", port = 443 }, { name =
 name = "b.ces.example"
 realm = "office"
 addresses = ["10.0.0.2"]
+[[host]]
+name = "mail.ces.example"
+realm = "servers"
+addresses = ["192.168.0.9", "203.0.113.200", "2001:db8:5::200"]
+services = [{ name = "imap.ces.example", protocol = "tcp", port = 993 }]
+[[host]]
+name = "half.ces.example"
+realm = "servers"
+addresses = ["192.168.0.10", "2001:db8:5::201"]
+[[host]]
+name = "strange.ces.example"
+realm = "home"
+addresses = ["203.0.113.201"]
 [dns]
 cookie_secrets = ["e5e973e5a6b2a43f48e7dc849e37bfcf"]
 [dns.edge]
@@ -60,6 +77,10 @@ name = "ns1.ces.example"
 addresses = ["203.0.113.1", "2001:db8::1"]
 [[dns.zones.name_servers]]
 name = "ns2.other.example"
+[[dns.zones]]
+apex = "113.0.203.in-addr.arpa"
+[[dns.zones.name_servers]]
+name = "ns1.ces.example"
 [[dns.zones]]
 apex = "10.in-addr.arpa"
 inside_only = true
@@ -241,6 +262,22 @@ fn questions_of_the_zones_come_to_what_they_should() {
         (out, "_sip._tcp.a.ces.example", SRV, nxdomain.clone()),
         (out, "_sip._udp.b.ces.example", SRV, nxdomain.clone()),
         (out, "a.ces.example", SRV, nodata.clone()),
+        // Whom the world reaches as it is, and by that family.
+        (out, "mail.ces.example", A, "NoError aa | mail.ces.example. 300 IN A 203.0.113.200".into()),
+        (out, "mail.ces.example", AAAA, "NoError aa | mail.ces.example. 300 IN AAAA 2001:db8:5::200".into()),
+        (out, "imap.ces.example", A, "NoError aa | imap.ces.example. 300 IN A 203.0.113.200".into()),
+        (out, "half.ces.example", AAAA, "NoError aa | half.ces.example. 300 IN AAAA 2001:db8:5::201".into()),
+        (out, "half.ces.example", A, "reserve half.ces.example V4 None false".into()),
+        (out, "strange.ces.example", A, "reserve strange.ces.example V4 None false".into()),
+        (office, "mail.ces.example", A, "NoError aa ra | mail.ces.example. 300 IN A 203.0.113.200".into()),
+        (home, "mail.ces.example", A, ra(&nxdomain)),
+        (
+            out,
+            "200.113.0.203.in-addr.arpa",
+            PTR,
+            "NoError aa | 200.113.0.203.in-addr.arpa. 300 IN PTR mail.ces.example.".into(),
+        ),
+        (out, "201.113.0.203.in-addr.arpa", PTR, format!("NXDomain aa ? {}", reverse_soa.replace("10.in", "113.0.203.in"))),
         // From inside.
         (home, "a.ces.example", A, "NoError aa ra | a.ces.example. 300 IN A 10.0.0.2".into()),
         (home, "www.ces.example", AAAA, "NoError aa ra | www.ces.example. 300 IN AAAA fd00::2".into()),

@@ -1,8 +1,12 @@
 //! DNS UPDATE (RFC 2136) as a DHCP server sends it: records of a host become changes of the register.
 //!
 //! A key's updates are of the hosts of its realm and of its zones. An address goes to the host of that name, which is made if there
-//! is none; a PTR says the same from the other end. A host that an update has made goes with its last address; one that the
-//! operator has given more than addresses stays. DHCID (RFC 4701) is taken and not kept: a prerequisite of one is never met.
+//! is none; a PTR says the same from the other end. A host that an update has made goes with its last record; one that the
+//! operator has given more than those stays.
+//!
+//! A DHCID (RFC 4701) stands with the host: that is how DHCP servers tell whose a name is, by prerequisites, before they change it
+//! (RFC 4703 section 5). A host has one; a second one is refused. At a name of an address it is taken and not kept: no prerequisite
+//! asks for it there (section 5.4).
 //!
 //! Guarantees: all of an update or nothing is in [`Update::changes`], one change a host, those that give up addresses first; what
 //! is not signed by a key of the configuration changes nothing. Never: changes the register itself, or a host of the configuration.
@@ -17,9 +21,23 @@ use super::pending::{Pending, Sections, fit};
 use super::tsig::{Signature, Signer, verify};
 use super::zone::{Zone, find};
 use super::{Outcome, Responder, Silence, answer};
-use crate::config::{DomainName, Host, Realms};
+use crate::config::{Dhcid, DomainName, Host, Realms};
 use crate::edge::hosts::change::Change;
 use crate::edge::hosts::{HostRef, Origin, Register};
+
+/// DHCID.
+pub(super) const DHCID: RecordType = RecordType::Unknown(49);
+
+/// What has become of the changes of an update.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// They are done.
+    Done,
+    /// Something is in their way.
+    Refused,
+    /// They could not be tried, or not be written.
+    Failed,
+}
 
 /// An update whose changes are to be done, all or none.
 #[derive(Clone, Debug)]
@@ -52,9 +70,13 @@ impl Responder {
         }
     }
 
-    /// The answer to an update whose changes were done, or refused by the register.
-    pub fn updated(&self, update: &Update, is_done: bool, now: u64) -> Outcome {
-        let code = if is_done { ResponseCode::NoError } else { ResponseCode::Refused };
+    /// The answer to an update of whose changes that has become.
+    pub fn updated(&self, update: &Update, end: End, now: u64) -> Outcome {
+        let code = match end {
+            End::Done => ResponseCode::NoError,
+            End::Refused => ResponseCode::Refused,
+            End::Failed => ResponseCode::ServFail, // RFC 2136 section 3.4.2.6
+        };
         self.signed(&update.pending, &update.signer, code, now)
     }
 
@@ -137,7 +159,10 @@ impl<'a> Scope<'a> {
         if found.service.is_some() || parts.realm != self.realm {
             return (Vec::new(), true);
         }
-        (parts.addresses().map(data_of).collect(), is_fixed || parts.addresses().next().is_none())
+        let data: Vec<RData> =
+            parts.addresses().map(data_of).chain(parts.dhcid.map(super::zone::dhcid)).collect();
+        let has_others = is_fixed || data.is_empty();
+        (data, has_others)
     }
 
     /// RFC 2136 section 3.2.
@@ -202,6 +227,19 @@ impl<'a> Scope<'a> {
     }
 }
 
+/// The DHCID that a record has, if it is one.
+///
+/// # Errors
+/// [`ResponseCode::Refused`] if it has no length that is kept.
+fn dhcid_of(data: &RData) -> Result<Option<Dhcid>, ResponseCode> {
+    match data {
+        RData::Unknown { code: DHCID, rdata } => {
+            Dhcid::new(&rdata.anything).map(Some).ok_or(ResponseCode::Refused)
+        }
+        _ => Ok(None),
+    }
+}
+
 fn data_of(address: IpAddr) -> RData {
     match address {
         IpAddr::V4(v4) => RData::A(v4.into()),
@@ -209,12 +247,20 @@ fn data_of(address: IpAddr) -> RData {
     }
 }
 
+/// What of a host an update can give.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Lease {
+    addresses: Vec<IpAddr>,
+    dhcid: Option<Dhcid>,
+}
+
 /// What a host is to be.
 #[derive(Debug)]
 struct Draft {
     name: DomainName,
-    before: Option<Vec<IpAddr>>,
-    addresses: Vec<IpAddr>,
+    /// `None` if it is new.
+    before: Option<Lease>,
+    lease: Lease,
     /// Whether it has what an update cannot give.
     is_operators: bool,
 }
@@ -230,36 +276,49 @@ impl Drafts<'_> {
     fn take(&mut self, record: &Record) -> Result<(), ResponseCode> {
         let owner = self.scope.owner(&record.name)?;
         match (reverse(&owner), record.record_type()) {
-            (_, RecordType::Unknown(49)) => Ok(()), // DHCID
+            (Some(Reverse::Address(_)), DHCID) => Ok(()),
             (Some(Reverse::Address(address)), RecordType::PTR | RecordType::ANY) => {
                 self.take_pointer(record, address)
             }
-            (None, RecordType::A | RecordType::AAAA | RecordType::ANY) => self.take_address(record, &owner),
+            (None, RecordType::A | RecordType::AAAA | RecordType::ANY | DHCID) => {
+                self.take_own(record, &owner)
+            }
             _ => Err(ResponseCode::Refused),
         }
     }
 
-    fn take_address(&mut self, record: &Record, owner: &str) -> Result<(), ResponseCode> {
+    /// A record of a host's name.
+    fn take_own(&mut self, record: &Record, owner: &str) -> Result<(), ResponseCode> {
         let record_type = record.record_type();
         let is_added = record.dns_class == DNSClass::IN;
         let Some(place) = self.draft(owner, is_added)? else { return Ok(()) };
-        let draft = &mut self.drafts[place];
-        match (record.dns_class, record.data.ip_addr()) {
-            (DNSClass::IN, Some(address)) => self.add(place, address),
-            (DNSClass::NONE, Some(address)) => {
-                draft.addresses.retain(|own| *own != address);
-                Ok(())
+        let data = dhcid_of(&record.data)?;
+        let lease = &mut self.drafts[place].lease;
+        match (record.dns_class, record.data.ip_addr(), data) {
+            (DNSClass::IN, Some(address), _) => return self.add(place, address),
+            (DNSClass::IN, _, Some(dhcid)) => {
+                if lease.dhcid.get_or_insert_with(|| dhcid.clone()) != &dhcid {
+                    return Err(ResponseCode::Refused);
+                }
             }
-            _ => {
+            (DNSClass::NONE, Some(address), _) => lease.addresses.retain(|own| *own != address),
+            (DNSClass::NONE, _, dhcid) => {
+                lease.dhcid = lease.dhcid.take().filter(|own| Some(own) != dhcid.as_ref())
+            }
+            (DNSClass::ANY, ..) => {
                 let goes = |address: &IpAddr| match record_type {
                     RecordType::A => address.is_ipv4(),
                     RecordType::AAAA => address.is_ipv6(),
-                    _ => true,
+                    other => other == RecordType::ANY,
                 };
-                draft.addresses.retain(|address| !goes(address));
-                Ok(())
+                lease.addresses.retain(|address| !goes(address));
+                if matches!(record_type, DHCID | RecordType::ANY) {
+                    lease.dhcid = None;
+                }
             }
+            _ => return Err(ResponseCode::FormErr),
         }
+        Ok(())
     }
 
     fn take_pointer(&mut self, record: &Record, address: IpAddr) -> Result<(), ResponseCode> {
@@ -278,7 +337,7 @@ impl Drafts<'_> {
         }
         for draft in &mut self.drafts {
             if target.as_ref().is_none_or(|target| draft.name.as_str() == &**target) {
-                draft.addresses.retain(|own| *own != address);
+                draft.lease.addresses.retain(|own| *own != address);
             }
         }
         Ok(())
@@ -297,7 +356,7 @@ impl Drafts<'_> {
     fn add(&mut self, place: usize, address: IpAddr) -> Result<(), ResponseCode> {
         let judged = self.realms.address(self.scope.realm, &address.to_string());
         judged.map_err(|_| ResponseCode::Refused)?;
-        let addresses = &mut self.drafts[place].addresses;
+        let addresses = &mut self.drafts[place].lease.addresses;
         if !addresses.contains(&address) {
             if addresses.len() == Host::ADDRESSES_MAX {
                 return Err(ResponseCode::Refused);
@@ -319,7 +378,7 @@ impl Drafts<'_> {
             None if !is_made => Ok(None),
             None => {
                 let name = DomainName::new(owner).ok_or(ResponseCode::Refused)?;
-                self.drafts.push(Draft { name, before: None, addresses: Vec::new(), is_operators: false });
+                self.drafts.push(Draft { name, before: None, lease: Lease::default(), is_operators: false });
                 Ok(Some(self.drafts.len() - 1))
             }
         }
@@ -335,30 +394,31 @@ impl Drafts<'_> {
             return Ok(place);
         }
         let name = DomainName::new(parts.name).ok_or(ResponseCode::ServFail)?;
-        let addresses: Vec<IpAddr> = parts.addresses().collect();
+        let lease = Lease { addresses: parts.addresses().collect(), dhcid: parts.dhcid.and_then(Dhcid::new) };
         let is_operators = parts.group.is_some()
             || parts.services().next().is_some()
             || parts.pending_reservations.is_some()
             || parts.reservations_per_second.is_some();
-        self.drafts.push(Draft { name, before: Some(addresses.clone()), addresses, is_operators });
+        self.drafts.push(Draft { name, before: Some(lease.clone()), lease, is_operators });
         Ok(self.drafts.len() - 1)
     }
 
     /// What is to be done, the hosts that give addresses up first.
     fn changes(self) -> Vec<Change> {
         let realm = self.scope.realm;
-        let changed =
-            |draft: &Draft| draft.before.as_ref().map_or(&[][..], |before| before) != draft.addresses;
+        let changed = |draft: &Draft| draft.before.clone().unwrap_or_default() != draft.lease;
         let mut drafts: Vec<Draft> = self.drafts.into_iter().filter(changed).collect();
-        let gives =
-            |draft: &Draft| draft.before.iter().flatten().any(|address| !draft.addresses.contains(address));
+        let gives = |draft: &Draft| {
+            let before = draft.before.iter().flat_map(|before| &before.addresses);
+            before.into_iter().any(|address| !draft.lease.addresses.contains(address))
+        };
         drafts.sort_by_key(|draft| !gives(draft));
         drafts.into_iter().map(|draft| change(draft, realm)).collect()
     }
 }
 
 fn change(draft: Draft, realm: u16) -> Change {
-    let Draft { name, before, addresses, is_operators } = draft;
+    let Draft { name, before, lease: Lease { addresses, dhcid }, is_operators } = draft;
     match before {
         None => Change::Add {
             host: Host {
@@ -369,10 +429,11 @@ fn change(draft: Draft, realm: u16) -> Change {
                 services: Vec::new(),
                 pending_reservations: None,
                 reservations_per_second: None,
+                dhcid,
             },
             replace: false,
         },
-        Some(_) if addresses.is_empty() && !is_operators => Change::Remove { name },
-        Some(_) => Change::ReplaceAddresses { name, addresses },
+        Some(_) if addresses.is_empty() && dhcid.is_none() && !is_operators => Change::Remove { name },
+        Some(_) => Change::ReplaceLease { name, addresses, dhcid },
     }
 }

@@ -8,6 +8,7 @@ use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 
 use super::tests::{CONFIG, NOW, fixture, outside, read};
 use super::tsig;
+use super::update::End;
 use super::*;
 use crate::config::{self, DomainName, Host, UpdateKey};
 use crate::edge::hosts::Origin;
@@ -35,14 +36,14 @@ fn name(text: &str) -> Name {
     name
 }
 
-fn update(zone: &str) -> Message {
+pub(super) fn update(zone: &str) -> Message {
     let mut message = Message::new(0x1234, MessageType::Query, OpCode::Update);
     message.add_query(Query::query(name(zone), RecordType::SOA));
     message
 }
 
 /// The message signed, by the key of that place, at that time; `edit` changes the signature afterwards.
-fn signed(message: &Message, key: usize, time: u64, edit: fn(&mut TSIG)) -> Vec<u8> {
+pub(super) fn signed(message: &Message, key: usize, time: u64, edit: fn(&mut TSIG)) -> Vec<u8> {
     let key = &keys()[key];
     let algorithm = match key.name.as_str() {
         "reverse" => TsigAlgorithm::HmacSha512,
@@ -61,24 +62,24 @@ fn signed(message: &Message, key: usize, time: u64, edit: fn(&mut TSIG)) -> Vec<
 }
 
 /// A record of a section: class, name, type, TTL and data.
-fn record(class: DNSClass, owner: &str, ttl: u32, data: RData) -> Record {
+pub(super) fn record(class: DNSClass, owner: &str, ttl: u32, data: RData) -> Record {
     let mut record = Record::from_rdata(name(owner), ttl, data);
     record.dns_class = class;
     record
 }
 
-fn a(address: &str) -> RData {
+pub(super) fn a(address: &str) -> RData {
     match address.parse().expect("an address") {
         std::net::IpAddr::V4(v4) => RData::A(v4.into()),
         std::net::IpAddr::V6(v6) => RData::AAAA(v6.into()),
     }
 }
 
-fn none(record_type: RecordType) -> RData {
+pub(super) fn none(record_type: RecordType) -> RData {
     RData::Update0(record_type)
 }
 
-fn ptr(target: &str) -> RData {
+pub(super) fn ptr(target: &str) -> RData {
     RData::PTR(PTR(name(target)))
 }
 
@@ -93,6 +94,7 @@ fn with_hosts() -> (Responder, Register) {
         services: Vec::new(),
         pending_reservations: None,
         reservations_per_second: None,
+        dhcid: None,
     };
     hosts.insert(&lease, Origin::Runtime, false).expect("there is room");
     lease.name = DomainName::new("kept.ces.example").expect("a name");
@@ -123,7 +125,7 @@ fn words(change: &Change) -> String {
             format!("add {} {} {:?} {replace}", host.name, host.realm, host.addresses)
         }
         Change::Remove { name } => format!("remove {name}"),
-        Change::ReplaceAddresses { name, addresses } => format!("{name} {addresses:?}"),
+        Change::ReplaceLease { name, addresses, .. } => format!("{name} {addresses:?}"),
         other => panic!("{other:?}"),
     }
 }
@@ -142,10 +144,12 @@ fn an_update_signed_elsewhere_is_taken_and_its_answer_is_signed() {
         hosts.apply(&edit);
     }
     assert_eq!(hosts.by_address(1, [10, 0, 0, 50].into()).expect("it came").parts().name, "new.ces.example");
-    let answer = read(responder.updated(&update, true, NOW));
+    let answer = read(responder.updated(&update, End::Done, NOW));
     assert_eq!(answer.response_code, ResponseCode::NoError);
     assert_eq!(HEXLOWER.encode(&signature(&answer).mac), ANSWER_MAC);
-    assert_eq!(read(responder.updated(&update, false, NOW)).response_code, ResponseCode::Refused);
+    for (end, code) in [(End::Refused, ResponseCode::Refused), (End::Failed, ResponseCode::ServFail)] {
+        assert_eq!(read(responder.updated(&update, end, NOW)).response_code, code);
+    }
 }
 
 fn signature(answer: &Message) -> TSIG {

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use crossbeam::channel::{Receiver, TryRecvError, bounded};
 
 use super::server::ReplyTo;
+use super::update::End;
 use super::{Asker, Update};
 use crate::edge::thread::{Changer, Refused};
 
@@ -22,11 +23,11 @@ pub(super) struct Waiting {
     pub to: ReplyTo,
 }
 
-/// An update whose changes are done, or are not.
+/// An update, and what has become of it.
 pub(super) struct Done {
     pub update: Box<Update>,
     pub to: ReplyTo,
-    pub is_done: bool,
+    pub end: End,
 }
 
 /// The one that is under way.
@@ -78,31 +79,59 @@ impl Updates {
                 self.running = Some(Running { update, to, answered });
                 None
             }
-            Some(Err(why)) => {
-                tracing::warn!("a DNS UPDATE is refused: {why}");
-                Some(Done { update, to, is_done: false })
-            }
-            None => Some(Done { update, to, is_done: false }),
+            Some(Err(why)) => Some(Done { update, to, end: ended(&why) }),
+            None => Some(Done { update, to, end: End::Refused }),
         }
     }
 
     /// What has become of the one that is under way.
     pub fn poll(&mut self) -> Option<Done> {
-        let is_done = match self.running.as_ref()?.answered.try_recv() {
+        let end = match self.running.as_ref()?.answered.try_recv() {
             Err(TryRecvError::Empty) => return None,
-            Ok(Ok(())) => true,
-            Ok(Err(why)) => {
-                tracing::warn!("a DNS UPDATE is refused: {why}");
-                false
-            }
-            Err(TryRecvError::Disconnected) => false,
+            Ok(Ok(())) => End::Done,
+            Ok(Err(why)) => ended(&why),
+            Err(TryRecvError::Disconnected) => End::Failed,
         };
         let Running { update, to, .. } = self.running.take()?;
-        Some(Done { update, to, is_done })
+        Some(Done { update, to, end })
     }
 
     /// The next one that waits, if none is under way.
     pub fn next(&mut self) -> Option<Waiting> {
         if self.is_running() { None } else { self.waiting.pop_front() }
+    }
+}
+
+/// What an update has come to that the register's owner has not done. A disk may be mended, and what waits may be done.
+fn ended(why: &Refused) -> End {
+    match why {
+        Refused::Conflict(_) => {
+            tracing::warn!("a DNS UPDATE is refused: {why}");
+            End::Refused
+        }
+        Refused::Store(_) | Refused::Import(_) | Refused::Busy(_) | Refused::Waiting | Refused::Ending => {
+            tracing::error!("a DNS UPDATE has failed: {why}");
+            End::Failed
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::edge::hosts::{Conflict, store};
+
+    #[test]
+    fn a_disk_that_fails_is_no_refusal() {
+        let store = store::Error::Format { path: "/var/lib/ces/hosts".into(), found: 2 };
+        for (why, end) in [
+            (Refused::Conflict(Conflict::Full(1)), End::Refused),
+            (Refused::Store(store), End::Failed),
+            (Refused::Busy(7), End::Failed),
+            (Refused::Waiting, End::Failed),
+            (Refused::Ending, End::Failed),
+        ] {
+            assert_eq!(ended(&why), end, "{why}");
+        }
     }
 }

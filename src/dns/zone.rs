@@ -5,9 +5,10 @@
 
 use std::net::IpAddr;
 
-use hickory_proto::rr::rdata::{A, AAAA, HINFO, NAPTR, NS, SOA, TXT};
+use hickory_proto::rr::rdata::{A, AAAA, HINFO, NAPTR, NS, NULL, SOA, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 
+use super::update::DHCID;
 use crate::config::{DnsZone, DomainName, EdgeIdentity, is_within};
 
 /// A NAPTR of the dialect of the CES papers: order, preference, TTL.
@@ -115,6 +116,11 @@ pub fn address_record(owner: Name, ttl: u32, address: IpAddr) -> Record {
         IpAddr::V6(v6) => RData::AAAA(AAAA(v6)),
     };
     Record::from_rdata(owner, ttl, data)
+}
+
+/// RFC 4701 section 3.
+pub fn dhcid(data: &[u8]) -> RData {
+    RData::Unknown { code: DHCID, rdata: NULL::with(data.to_vec()) }
 }
 
 /// RFC 8482 section 4.2: what a question for ANY gets.

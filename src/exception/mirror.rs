@@ -322,10 +322,8 @@ fn check(interfaces: &[MirrorInterface]) -> Result<BTreeMap<IpAddr, u16>, Error>
                 IpAddr::V4(address) => address.is_link_local(),
                 IpAddr::V6(address) => address.is_unicast_link_local(),
             };
-            if !link_local
-                && sources.insert(address, interface.realm).is_some_and(|realm| realm != interface.realm)
-            {
-                return Err(Error::AddressTwice(address));
+            if !link_local {
+                sources.insert(address, interface.realm);
             }
         }
     }

@@ -60,6 +60,7 @@ pub struct KernelNeighbor {
 pub struct Options {
     /// A network namespace as `ip netns` knows it, which exists.
     pub netns: String,
+    /// No address but link-local ones is in two realms: the kernel could not tell in which one it is asked.
     pub interfaces: Vec<MirrorInterface>,
     /// The routes of the realms, as for [`Service::set_routes`]. The links' own prefixes need not be among them.
     pub routes: Vec<KernelRoute>,
@@ -98,11 +99,6 @@ pub enum Error {
     InterfaceTwice(String),
     #[error("the MTU of {name}, {mtu}, is more than {most}, the most that the rings take: lower it")]
     Mtu { name: String, mtu: u16, most: u16 },
-    #[error(
-        "{0} is an address of the edge in two realms: the kernel could not tell in which one it is asked; give one realm another \
-         address, or leave its interface out of the exception path"
-    )]
-    AddressTwice(IpAddr),
     #[error(
         "cannot make the tap {name}: {source}; it takes the kernel's module `tun`, /dev/net/tun and CAP_NET_ADMIN"
     )]

@@ -21,6 +21,8 @@ pub struct DnsStatus {
     pub updates: DnsUpdates,
     /// Questions that were taken to other servers.
     pub forwarded: u64,
+    /// What became of them there, by name; empty where there are no upstreams.
+    pub resolver: BTreeMap<String, u64>,
     pub connections: DnsConnections,
 }
 
@@ -40,6 +42,8 @@ pub struct DnsUpdates {
     pub done: u64,
     /// The register refused them.
     pub refused: u64,
+    /// They could not be tried, or not be written to disk.
+    pub failed: u64,
     /// Now on their way into the register.
     pub waiting: u64,
 }

@@ -123,6 +123,9 @@ pub struct Shown {
     /// What holds, its own or that of `[hosts]`.
     pub pending_reservations: u64,
     pub reservations_per_second: u64,
+    /// Whose the name is by its DHCP server, in base 64 (RFC 4701).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dhcid: Option<String>,
 }
 
 /// Who a host is from.

@@ -35,7 +35,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -130,25 +130,9 @@ impl Options {
     }
 }
 
-/// What a rebinding attack would have a browser inside connect to: RFC 1918, RFC 6598, RFC 3927, RFC 1122's loopback and this host,
-/// RFC 4193, RFC 4291's loopback, unspecified and link-local ones.
-const PRIVATE: [&str; 11] = [
-    "0.0.0.0/8",
-    "10.0.0.0/8",
-    "100.64.0.0/10",
-    "127.0.0.0/8",
-    "169.254.0.0/16",
-    "172.16.0.0/12",
-    "192.168.0.0/16",
-    "::/127",
-    "fc00::/7",
-    "fe80::/10",
-    "fec0::/10",
-];
-
-/// Those, and what is reached in inside realms.
+/// What a rebinding attack would have a browser inside connect to: private addresses, and what is reached in inside realms.
 fn protected(config: &config::Config) -> Vec<IpNet> {
-    PRIVATE.iter().filter_map(|text| text.parse().ok()).chain(inside(config).map(|(_, net)| net)).collect()
+    config::PRIVATE.into_iter().chain(inside(config).map(|(_, net)| net)).collect()
 }
 
 /// What is reached in inside realms, by their numbers.
@@ -211,6 +195,34 @@ pub struct Counters {
     pub own_records: AtomicU64,
     /// Records with protected addresses that were taken out of answers.
     pub rebind_records: AtomicU64,
+}
+
+impl Counters {
+    /// All of them by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let named: [(&'static str, &AtomicU64); 19] = [
+            ("asked", &self.asked),
+            ("hits", &self.hits),
+            ("joined", &self.joined),
+            ("sent_udp", &self.sent_udp),
+            ("sent_tcp", &self.sent_tcp),
+            ("sent_tls", &self.sent_tls),
+            ("connected", &self.connected),
+            ("truncated", &self.truncated),
+            ("wrong_case", &self.wrong_case),
+            ("bad_answers", &self.bad_answers),
+            ("failovers", &self.failovers),
+            ("timeouts", &self.timeouts),
+            ("unreachable", &self.unreachable),
+            ("upstream_errors", &self.upstream_errors),
+            ("servfail", &self.servfail),
+            ("too_many", &self.too_many),
+            ("too_many_of_one", &self.too_many_of_one),
+            ("own_records", &self.own_records),
+            ("rebind_records", &self.rebind_records),
+        ];
+        named.into_iter().map(|(name, n)| (name, n.load(Ordering::Relaxed)))
+    }
 }
 
 /// Why there is no resolver.

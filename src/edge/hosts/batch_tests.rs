@@ -34,7 +34,7 @@ fn change() -> impl Strategy<Value = Change> {
         2 => (name(), address()).prop_map(|(name, address)| Change::AddAddress { name, address }),
         1 => (name(), address()).prop_map(|(name, address)| Change::RemoveAddress { name, address }),
         2 => (name(), prop::collection::vec(address(), 0..3))
-            .prop_map(|(name, addresses)| Change::ReplaceAddresses { name, addresses }),
+            .prop_map(|(name, addresses)| Change::ReplaceLease { name, addresses, dhcid: None }),
     ]
 }
 

@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 
 use super::{Conflict, HostId, Origin, Register};
-use crate::config::{DomainName, Host};
+use crate::config::{Dhcid, DomainName, Host};
 
 /// A change of one host, as the operator or a DNS update (RFC 2136) wants it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,10 +29,11 @@ pub enum Change {
         name: DomainName,
         address: IpAddr,
     },
-    /// These and no others.
-    ReplaceAddresses {
+    /// What a DHCP server knows of it: these and no others.
+    ReplaceLease {
         name: DomainName,
         addresses: Vec<IpAddr>,
+        dhcid: Option<Dhcid>,
     },
 }
 
@@ -44,7 +45,7 @@ impl Change {
             Change::Remove { name }
             | Change::AddAddress { name, .. }
             | Change::RemoveAddress { name, .. }
-            | Change::ReplaceAddresses { name, .. } => name,
+            | Change::ReplaceLease { name, .. } => name,
         }
     }
 }
@@ -109,8 +110,9 @@ impl Register {
                 host.addresses.retain(|own| own != address);
                 host
             }
-            Change::ReplaceAddresses { name, addresses } => {
+            Change::ReplaceLease { name, addresses, dhcid } => {
                 let (_, mut host) = self.changeable(name)?;
+                host.dhcid = dhcid.clone();
                 host.addresses.clear();
                 for address in addresses {
                     if !host.addresses.contains(address) {

@@ -10,7 +10,7 @@ use super::change::Change;
 use super::record::Record;
 use super::store::Store;
 use super::{Origin, Register};
-use crate::config::{DomainName, Host, Realms, Service, ServiceTarget};
+use crate::config::{Dhcid, DomainName, Host, Realms, Service, ServiceTarget};
 
 pub(super) fn realms() -> Realms {
     let text = "[instance]\nname = \"t\"\n[workers]\ncores = [1]\n[[port]]\nname = \"p\"\ndevice = \"net_null0\"\n\
@@ -38,8 +38,8 @@ fn host() -> impl Strategy<Value = Host> {
     let services = proptest::collection::btree_map(0..12u8, target, 0..3);
     let addresses = proptest::collection::btree_set(0..16u8, 0..4);
     let limits = (proptest::option::of(1..=u16::MAX), proptest::option::of(1..1_000_000u32));
-    (0..12u8, 1..3u16, addresses, services, proptest::option::of("[a-z]{1,8}"), limits).prop_map(
-        |(own, realm, addresses, services, group, limits)| Host {
+    (0..12u8, 1..3u16, addresses, services, proptest::option::of("[a-z]{1,8}"), limits, dhcid()).prop_map(
+        |(own, realm, addresses, services, group, limits, dhcid)| Host {
             name: name(own),
             realm,
             addresses: addresses.into_iter().map(address).collect(),
@@ -51,8 +51,14 @@ fn host() -> impl Strategy<Value = Host> {
                 .collect(),
             pending_reservations: limits.0,
             reservations_per_second: limits.1,
+            dhcid,
         },
     )
+}
+
+fn dhcid() -> impl Strategy<Value = Option<Dhcid>> {
+    let data = proptest::collection::vec(any::<u8>(), 4..=Dhcid::MOST);
+    proptest::option::of(data.prop_map(|data| Dhcid::new(&data).expect("its length")))
 }
 
 #[derive(Clone, Debug)]
@@ -67,8 +73,8 @@ fn deed() -> impl Strategy<Value = Deed> {
         2 => (0..12u8).prop_map(|n| Change::Remove { name: name(n) }),
         2 => (0..12u8, 0..16u8).prop_map(|(n, a)| Change::AddAddress { name: name(n), address: address(a) }),
         1 => (0..12u8, 0..16u8).prop_map(|(n, a)| Change::RemoveAddress { name: name(n), address: address(a) }),
-        1 => (0..12u8, proptest::collection::vec(0..16u8, 0..3)).prop_map(|(n, a)| {
-            Change::ReplaceAddresses { name: name(n), addresses: a.into_iter().map(address).collect() }
+        1 => (0..12u8, proptest::collection::vec(0..16u8, 0..3), dhcid()).prop_map(|(n, a, dhcid)| {
+            Change::ReplaceLease { name: name(n), addresses: a.into_iter().map(address).collect(), dhcid }
         }),
     ];
     prop_oneof![12 => change.prop_map(Deed::Change), 1 => Just(Deed::Restart)]
@@ -116,9 +122,10 @@ impl Model {
                 host.addresses.retain(|own| own != address);
                 return host.addresses.len() < before;
             }
-            Change::ReplaceAddresses { name, addresses } => (
+            Change::ReplaceLease { name, addresses, dhcid } => (
                 self.hosts.get(name).cloned().map(|mut host| {
                     host.addresses = vec![];
+                    host.dhcid = dhcid.clone();
                     for address in addresses {
                         if !host.addresses.contains(address) {
                             host.addresses.push(*address);

@@ -1,19 +1,20 @@
 //! A host in as few bytes as it needs: what the register holds in memory, and, but for the realm, what its store holds.
 //!
 //! Layout, numbers in big-endian order: realm (2) · flags (1) · pending reservations (2, by flag) · reservations a second (4, by
-//! flag) · name · group (by flag) · number of addresses (1), each its length (4 or 16) and its bytes · number of services (1), each
-//! its name, flags (1), protocol (1), port (2). Text is its length (1) and its bytes.
+//! flag) · name · group (by flag) · DHCID (by flag) · number of addresses (1), each its length (4 or 16) and its bytes · number of services (1), each
+//! its name, flags (1), protocol (1), port (2). Text and a DHCID are their length (1) and their bytes.
 //!
 //! Guarantees: [`Record::host`] of [`Record::new`] is the same host; no bytes make a reader panic, and what is no host of sound
 //! names and numbers is [`None`]. Never: allocates to look something up.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::config::{DomainName, Host, Service, ServiceTarget};
+use crate::config::{Dhcid, DomainName, Host, Service, ServiceTarget};
 
 const HAS_PENDING: u8 = 1;
 const HAS_RATE: u8 = 2;
 const HAS_GROUP: u8 = 4;
+const HAS_DHCID: u8 = 8;
 const HAS_PROTOCOL: u8 = 1;
 const HAS_PORT: u8 = 2;
 
@@ -32,6 +33,7 @@ pub struct Parts<'a> {
     pub group: Option<&'a str>,
     pub pending_reservations: Option<u16>,
     pub reservations_per_second: Option<u32>,
+    pub dhcid: Option<&'a [u8]>,
     /// From the number of addresses on.
     lists: &'a [u8],
 }
@@ -44,12 +46,14 @@ impl Record {
         bytes.push(
             flag(host.pending_reservations.is_some(), HAS_PENDING)
                 | flag(host.reservations_per_second.is_some(), HAS_RATE)
-                | flag(host.group.is_some(), HAS_GROUP),
+                | flag(host.group.is_some(), HAS_GROUP)
+                | flag(host.dhcid.is_some(), HAS_DHCID),
         );
         bytes.extend(host.pending_reservations.into_iter().flat_map(u16::to_be_bytes));
         bytes.extend(host.reservations_per_second.into_iter().flat_map(u32::to_be_bytes));
         put(&mut bytes, host.name.as_str().as_bytes());
         host.group.iter().for_each(|group| put(&mut bytes, group.as_bytes()));
+        host.dhcid.iter().for_each(|dhcid| put(&mut bytes, dhcid.as_bytes()));
         bytes.push(host.addresses.len() as u8);
         for address in &host.addresses {
             match address {
@@ -95,6 +99,7 @@ impl Record {
             services: named?,
             pending_reservations: parts.pending_reservations,
             reservations_per_second: parts.reservations_per_second,
+            dhcid: parts.dhcid.and_then(Dhcid::new),
         };
         let fits = host.addresses.len() <= Host::ADDRESSES_MAX && host.services.len() <= Host::SERVICES_MAX;
         // Whatever was cut short, left over or written otherwise than by `new` is nobody's.
@@ -109,6 +114,7 @@ impl Record {
             group: None,
             pending_reservations: None,
             reservations_per_second: None,
+            dhcid: None,
             lists: &[],
         };
         self.read().unwrap_or(none)
@@ -129,12 +135,14 @@ impl Record {
         };
         let name = take_text(&mut rest)?;
         let group = if flags & HAS_GROUP == 0 { None } else { Some(take_text(&mut rest)?) };
+        let dhcid = if flags & HAS_DHCID == 0 { None } else { Some(take_bytes(&mut rest)?) };
         Some(Parts {
             realm,
             name,
             group,
             pending_reservations: pending,
             reservations_per_second: rate,
+            dhcid,
             lists: rest,
         })
     }
@@ -179,9 +187,13 @@ fn take_count(rest: &mut &[u8]) -> usize {
     take_array(rest).map_or(0, |[count]| count.into())
 }
 
-fn take_text<'a>(rest: &mut &'a [u8]) -> Option<&'a str> {
+fn take_bytes<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     let [length] = take_array(rest)?;
-    std::str::from_utf8(take(rest, length.into())?).ok()
+    take(rest, length.into())
+}
+
+fn take_text<'a>(rest: &mut &'a [u8]) -> Option<&'a str> {
+    std::str::from_utf8(take_bytes(rest)?).ok()
 }
 
 fn take_address(rest: &mut &[u8]) -> Option<IpAddr> {
