@@ -7,6 +7,8 @@
 mod bed;
 #[path = "support/packets.rs"]
 mod packets;
+#[path = "fragments/pieces.rs"]
+mod pieces;
 #[path = "support/wire.rs"]
 mod wire;
 
@@ -23,7 +25,7 @@ use ces::config;
 use ces::edge::prgw::{Carrier, CircularPool, Decision, HostLimits, Proof, Question, Service};
 use ces::packet::arp::Operation;
 use ces::packet::build;
-use ces::packet::icmp::{Icmp, IcmpType};
+use ces::packet::icmp::{self, Icmp, IcmpType};
 use ces::packet::{Arp, EtherType, Ipv4, Link, MacAddr, Protocol, Tcp, TcpFlags};
 use packets::{Carried, End, Packet};
 use serde_json::Value;
@@ -272,6 +274,38 @@ fn is_refused(wires: &mut [Wire; 3], packet: &Packet) {
     }
 }
 
+/// The ICMP error of this code about a packet that has come as `about`, from `reporter`.
+fn unreachable(reporter: Ipv4Addr, code: u8, about: &Packet) -> Packet {
+    let quote = &about.frame(HOST, GATEWAY)[14..];
+    let mut message = vec![0; 8 + quote.len()];
+    // Of code 4 the next hop's MTU, 1400.
+    let parameter = if code == 4 { [0, 0, 5, 120] } else { [0; 4] };
+    let header = icmp::Header { kind: IcmpType::DESTINATION_UNREACHABLE, code, parameter };
+    header.emit(&mut message, quote).expect("there is room");
+    Packet::new((reporter, 0), (about.source.0, 0), Carried::Raw(1), &message)
+}
+
+/// In both directions somebody reports on a packet of a session between `client` and `public`, and who had sent that hears of
+/// what it knows; `seen` is the client as the host sees it, and `packet` one of the session's.
+fn reports_cross(wires: &mut [Wire; 3], packet: fn(End, End) -> Packet, client: End, public: End, seen: End) {
+    let (router, host) = (Ipv4Addr::new(192, 0, 2, 77), (PRIVATE, public.1));
+    let mut crosses = |from: usize, report: Packet, to: usize, heard: Packet| {
+        let (source, destination) = (heard.source, heard.destination);
+        let expected = leaves(&heard, to, source, destination);
+        let sender = if from == OUTSIDE { GATEWAY } else { HOST };
+        let frame = report.frame(sender, OWN[from]);
+        exchange(wires, from, &frame, to, |frame| (frame == expected).then_some(()));
+    };
+    let (sent, arrived) = (packet(host, seen), packet(public, client));
+    crosses(OUTSIDE, unreachable(router, 4, &arrived), HOME, unreachable(router, 4, &sent));
+    // Whoever reports inside, it is the session's address that speaks outside.
+    let (sent, arrived) = (packet(client, public), packet(seen, host));
+    let heard = unreachable(public.0, 3, &sent);
+    for reporter in [PRIVATE, Ipv4Addr::new(10, 0, 0, 9)] {
+        crosses(HOME, unreachable(reporter, 3, &arrived), OUTSIDE, heard.clone());
+    }
+}
+
 const ACK: TcpFlags = TcpFlags::ACK;
 
 /// A connection from its first packet to data in both directions; `seen` is the client as the host sees it.
@@ -324,6 +358,7 @@ fn what_a_name_reserves_the_first_packet_claims() {
         two_hosts_of_one_address(&mut running, bed, &mut wires);
         other_protocols(&mut running, bed, &mut wires);
         collisions(&mut running, &mut wires);
+        first_packets_in_pieces(&mut running, bed, &mut wires);
         late_and_again(&mut running, bed, &mut wires);
         closing_connections(&mut running, bed, &mut wires);
         hairpins(&mut running, &mut wires);
@@ -393,6 +428,7 @@ fn other_protocols(running: &mut Running, bed: &Bed, wires: &mut [Wire; 3]) {
     passes(wires, OUTSIDE, &udp(client, public), HOME, client, (PRIVATE, 53));
     passes(wires, OUTSIDE, &udp(client, public), HOME, client, (PRIVATE, 53));
     passes(wires, HOME, &udp((PRIVATE, 53), client), OUTSIDE, public, client);
+    reports_cross(wires, udp, client, public, client);
 
     let address = running.reserve(HOSTS[1], Service::ALL, other);
     let request = Carried::EchoRequest { sequence: 1 };
@@ -423,7 +459,45 @@ fn collisions(running: &mut Running, wires: &mut [Wire; 3]) {
     for (public, seen) in [(first, client), (second, (second.0, 5500)), (third, (third.0, 5500))] {
         passes(wires, OUTSIDE, &tcp(client, public, ACK), HOME, seen, (PRIVATE, 443));
         passes(wires, HOME, &tcp((PRIVATE, 443), seen, ACK), OUTSIDE, public, client);
+        reports_cross(wires, |source, destination| tcp(source, destination, ACK), client, public, seen);
     }
+}
+
+/// A first packet that comes in two pieces, in either order, reaches its host in both; one that nobody waits for in none, and is
+/// refused once.
+fn first_packets_in_pieces(running: &mut Running, bed: &Bed, wires: &mut [Wire; 3]) {
+    let other = Ipv4Addr::new(192, 0, 2, 33);
+    for (identification, order) in [(0x1234, [0, 1]), (0x4321, [1, 0])] {
+        let (claimed, followed) = (counter(bed, "claimed"), counter(bed, "followed"));
+        let (client, public) =
+            ((other, identification), (running.reserve(HOSTS[0], Service::ALL, other), 53));
+        let datagram = Packet::new(client, public, Carried::Udp { unsummed: false }, &[0x5a; 300]);
+        let pieces = cut_in_two(&datagram.frame(GATEWAY, OWN[OUTSIDE]), identification);
+        // Both are there before anybody says whose they are.
+        running.ask("nothing 300");
+        order.iter().for_each(|&piece: &usize| wires[OUTSIDE].send(&pieces[piece]));
+        let of_client = |frame: &[u8]| ip_of(frame).filter(|ip| ip.source() == other).map(|_| frame.to_vec());
+        let heard = wire::listen(&mut wires[HOME], Duration::from_secs(1), of_client);
+        let heard = pieces::together(&heard);
+        let whole = leaves(&datagram, HOME, client, (PRIVATE, 53));
+        assert_eq!(heard.whole, [pieces::may_be_cut(whole, identification)]);
+        assert_eq!((heard.cut, heard.lone, heard.largest), (vec![identification], 0, 20 + 208));
+        assert_eq!((counter(bed, "claimed"), counter(bed, "followed")), (claimed + 1, followed + 1));
+    }
+    let rejected = || show(bed, "counters")["drops"]["prgw_rejected"]["total"].as_u64().expect("a count");
+    let (client, public) = ((other, 77), (running.reserve(HOSTS[0], TCP_443, other), 53));
+    let datagram = Packet::new(client, public, Carried::Udp { unsummed: false }, &[0x5a; 300]);
+    let (pieces, before) = (cut_in_two(&datagram.frame(GATEWAY, OWN[OUTSIDE]), 0x7777), rejected());
+    pieces.iter().for_each(|piece| wires[OUTSIDE].send(piece));
+    let errors = |frame: &[u8]| ip_of(frame).filter(|ip| ip.protocol() == Protocol::ICMP).map(|_| ());
+    assert_eq!(wire::listen(&mut wires[OUTSIDE], Duration::from_secs(1), errors).len(), 1);
+    assert_eq!(rejected(), before + 2);
+}
+
+fn cut_in_two(frame: &[u8], identification: u16) -> Vec<Vec<u8>> {
+    let pieces = pieces::cut(&pieces::may_be_cut(frame.to_vec(), identification), 208);
+    assert_eq!(pieces.len(), 2);
+    pieces
 }
 
 fn late_and_again(running: &mut Running, bed: &Bed, wires: &mut [Wire; 3]) {

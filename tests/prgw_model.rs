@@ -372,7 +372,7 @@ impl Bed {
         };
         if waits {
             let entrance = Entrance { interface: worker as u16, hairpin: false, closing: is_closing };
-            if self.workers[worker].ends.first_packets.push(entrance, &[&frame(&key)]) {
+            if self.workers[worker].ends.first_packets.push(entrance, 0, [&frame(&key)[..]]) {
                 self.workers[worker].sent.push((key, is_closing));
             }
         }
@@ -521,17 +521,48 @@ proptest! {
             if flags & 1 != 0 && frame.len() > 40 {
                 frame[12..14].copy_from_slice(&[8, 0]);
                 frame[14] = 0x45;
-                frame[20..22].fill(0);
+                frame[20..22].copy_from_slice(&[0, flags >> 3 & 1]);
                 frame[23] = [6, 17, 1, 47][usize::from(frame[23] & 3)];
                 frame[30..34].copy_from_slice(&pool(0).octets());
             }
             let entrance = Entrance { interface: 0, hairpin: flags & 2 != 0, closing: flags & 4 != 0 };
-            if bed.workers[0].ends.first_packets.push(entrance, &[&frame]) {
+            if bed.workers[0].ends.first_packets.push(entrance, 0, [&frame[..]]) {
                 bed.desk.turn(bed.now);
             }
         }
         prop_assert!(bed.desk.gateway().reservations() <= 1);
     }
+}
+
+/// Behind its first packet a fragment goes where that does; alone, and where that was refused, nowhere.
+#[test]
+fn a_fragment_goes_after_the_first_of_its_datagram_and_claims_nothing() {
+    let mut bed = bed();
+    bed.ask(0, Service::ALL, 0);
+    let address = bed.oracle.reservations[0].address;
+    let client = (Ipv4Addr::new(198, 51, 100, 1), 5000);
+    let key = Key4::new(OUTSIDE, Protocol::Udp, client, (pool(address), 53));
+    let (realm, private) = host(0);
+    let home = bed.nat.home_of_inside(realm, private);
+    let (first, mut later) = (frame(&key), frame(&key));
+    // Eight bytes behind the start of its datagram.
+    later[21] = 1;
+    let send = |bed: &mut Bed, frame: &[u8]| {
+        assert!(bed.workers[0].ends.first_packets.push(Entrance::default(), key.tail as u32, [frame]));
+    };
+    let told = |bed: &mut Bed, worker: usize| {
+        bed.workers[worker].ends.commands.pop(&mut [0; 200]).and_then(|(command, _)| command)
+    };
+    send(&mut bed, &later);
+    bed.desk.turn(bed.now);
+    assert_eq!((told(&mut bed, 0), bed.desk.gateway().reservations()), (Some(Command::Reject), 1));
+    for frame in [&first, &later] {
+        send(&mut bed, frame);
+    }
+    bed.desk.turn(bed.now);
+    let install = Some(Command::Install { key, realm, host: private });
+    assert_eq!([(); 3].map(|()| told(&mut bed, home)), [install, install, None]);
+    assert_eq!([DeskCounter::Repeated, DeskCounter::Followed].map(|c| bed.shown.get(c)), [0, 1]);
 }
 
 /// The oracle's own steps are worth something: claims, collisions, replacements and losses do come about.

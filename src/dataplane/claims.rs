@@ -15,12 +15,14 @@
 //! well: its home asks on its behalf, and the old session goes once the new one is somebody's.
 //!
 //! Guarantees: what goes up is limited, in all and for each source; a full ring makes nobody wait, and loses that packet alone,
-//! under its name. Of a first packet in fragments the first one asks, and the others are lost until it has a session: whoever
-//! sends it again is served. Never: decides whose a packet is; is on the way of a packet that has a session.
+//! under its name. Of a first packet in fragments the first one asks, and the others, whose ports [`fragments`] knows from it,
+//! follow it by the same rings: they go its way, or are lost where it was refused. Never: decides whose a packet is; is on the way
+//! of a packet that has a session.
 
 use super::core::Core;
 use super::depart;
 use super::errors;
+use super::fragments;
 use super::limit::{Shares, TokenBucket};
 use super::local;
 use super::message;
@@ -33,13 +35,10 @@ use crate::packet::build::{IcmpError, Path};
 use crate::packet::icmp::may_generate_error;
 use crate::packet::{DropReason, Ipv4, Link, Protocol, TcpFlags};
 use crate::ring::claims::{Command, Entrance, WorkerEnds};
-use arrayvec::ArrayVec;
 use std::net::Ipv4Addr;
 
 /// Commands that one round takes at most.
 const COMMANDS: usize = BURST;
-/// Segments of a packet that is copied into the ring.
-const SEGMENTS: usize = 16;
 
 /// One worker's way to the thread that has the circular pool.
 pub struct Claims {
@@ -70,13 +69,11 @@ impl Claims {
         self.sources.allow(source.into(), now) && self.all.allow(now)
     }
 
-    fn up(&mut self, entrance: Entrance, source: Ipv4Addr, mbuf: &Mbuf, now: u32) -> Result<(), DropReason> {
-        if !self.admit(source, now) {
+    fn up(&mut self, entrance: Entrance, key: &Key4, mbuf: &Mbuf, now: u32) -> Result<(), DropReason> {
+        if !self.admit(key.source(), now) {
             return Err(DropReason::PrgwRate);
         }
-        let mut segments = ArrayVec::<&[u8], SEGMENTS>::new();
-        let whole = mbuf.segments().all(|s| segments.try_push(s).is_ok());
-        let pushed = whole && self.ends.first_packets.push(entrance, &segments);
+        let pushed = self.ends.first_packets.push(entrance, key.tail as u32, mbuf.segments());
         if pushed { Ok(()) } else { Err(DropReason::PrgwFull) }
     }
 }
@@ -94,33 +91,36 @@ pub(super) fn newcomer<'w>(
     mbuf: &Mbuf,
     arrival: Arrival,
 ) -> Result<Verdict<'w>, DropReason> {
-    if !flow.opens {
+    let follows = ip.fragment_offset() > 0;
+    if !flow.opens && !follows {
         return Err(DropReason::NoSession);
     }
     let waits = world.nat.as_deref().is_some_and(|nat| nat.waits(flow.key.destination()));
     // Whatever waits, it is not for the middle of a connection.
     let why = match ip.protocol() {
         _ if !waits => Some(DropReason::PrgwNothingWaits),
-        Protocol::TCP if !TcpFlags(flow.tcp_flags).starts_connection() => Some(DropReason::TcpNotSyn),
+        Protocol::TCP if !follows && !TcpFlags(flow.tcp_flags).starts_connection() => {
+            Some(DropReason::TcpNotSyn)
+        }
         _ => None,
     };
     if let Some(why) = why {
         refuse(core, world, ip, mbuf, arrival);
         return Err(why);
     }
-    up(core, ip, mbuf, arrival, false)
+    up(core, &flow.key, mbuf, arrival, false)
 }
 
 fn up<'w>(
     core: &mut Core,
-    ip: &Ipv4<'_>,
+    key: &Key4,
     mbuf: &Mbuf,
     arrival: Arrival,
     closing: bool,
 ) -> Result<Verdict<'w>, DropReason> {
     let entrance = Entrance { interface: arrival.interface, hairpin: arrival.hairpin, closing };
     let claims = core.claims.as_mut().ok_or(DropReason::PrgwNothingWaits)?;
-    claims.up(entrance, ip.source(), mbuf, core.now).map(|()| Verdict::Done)
+    claims.up(entrance, key, mbuf, core.now).map(|()| Verdict::Done)
 }
 
 /// Of a segment that has a session, what becomes of it if it opens its connection anew, at an address where something waits.
@@ -140,11 +140,15 @@ pub(super) fn reopening<'w>(
     }
     let out = closing(&world.flows, record)?;
     let home = nat.home_of_inside(out.realm(), out.source());
-    Some(if home == core.id { up(core, ip, mbuf, arrival, true) } else { Ok(Verdict::Hand(home)) })
+    Some(if home == core.id { up(core, &flow.key, mbuf, arrival, true) } else { Ok(Verdict::Hand(home)) })
 }
 
-/// Tells the sender of a packet to the circular pool that nobody is there for it.
+/// Tells the sender of a packet to the circular pool that nobody is there for it: of one in fragments by the first (RFC 1122
+/// section 3.2.2).
 fn refuse(core: &mut Core, world: &World, ip: &Ipv4<'_>, mbuf: &Mbuf, arrival: Arrival) {
+    if ip.fragment_offset() > 0 {
+        return;
+    }
     let error = match ip.protocol() {
         // Not of a hairpin, whose way back is another: an error finds it.
         Protocol::TCP if !arrival.hairpin => {
@@ -222,7 +226,7 @@ fn carry_out(core: &mut Core, world: &World, command: Command, entrance: Entranc
     match command {
         Command::Install { key, realm, host } => install(core, world, mbuf, &key, (realm, host), arrival),
         Command::Pass => {
-            if let Some(mbuf) = depart_by_session(core, world, mbuf, arrival) {
+            if let Some(mbuf) = depart_by_session(core, world, mbuf, None, arrival) {
                 reject(core, world, mbuf, arrival);
             }
         }
@@ -250,7 +254,7 @@ fn install(
         Ok(claimed) => {
             core.out.counters.sessions_created.add(u64::from(claimed.is_new));
             core.out.counters.sessions_removed.add(u64::from(claimed.replaced));
-            if let Some(mbuf) = depart_by_session(core, world, mbuf, arrival) {
+            if let Some(mbuf) = depart_by_session(core, world, mbuf, Some(key), arrival) {
                 core.out.drop(mbuf, DropReason::NoSession);
             }
         }
@@ -258,22 +262,31 @@ fn install(
     }
 }
 
-/// What the packet says, and its place.
+/// What the packet says, and its place; of a fragment that has no transport header `None`.
 fn flow_of(mbuf: &Mbuf, arrival: Arrival) -> Option<(Flow, Place)> {
     let ip = mbuf.data().get(IP..).and_then(|bytes| Ipv4::parse_quoted(bytes).ok())?;
-    let flow = slow::transport(&ip, arrival.realm).ok()?;
+    let flow = slow::transport(&ip, arrival.realm).ok().filter(|_| ip.fragment_offset() == 0)?;
     let place = Place { ip: IP, l4: IP + ip.header_length(), protocol: flow.key.protocol() };
     Some((flow, place))
 }
 
-/// Sends a packet on by its session; without one it is given back.
-fn depart_by_session(core: &mut Core, world: &World, mbuf: Mbuf, arrival: Arrival) -> Option<Mbuf> {
-    let found = flow_of(&mbuf, arrival).and_then(|(flow, place)| {
-        let (_, record) = world.flows.lookup::<Record4>(&flow.key)?;
-        Some((record, place, flow.tcp_flags))
-    });
-    let Some((record, place, flags)) = found else { return Some(mbuf) };
-    depart::act(core, world, mbuf, record, place, flags, arrival);
+/// Sends a packet on by its session, a fragment that follows by that of `key`; without one it is given back.
+fn depart_by_session(
+    core: &mut Core,
+    world: &World,
+    mbuf: Mbuf,
+    key: Option<&Key4>,
+    arrival: Arrival,
+) -> Option<Mbuf> {
+    if let Some((flow, place)) = flow_of(&mbuf, arrival) {
+        let Some((_, record)) = world.flows.lookup::<Record4>(&flow.key) else { return Some(mbuf) };
+        depart::act(core, world, mbuf, record, place, flow.tcp_flags, arrival);
+    } else {
+        let is_later = fragments::is_fragment(&mbuf);
+        let found = key.filter(|_| is_later).and_then(|key| world.flows.lookup::<Record4>(key));
+        let Some((_, record)) = found else { return Some(mbuf) };
+        fragments::later(core, world, mbuf, record, arrival);
+    }
     None
 }
 

@@ -3,7 +3,8 @@
 //! All fragments of a datagram meet in one worker, which alone knows what was seen of it: those from inside at their
 //! subscriber's home, those from outside, whose home nobody can tell yet, at a worker that a hash chooses. That one sends them
 //! on by the datagram's ports. Where a session has still to be made, the first goes to its home, and the others behind it by
-//! the same ring, with their ports beside them ([`Task::Fragment`]). A hairpin's fragments know their ports on the second leg.
+//! the same ring, with their ports beside them ([`Task::Fragment`]); where the circular pool's thread has to be asked first, all
+//! by the ring to that ([`super::claims`]). A hairpin's fragments know their ports on the second leg.
 //!
 //! What it guarantees: a fragment is judged as every packet is before it comes here; it leaves as one of its session's packets,
 //! with the addresses of the session; the first has its ports and checksum translated, and nobody sums up the rest. What leaves
@@ -215,7 +216,7 @@ fn session<'w>(
 }
 
 /// A fragment other than the first: it has an IPv4 header, and data.
-fn later(core: &mut Core, world: &World, mut mbuf: Mbuf, record: &Record4, arrival: Arrival) {
+pub(super) fn later(core: &mut Core, world: &World, mut mbuf: Mbuf, record: &Record4, arrival: Arrival) {
     let length = mbuf.len();
     if !rewrite::header(mbuf.data_mut(), IP, &record.rewrite(), record.common().action().kind()) {
         return core.out.drop(mbuf, DropReason::Truncated);

@@ -6,6 +6,7 @@
 
 use super::frames::{FrameReceiver, FrameSender, frames};
 use crate::flow::{Key4, Realm, SessionEvent};
+use arrayvec::ArrayVec;
 use rtrb::{Consumer, Producer, RingBuffer};
 use std::net::Ipv4Addr;
 
@@ -116,11 +117,26 @@ pub fn rings(bytes: usize, events: usize) -> (WorkerEnds, DeskEnds) {
 #[derive(Debug)]
 pub struct FirstPacketSender(FrameSender);
 
+/// Bytes of a first packet before its frame: the ports of its datagram.
+const PORTS: usize = 4;
+/// Segments of a packet that crosses, and what stands before them.
+const SEGMENTS: usize = 17;
+
 impl FirstPacketSender {
-    /// Sends a frame, given in segments; false where it does not fit.
+    /// Sends a frame, given in segments; false where it does not fit. `ports` are those of its datagram, for a fragment that has
+    /// none itself.
     #[must_use = "a frame that did not fit is a drop to be counted"]
-    pub fn push(&mut self, entrance: Entrance, segments: &[&[u8]]) -> bool {
-        self.0.push(entrance.interface, entrance.flags(), segments)
+    pub fn push<'a>(
+        &mut self,
+        entrance: Entrance,
+        ports: u32,
+        segments: impl IntoIterator<Item = &'a [u8]>,
+    ) -> bool {
+        let ports = ports.to_le_bytes();
+        let mut parts = ArrayVec::<&[u8], SEGMENTS>::new();
+        parts.push(&ports);
+        let is_whole = segments.into_iter().all(|segment| parts.try_push(segment).is_ok());
+        is_whole && self.0.push(entrance.interface, entrance.flags(), &parts)
     }
 }
 
@@ -129,11 +145,30 @@ impl FirstPacketSender {
 pub struct FirstPacketReceiver(FrameReceiver);
 
 impl FirstPacketReceiver {
-    /// Copies the next frame to the start of `buffer`; returns its length there.
-    pub fn pop(&mut self, buffer: &mut [u8]) -> Option<(Entrance, usize)> {
-        let (interface, flags, length) = self.0.pop(buffer)?;
-        Some((Entrance::new(interface, flags), length.min(buffer.len())))
+    /// Copies the next frame to the start of `buffer`; returns the ports of its datagram, and its length there.
+    pub fn pop(&mut self, buffer: &mut [u8]) -> Option<(Entrance, u32, usize)> {
+        self.0.pop_with(|header, first, second| {
+            let ports = split::<PORTS>(first, second, buffer).map_or(0, u32::from_le_bytes);
+            let length = usize::from(header.length).saturating_sub(PORTS).min(buffer.len());
+            (Entrance::new(header.tag, header.class), ports, length)
+        })
     }
+}
+
+/// The head of a record that lies in two parts, if it is whole; what follows it is copied to the start of `room`, as far as it fits.
+fn split<const N: usize>(first: &[u8], second: &[u8], room: &mut [u8]) -> Option<[u8; N]> {
+    let in_first = first.len().min(N);
+    let in_second = second.len().min(N - in_first);
+    let (head, first) = first.split_at(in_first);
+    let (rest_of_head, second) = second.split_at(in_second);
+    let middle = first.len().min(room.len());
+    room[..middle].copy_from_slice(&first[..middle]);
+    let end = second.len().min(room.len() - middle);
+    room[middle..middle + end].copy_from_slice(&second[..end]);
+    let mut whole = [0; N];
+    whole[..in_first].copy_from_slice(head);
+    whole[in_first..in_first + in_second].copy_from_slice(rest_of_head);
+    (in_first + in_second == N).then_some(whole)
 }
 
 /// Commands on their way down.
@@ -163,15 +198,8 @@ impl CommandReceiver {
     /// the command is `None` where it is none of ours.
     pub fn pop(&mut self, room: &mut [u8]) -> Option<(Option<Command>, Entrance)> {
         self.0.pop_with(|header, first, second| {
-            let mut head = [0; HEAD];
-            let in_first = first.len().min(HEAD);
-            let in_second = second.len().min(HEAD - in_first);
-            head[..in_first].copy_from_slice(&first[..in_first]);
-            head[in_first..in_first + in_second].copy_from_slice(&second[..in_second]);
-            let rest = first[in_first..].iter().chain(&second[in_second..]);
-            room.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
-            let is_whole = in_first + in_second == HEAD;
-            let command = is_whole.then(|| Command::decode(header.class, &head)).flatten();
+            let head = split::<HEAD>(first, second, room);
+            let command = head.and_then(|head| Command::decode(header.class, &head));
             (command, Entrance::new(header.tag, header.class))
         })
     }
@@ -204,10 +232,9 @@ mod tests {
             assert_eq!(worker.commands.peek(), Some(frame.len()));
             assert_eq!(worker.commands.pop(&mut room), Some((Some(command), entrance)));
             assert_eq!(room[..frame.len()], frame);
-            assert!(
-                worker.first_packets.push(entrance, &[&frame[..frame.len() / 2], &frame[frame.len() / 2..]])
-            );
-            assert_eq!(desk.first_packets.pop(&mut room), Some((entrance, frame.len())));
+            let (halves, ports) = (frame.split_at(frame.len() / 2), u32::from(round) << 7);
+            assert!(worker.first_packets.push(entrance, ports, [halves.0, halves.1]));
+            assert_eq!(desk.first_packets.pop(&mut room), Some((entrance, ports, frame.len())));
             assert_eq!(room[..frame.len()], frame);
         }
         assert_eq!(worker.commands.pop(&mut room), None);

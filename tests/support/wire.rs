@@ -70,7 +70,8 @@ pub struct Wire {
 }
 
 impl Wire {
-    fn send(&mut self, frame: &[u8]) {
+    /// Once: an answer may be lost, and nobody sends again.
+    pub fn send(&mut self, frame: &[u8]) {
         let mut burst = Burst::new();
         burst.extend(self.pool.alloc_copy(frame));
         self.tx[0].send(&mut burst);

@@ -12,7 +12,8 @@
 //!
 //! **A claim is remembered**, for as long as a copy of its packet may still be on the way: a second datagram, or a SYN that is
 //! sent again, is that host's and cannot claim another's reservation. Where the command is lost (a full ring) or the worker
-//! could not make the session, the next packet of that connection brings it again, for [`UNCONFIRMED`] at most.
+//! could not make the session, the next packet of that connection brings it again, for [`UNCONFIRMED`] at most. So the
+//! fragments behind a first packet, which come by the same ring, go after it; by themselves they claim nothing.
 //!
 //! **Sessions** are counted by what the workers tell, each beginning and each end once.
 //!
@@ -128,17 +129,17 @@ impl Desk {
         let mut frame = std::mem::take(&mut self.frame);
         let mut taken = 0;
         while taken < BATCH
-            && let Some((entrance, length)) = self.workers[worker].first_packets.pop(&mut frame)
+            && let Some((entrance, ports, length)) = self.workers[worker].first_packets.pop(&mut frame)
         {
             taken += 1;
-            self.first_packet(worker, entrance, &frame[..length], now);
+            self.first_packet(worker, entrance, (ports, &frame[..length]), now);
         }
         self.frame = frame;
         taken
     }
 
-    fn first_packet(&mut self, worker: usize, entrance: Entrance, frame: &[u8], now: u64) {
-        let parsed = parse(frame, self.outside);
+    fn first_packet(&mut self, worker: usize, entrance: Entrance, (ports, frame): (u32, &[u8]), now: u64) {
+        let parsed = parse(frame, ports, self.outside);
         let number = parsed.and_then(|parsed| self.circular.number(parsed.key.destination()));
         let Some((parsed, number)) = parsed.zip(number) else {
             return self.shown.bump(DeskCounter::Unreadable);
@@ -147,9 +148,10 @@ impl Desk {
             // What is closing was that claim's session: this is another connection.
             Some(claim) if claim.began && entrance.closing => self.claims.remove(&parsed.key),
             Some(claim) => {
-                self.shown.bump(DeskCounter::Repeated);
+                self.shown.bump(if parsed.follows { DeskCounter::Followed } else { DeskCounter::Repeated });
                 return self.install(worker, entrance, &parsed.key, claim, frame);
             }
+            None if parsed.follows => return self.command(worker, Command::Reject, entrance, frame),
             None => (),
         }
         match self.gateway.first_packet(&first_packet(&parsed, number), now) {

@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub enum DeskCounter {
     /// Another packet of a claim that is remembered.
     Repeated,
+    /// A fragment that came behind the first packet that it is of, before the session was there.
+    Followed,
     /// A claim whose host is gone, or is where nobody translates.
     NoHost,
     /// A claim whose session never began.
@@ -20,8 +22,9 @@ pub enum DeskCounter {
     Unreadable,
 }
 
-const DESK: [(DeskCounter, &str); 5] = [
+const DESK: [(DeskCounter, &str); 6] = [
     (DeskCounter::Repeated, "repeated"),
+    (DeskCounter::Followed, "followed"),
     (DeskCounter::NoHost, "no_host"),
     (DeskCounter::Unconfirmed, "unconfirmed"),
     (DeskCounter::CommandsLost, "commands_lost"),
