@@ -9,7 +9,8 @@
 //! Reading is separated from judging: a section hands out typed values with their places, and what
 //! was never asked for is an unknown key. One file a group of sections: `system`, `ports`, `network`
 //! (with `interface` and `bogons`), `routes`, `nat44` (with `nat_pools` and `nat_model`), `ipv6` (and `sides`, what both share), `exception`,
-//! `hosts` (with `host_model` and `domain_name`), `dns` (with `upstreams`), `prgw`. The commented examples are in `configs/`.
+//! `hosts` (with `host_model` and `domain_name`), `dns` (with `upstreams`), `prgw`,
+//! `policy` (with `policy_model` and `policy_rule`). The commented examples are in `configs/`.
 
 mod bogons;
 mod dns;
@@ -27,6 +28,9 @@ mod nat_model;
 mod nat_pools;
 mod network;
 mod pcp;
+mod policy;
+mod policy_model;
+mod policy_rule;
 mod ports;
 mod prgw;
 mod routes;
@@ -53,6 +57,13 @@ pub use host_model::{
 };
 pub use model::*;
 pub use nat_model::*;
+pub use policy_model::{
+    ATTRIBUTES, Attribute, Attributes, ENCAPSULATIONS, ID_TYPES, Kinds, NUMBERS, NamePattern, Offer,
+    RLOC_FAMILIES, Requirement, Value, kind_words,
+};
+pub use policy_rule::{
+    Action, Direction, Lists, Policy, PolicyRule, RuleWrong, Services, ServicesWrong, UserRule, Who,
+};
 pub use prgw::{Prgw, PrgwProof, PrgwTier};
 pub use upstreams::{Upstream, UpstreamProtocol, Upstreams};
 
@@ -129,6 +140,7 @@ fn judge<'a>(report: &Report<'a>, mut document: Section<'a>) -> Option<Config> {
     let translation = (is_translated, nat44.as_ref());
     let has_hosts = document.contains("hosts") || document.contains("host");
     let prgw = prgw::read(report, document.table("prgw", "prgw"), &around, translation, has_hosts);
+    let policy = policy::read(report, document.table("policy", "policy"));
     bogons::check(report, &network, &routes);
     document.finish();
 
@@ -150,6 +162,7 @@ fn judge<'a>(report: &Report<'a>, mut document: Section<'a>) -> Option<Config> {
         hosts,
         dns,
         prgw,
+        policy,
         limits,
         manage: Manage { socket, log: manage },
         warnings: Vec::new(),

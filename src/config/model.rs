@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use super::dns::Dns;
 use super::host_model::Hosts;
 use super::nat_model::Nat44;
+use super::policy_rule::Policy;
 use super::prgw::Prgw;
 use ipnet::IpNet;
 
@@ -50,6 +51,8 @@ pub struct Config {
     pub dns: Option<Dns>,
     /// `[prgw]`: the circular pool, whose addresses names of hosts are answered with; `None`: there is none.
     pub prgw: Option<Prgw>,
+    /// `[policy]`: who may talk to whom; what holds without the section is [`Policy::default`].
+    pub policy: Policy,
     /// `[limits]`: what the edge answers and holds at most.
     pub limits: Limits,
     /// `[manage]`: the operator's socket and the log.

@@ -17,6 +17,7 @@
 //! | [`quiescence`] | a counter a worker | that worker | home workers |
 //! | [`tcp`] | what each direction of a connection last acknowledged | the forwarding worker; home (before publication) | whichever worker sees a reset |
 //! | [`circular`] | a bit for each address of the circular pool | the pool's owner | every worker |
+//! | [`filter`] | nothing yet: which flows a tunnel lets through | | |
 //! | [`lifetime`] | nothing: what both halves tell together, TCP's state and idle times | | |
 //!
 //! The unsafe code is in [`memory`] (huge pages) and in two functions of [`index`] (eight tags compared at once, a
@@ -25,6 +26,7 @@
 
 pub mod adjacency;
 pub mod circular;
+pub mod filter;
 pub mod hash;
 pub mod index;
 pub mod key;
