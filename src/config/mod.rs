@@ -10,9 +10,10 @@
 //! was never asked for is an unknown key. One file a group of sections: `system`, `ports`, `network`
 //! (with `interface` and `bogons`), `routes`, `nat44` (with `nat_pools` and `nat_model`), `ipv6` (and `sides`, what both share), `exception`,
 //! `hosts` (with `host_model` and `domain_name`), `dns` (with `upstreams`), `prgw`,
-//! `policy` (with `policy_model` and `policy_rule`). The commented examples are in `configs/`.
+//! `cetp`, `policy` (with `policy_model` and `policy_rule`). The commented examples are in `configs/`.
 
 mod bogons;
+mod cetp;
 mod dns;
 mod domain_name;
 mod error;
@@ -46,6 +47,7 @@ use std::path::Path;
 
 use toml::de::DeTable;
 
+pub use cetp::{Cetp, CetpAuthority, CetpIdentity, CetpOwn};
 pub(crate) use dns::is_within;
 pub use dns::{
     Dns, DnsView, DnsZone, EdgeIdentity, Foreign, KeyAlgorithm, NameServer, OtherRealms, UpdateKey,
@@ -140,6 +142,8 @@ fn judge<'a>(report: &Report<'a>, mut document: Section<'a>) -> Option<Config> {
     let translation = (is_translated, nat44.as_ref());
     let has_hosts = document.contains("hosts") || document.contains("host");
     let prgw = prgw::read(report, document.table("prgw", "prgw"), &around, translation, has_hosts);
+    let edge = dns.as_ref().and_then(|dns| dns.edge.as_ref());
+    let cetp = cetp::read(report, document.table("cetp", "cetp"), edge);
     let policy = policy::read(report, document.table("policy", "policy"));
     bogons::check(report, &network, &routes);
     document.finish();
@@ -162,6 +166,7 @@ fn judge<'a>(report: &Report<'a>, mut document: Section<'a>) -> Option<Config> {
         hosts,
         dns,
         prgw,
+        cetp,
         policy,
         limits,
         manage: Manage { socket, log: manage },

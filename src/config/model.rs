@@ -8,6 +8,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use super::cetp::Cetp;
 use super::dns::Dns;
 use super::host_model::Hosts;
 use super::nat_model::Nat44;
@@ -51,6 +52,8 @@ pub struct Config {
     pub dns: Option<Dns>,
     /// `[prgw]`: the circular pool, whose addresses names of hosts are answered with; `None`: there is none.
     pub prgw: Option<Prgw>,
+    /// `[cetp]`: the edge's identity, and whom it believes.
+    pub cetp: Cetp,
     /// `[policy]`: who may talk to whom; what holds without the section is [`Policy::default`].
     pub policy: Policy,
     /// `[limits]`: what the edge answers and holds at most.
