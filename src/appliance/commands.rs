@@ -5,7 +5,8 @@ use super::hosts::HostControl;
 use super::pools::PoolControl;
 use super::routes::RouteControl;
 use crate::manage::{
-    Commands, HostChange, HostChanged, PoolChange, PoolChanged, Refusal, RouteChange, RouteChanged,
+    Commands, HostChange, HostChanged, PolicyChange, PolicyChanged, PoolChange, PoolChanged, Refusal,
+    RouteChange, RouteChanged,
 };
 use std::sync::Arc;
 
@@ -29,5 +30,9 @@ impl Commands for Owners {
 
     fn change_host(&self, change: &HostChange) -> Result<HostChanged, Refusal> {
         self.hosts.change(change)
+    }
+
+    fn change_policy(&self, change: &PolicyChange) -> Result<PolicyChanged, Refusal> {
+        self.hosts.change_policy(change)
     }
 }

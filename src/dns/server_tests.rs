@@ -192,7 +192,7 @@ fn by_tcp_the_pool_is_asked_once_more() {
 #[test]
 fn updates_are_made_one_after_another() {
     let hosts = config::parse("dns.toml", CONFIG).expect("right").hosts.expect("hosts");
-    let edge = Edge::start(hosts, None).expect("it starts");
+    let edge = Edge::start(hosts, Default::default(), None).expect("it starts");
     let (mut server, _, counters) = server(Some(edge.changer()));
     let mut sent = Sent::default();
     let asker = inside(1);
@@ -221,7 +221,7 @@ fn updates_are_made_one_after_another() {
 #[test]
 fn too_many_updates_are_not_answered() {
     let hosts = config::parse("dns.toml", CONFIG).expect("right").hosts.expect("hosts");
-    let edge = Edge::start(hosts, None).expect("it starts");
+    let edge = Edge::start(hosts, Default::default(), None).expect("it starts");
     let (mut server, _, counters) = server(Some(edge.changer()));
     let mut sent = Sent::default();
     let register = edge.reader().register();

@@ -3,9 +3,13 @@
 //! | room | what it is |
 //! |---|---|
 //! | [`hosts`] | the host register: names, addresses, services and limits of the hosts behind the edge |
+//! | [`identity`] | who peers are: certificates, signatures, and whether names are theirs |
+//! | [`policy`] | who may talk to whom, and on what terms |
 //! | [`prgw`] | the Private Realm Gateway: the circular pool, its waiting states, and who may have one |
-//! | [`thread`] | the thread `ces-edge`, which owns the register today |
+//! | [`thread`] | the thread `ces-edge`, which owns the register and the policies |
 
 pub mod hosts;
+pub mod identity;
+pub mod policy;
 pub mod prgw;
 pub mod thread;
