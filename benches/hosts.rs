@@ -87,11 +87,11 @@ fn main() {
     write(&file, hosts).expect("room for the file");
     let megabytes = |path: &Path| std::fs::metadata(path).expect("it is there").len() as f64 / 1e6;
 
-    let edge = Edge::start(config(hosts, &store), None).expect("an empty register");
+    let edge = Edge::start(config(hosts, &store), Default::default(), None).expect("an empty register");
     let imported = import(&edge, &file).as_secs_f64();
     drop(edge);
     let start = Instant::now();
-    let edge = Edge::start(config(hosts, &store), None).expect("a register");
+    let edge = Edge::start(config(hosts, &store), Default::default(), None).expect("a register");
     let loaded = start.elapsed().as_secs_f64();
     assert_eq!(edge.reader().register().len(), hosts as usize);
     let names: Vec<String> = (0..hosts).map(name).collect();

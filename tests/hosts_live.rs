@@ -295,3 +295,51 @@ fn a_million_hosts_take_at_most_512_bytes_each() {
     assert!(each(loaded) > 60.0 && each(loaded) <= 512.0, "{:.1} bytes after a start", each(loaded));
     assert!(each(imported) <= 512.0, "{:.1} bytes after an import", each(imported));
 }
+
+#[test]
+fn the_rules_of_users_are_changed_shown_and_explained() {
+    let bed = Bed::new();
+    let rule = "[[policy.operator]]\nname = \"return-routable\"\nrequired_as_ices = [\"cookie\"]\n";
+    bed.configure(&(with_store(&bed) + rule));
+    let running = Running::start(&bed);
+    ask(&bed, "host add tv.ces.example --realm home --group family").expect("added");
+    ask(&bed, "host add pc.ces.example --realm home --group family").expect("added");
+    let added =
+        ask(&bed, "policy add TV.ces.example own-devices .home.example service=tcp/443").expect("added");
+    let own = "own-devices .home.example service=tcp/443";
+    assert_eq!(added, json!({"host": "tv.ces.example", "rules": [own], "kept": true}));
+    let block = ask(&bed, "policy add tv.ces.example block .spam.example --at 1").expect("added");
+    assert_eq!(block["rules"], json!(["block .spam.example", own]));
+    for (what, message, hint) in [
+        ("policy add tv.ces.example blok a.example", "rule: \"blok\" is no rule", "did you mean \"block\"?"),
+        ("policy add no.ces.example nobody", "no host is named", "cesctl host show"),
+        ("policy add tv.ces.example allow a.example service=tcp/443 --at 3", "leaves nothing", "--at N"),
+        ("policy remove tv.ces.example 3", "no rule 3", "cesctl policy show HOST"),
+        ("policy explain no.ces.example unknown any", "no host is named", "cesctl host show"),
+        ("policy explain tv.ces.example unknown tcp/x", "service:", "FIRST-LAST"),
+    ] {
+        let refused = ask(&bed, what).expect_err(what);
+        assert!(refused.contains(message) && refused.contains(hint), "{what}: {refused}");
+    }
+    let explain = |what: &str| {
+        let answer = ask(&bed, &format!("policy explain tv.ces.example {what}")).expect(what);
+        let lines = answer["lines"].as_array().expect("lines").iter();
+        lines.map(|line| line.as_str().expect("text").to_owned() + "\n").collect::<String>()
+    };
+    let of_the_group = explain("pc.ces.example tcp/443");
+    let told = ["operator  return-routable: asks cookie", "host      user-2: asks domain, naming-check"];
+    assert!(told.iter().all(|line| of_the_group.contains(line)), "{of_the_group}");
+    assert!(explain("pc.far.example tcp/443").contains("refused by rule user-2 of level host"));
+    assert!(explain("x.spam.example any --edge ces.far.example").contains("refused by rule user-1"));
+    assert!(explain("unknown udp/53").contains("user-1: open until the peer has told domain, naming-check"));
+    assert!(explain("pc.far.example udp/53 --direction outbound").contains("udp/53 outbound:"));
+    ask(&bed, "policy remove tv.ces.example 1").expect("removed");
+    end(running);
+
+    let running = Running::start(&bed);
+    let list = json!({"total": 1, "hosts": [{"host": "tv.ces.example", "rules": [own]}]});
+    assert_eq!(ask(&bed, "policy show"), Ok(list.clone()));
+    assert_eq!(ask(&bed, "policy show tv.ces.example"), Ok(list));
+    assert_eq!(ask(&bed, "policy show pc.ces.example").expect("none")["hosts"][0]["rules"], json!([]));
+    end(running);
+}

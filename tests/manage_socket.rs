@@ -189,6 +189,14 @@ impl Source for Fake {
     fn proxies(&self, filter: &ces::manage::ProxyFilter) -> Result<ces::manage::ProxyList, Refusal> {
         Err(Refusal::new(format!("{filter:?}"), "none"))
     }
+
+    fn policy(&self, filter: &manage::PolicyFilter) -> Result<manage::PolicyList, Refusal> {
+        Err(Refusal::new(format!("{filter:?}"), "none"))
+    }
+
+    fn explain(&self, question: &manage::ExplainQuestion) -> Result<manage::Explanation, Refusal> {
+        Err(Refusal::new(format!("{question:?}"), "none"))
+    }
 }
 
 fn blocks() -> Sharing {
@@ -287,6 +295,10 @@ impl Commands for Fake {
     }
 
     fn change_host(&self, change: &HostChange) -> Result<HostChanged, Refusal> {
+        Err(Refusal::new(format!("{change:?}"), "none"))
+    }
+
+    fn change_policy(&self, change: &manage::PolicyChange) -> Result<manage::PolicyChanged, Refusal> {
         Err(Refusal::new(format!("{change:?}"), "none"))
     }
 }

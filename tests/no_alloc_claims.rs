@@ -119,8 +119,10 @@ fn ask(pool: &mut dyn CircularPool, start: Instant, most: Duration, is_enough: &
         for n in 0..16 {
             let question = Question {
                 host: n % HOSTS,
+                limits: Default::default(),
                 service: Service::ALL,
                 resolver,
+                realm: None,
                 subnet: None,
                 subnet_is_trusted: false,
                 proof: Proof::LabelByTcp,

@@ -6,7 +6,8 @@ use super::pools::PoolControl;
 use super::routes::RouteControl;
 use crate::edge::proxies::Proxies;
 use crate::manage::{
-    Commands, HostChange, HostChanged, PoolChange, PoolChanged, Refusal, RouteChange, RouteChanged,
+    Commands, HostChange, HostChanged, PolicyChange, PolicyChanged, PoolChange, PoolChanged, Refusal,
+    RouteChange, RouteChanged,
 };
 use std::sync::Arc;
 
@@ -32,5 +33,9 @@ impl Commands for Owners {
 
     fn change_host(&self, change: &HostChange) -> Result<HostChanged, Refusal> {
         self.hosts.change(change)
+    }
+
+    fn change_policy(&self, change: &PolicyChange) -> Result<PolicyChanged, Refusal> {
+        self.hosts.change_policy(change)
     }
 }

@@ -55,11 +55,10 @@ pub fn start(
     let realms = config.hosts.as_ref().map_or(&no_realms, |hosts| &hosts.realms);
     let responder = Responder::new(&fitting(config, dns), realms, rand::random());
     let responder = responder.with_proxies(proxies.clone());
-    let resolver = resolver(config, proxies.clone(), core)?;
     let listen = |netns| exception::listen(netns, PORT).map_err(Error::DnsListen);
     let listeners = config.exception.as_ref().map(|exception| listen(&exception.netns)).transpose()?;
     let streams = listeners.map(|listeners| Streams { listeners, realms: addresses(config) });
-    let resolver = resolver(config, core)?;
+    let resolver = resolver(config, proxies.clone(), core)?;
     let asked = resolver.as_ref().map(|resolver| resolver.counters().clone());
     let options = Options {
         server: Parts {

@@ -28,7 +28,7 @@ impl HostControl {
         Self { config, edge }
     }
 
-    fn edge(&self) -> Result<&Edge, Refusal> {
+    pub(super) fn edge(&self) -> Result<&Edge, Refusal> {
         let hint = "write [hosts] into the configuration and start cesd again";
         self.edge.as_ref().ok_or_else(|| Refusal::new("there is no host register", hint))
     }
@@ -141,7 +141,7 @@ impl HostControl {
     }
 }
 
-fn unknown(name: &str) -> Refusal {
+pub(super) fn unknown(name: &str) -> Refusal {
     Refusal::new(format!("no host is named \"{name}\""), "see who is there: cesctl host show")
 }
 
@@ -149,11 +149,13 @@ fn wrong(wrong: HostWrong) -> Refusal {
     Refusal::new(format!("{}: {}", wrong.key, wrong.message), wrong.hint)
 }
 
-fn refused(refused: Refused) -> Refusal {
+pub(super) fn refused(refused: Refused) -> Refusal {
     let hint = match &refused {
         Refused::Conflict(conflict) => conflict.hint(),
         Refused::Store(_) => "mend that, and try again: nothing is changed",
         Refused::Import(_) => "nothing is changed",
+        Refused::Rules(conflict) => conflict.hint(),
+        Refused::RulesFull(_) => "see who has some: cesctl policy show",
         Refused::Waiting => "try again in a moment",
         Refused::Busy(_) => "wait until it is done: cesctl show import",
         Refused::Ending => "start cesd again",

@@ -15,6 +15,7 @@
 //! | [`circular`] | the circular pool: its parts, its desk, how it is shown |
 //! | [`proxies`] | proxy addresses: their book, how they are shown |
 //! | [`hosts`] | the host register: shown, changed, imported |
+//! | [`policy`] | the rules of users: shown, changed; what would be decided |
 //! | [`dns`] | the edge's DNS: started, shown |
 //! | [`kernel`] | the kernel's interfaces (the exception path) |
 //! | [`flows`] | the sessions, for that socket |
@@ -32,6 +33,7 @@ pub mod instance;
 pub mod kernel;
 pub mod links;
 pub mod plan;
+pub mod policy;
 pub mod pools;
 pub mod proxies;
 pub mod routes;
@@ -139,7 +141,9 @@ impl Appliance {
         let control = parts.control.clone();
         let routes = Arc::new(RouteControl::new(config.clone(), &parts, kernel));
         let pools = Arc::new(PoolControl::new(config.clone(), parts.world.clone()));
-        let edge = config.hosts.clone().map(|hosts| Edge::start(hosts, Some(layout.control))).transpose()?;
+        let policy = Arc::new(config.policy.clone());
+        let edge = config.hosts.clone().map(|hosts| Edge::start(hosts, policy, Some(layout.control)));
+        let edge = edge.transpose()?;
         let shown_pool = parts.circular.as_ref().map(|circular| circular.shown.clone());
         let reader = edge.as_ref().map(|edge| edge.reader().clone());
         let pool = parts.circular.take().zip(reader);

@@ -15,9 +15,9 @@ use crate::dataplane::{Board, WorkerCounters, World};
 use crate::manage::model::{self, Drops, WorkerState, WorkerStatus};
 use crate::manage::protocol::VERSION;
 use crate::manage::{
-    Counters, Determined, DnsStatus, FlowFilter, Flows, HostFilter, HostList, ImportShown, Nat44Question,
-    NeighborStatus, PoolStatus, PortStatus, PrgwStatus, ProxyFilter, ProxyList, Refusal, RouteFilter, Routes,
-    Source, Status,
+    Counters, Determined, DnsStatus, ExplainQuestion, Explanation, FlowFilter, Flows, HostFilter, HostList,
+    ImportShown, Nat44Question, NeighborStatus, PolicyFilter, PolicyList, PoolStatus, PortStatus, PrgwStatus,
+    ProxyFilter, ProxyList, Refusal, RouteFilter, Routes, Source, Status,
 };
 use crate::packet::{DROP_REASONS, DropReason, MacAddr};
 use std::sync::Arc;
@@ -324,5 +324,13 @@ impl Source for Shown {
 
     fn proxies(&self, filter: &ProxyFilter) -> Result<ProxyList, Refusal> {
         proxies::show(&self.config, self.owners.proxies.as_deref(), filter)
+    }
+
+    fn policy(&self, filter: &PolicyFilter) -> Result<PolicyList, Refusal> {
+        self.owners.hosts.policy(filter)
+    }
+
+    fn explain(&self, question: &ExplainQuestion) -> Result<Explanation, Refusal> {
+        self.owners.hosts.explain(question)
     }
 }

@@ -2,6 +2,9 @@
 //!
 //! Exit codes: 0 answered or done, 1 no answer or refused, 2 wrong usage. `show` never changes anything.
 
+#[path = "cesctl/policy.rs"]
+mod policy;
+
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
@@ -16,10 +19,11 @@ use ces::manage::protocol::{
     FlowFilter, FlowLimit, Nat44Question, PoolChange, ProxyFilter, Request, RouteAddition, RouteChange,
     RouteDeletion, RouteFilter, RouteTo,
 };
-use ces::manage::{self, prgw_model, proxy_model, text};
+use ces::manage::{self, policy_model, prgw_model, proxy_model, text};
 use clap::error::ErrorKind as Usage;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use ipnet::IpNet;
+use policy::{Policy, Wanted};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -27,7 +31,7 @@ use serde_json::Value;
 /// Between two looks at an import.
 const IMPORT_LOOK: Duration = Duration::from_millis(100);
 
-/// Shows what a running cesd does, and changes its routes, pools and hosts.
+/// Shows what a running cesd does, and changes its routes, pools, hosts and policies.
 #[derive(Parser)]
 #[command(name = "cesctl", version)]
 struct Cli {
@@ -84,6 +88,14 @@ enum Verb {
         json: bool,
         #[command(subcommand)]
         what: ChangeOfHost,
+    },
+    /// Add, remove or show the rules of hosts' users, or explain what would be decided
+    Policy {
+        /// Print the answer as JSON
+        #[arg(long, global = true)]
+        json: bool,
+        #[command(subcommand)]
+        what: Policy,
     },
     /// Who has what in a deterministic pool, by its formula alone
     Nat44 {
@@ -340,6 +352,17 @@ fn main() -> ExitCode {
             let change = HostChange::Remove { name };
             ask(target, &change, json, |answer| Ok(text::host_changed(&parse(answer)?)))
         }
+        Verb::Policy { json, what } => match what.into() {
+            Wanted::Change(change) => {
+                ask(target, &change, json, |answer| Ok(policy_model::changed(&parse(answer)?)))
+            }
+            Wanted::Show(request) => {
+                ask(target, &request, json, |answer| Ok(policy_model::list(&parse(answer)?)))
+            }
+            Wanted::Explain(request) => {
+                ask(target, &request, json, |answer| Ok(policy_model::explanation(&parse(answer)?)))
+            }
+        },
         Verb::Nat44 { json, question } => {
             let request = Request::Nat44(nat44_question(question));
             ask(target, &request, json, |answer| Ok(text::determined(&parse::<Vec<_>>(answer)?)))

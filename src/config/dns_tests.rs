@@ -6,6 +6,7 @@ use super::super::{Config, ConfigErrors, Foreign, KeyAlgorithm, OtherRealms, par
 fn example() -> String {
     let text = include_str!("../../configs/lab.toml");
     let (live, commented) = text.split_once("# [dns]\n").expect("the example has it");
+    let commented = commented.split_once("\n\n").map_or(commented, |(dns, _)| dns);
     let lines = commented.lines().map(|line| line.strip_prefix("# ").unwrap_or(""));
     format!("{live}[dns]\n{}\n", lines.collect::<Vec<_>>().join("\n"))
 }

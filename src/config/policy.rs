@@ -3,10 +3,10 @@
 //! Guarantees: no rule contradicts itself or stands behind one that is for everybody. Never: knows which hosts there are; a name
 //! that nobody has yet may come.
 
-use super::error::{Report, Wrong};
-use super::policy_model::{Attribute, NamePattern, Offer, Requirement, attribute};
+use super::error::{Place, Report, Wrong};
+use super::policy_model::{Attribute, Attributes, NamePattern, Offer, Requirement, attribute};
 use super::policy_rule::{
-    Action, DIRECTIONS, Direction, Lists, Policy, PolicyRule, Services, UserRule, Who, services, user_rule,
+    Action, DIRECTIONS, Direction, Lists, Policy, PolicyRule, UserRule, Who, services, user_rule,
 };
 use super::section::{Located, Section, or};
 use super::values;
@@ -31,14 +31,12 @@ pub(super) fn read(report: &Report<'_>, mut section: Section<'_>) -> Policy {
         let who = DEFAULTS.iter().find(|(known, _)| *known == word).map(|(_, who)| who.clone());
         policy.default.who = who.unwrap_or(Who::Nobody);
     }
-    if let Some(identified) = section.strings("identified", 1..=ITEMS_MAX, Requirement::parse) {
-        policy.identified = plain(identified);
+    if let Some(identified) = required(report, &mut section, "identified", of_a_host) {
+        policy.identified = identified;
     }
-    for (key, direction) in
-        [("offered_as_ices", Direction::Inbound), ("offered_as_oces", Direction::Outbound)]
-    {
-        if let Some(offers) = section.strings(key, 0..=ITEMS_MAX, Offer::parse) {
-            policy.offered[direction as usize] = plain(offers);
+    for (key, direction) in &AS[2..] {
+        if let Some(offers) = offered(report, &mut section, key) {
+            policy.offered[*direction as usize] = offers;
         }
     }
     policy.legacy_fallback = or(section.boolean("legacy_fallback"), false);
@@ -57,6 +55,37 @@ pub(super) fn read(report: &Report<'_>, mut section: Section<'_>) -> Policy {
 
 fn plain<T>(located: Vec<Located<T>>) -> Vec<T> {
     located.into_iter().map(|item| item.value).collect()
+}
+
+/// The items of a list in which no attribute stands twice.
+fn distinct<T>(report: &Report<'_>, items: Vec<Located<T>>, of: fn(&T) -> Attribute) -> Vec<T> {
+    let mut known = Attributes::NONE;
+    for Located { value, place } in &items {
+        let attribute = of(value);
+        if known.has(attribute) {
+            let message = format!("\"{}\" stands twice", attribute.name());
+            report.refuse(*place, message, "write it once, with all of its values");
+        }
+        known.insert(attribute);
+    }
+    plain(items)
+}
+
+/// A list of requirements, where it is written.
+fn required(
+    report: &Report<'_>,
+    section: &mut Section<'_>,
+    key: &'static str,
+    parse: fn(&str) -> Result<Requirement, Wrong>,
+) -> Option<Vec<Requirement>> {
+    let items = section.strings(key, 0..=ITEMS_MAX, parse)?;
+    Some(distinct(report, items, |requirement| requirement.attribute))
+}
+
+/// A list of offers, where it is written.
+fn offered(report: &Report<'_>, section: &mut Section<'_>, key: &'static str) -> Option<Vec<Offer>> {
+    let items = section.strings(key, 0..=ITEMS_MAX, Offer::parse)?;
+    Some(distinct(report, items, |offer| offer.attribute))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,22 +145,58 @@ fn read_rule(
     level: Level,
     policy: &Policy,
 ) -> Option<Vec<PolicyRule>> {
-    let place = section.place();
     let name = section.require("name", values::name, "write name = \"…\", by which it is shown");
+    let rule = read_conditions(report, &mut section, level);
+    let words = if level == Level::Host { section.parse("rule", user_rule) } else { None };
+    let written: Vec<&'static str> = ACTIONS.into_iter().filter(|key| section.contains(key)).collect();
+    let lists = read_lists(report, &mut section, level, policy);
+    let refuse = section.boolean("refuse").is_some_and(|refuse| refuse.value);
+    let place = section.place();
+    section.finish();
+    let rule = PolicyRule { name: name?.value, ..rule };
+    let contradiction = |key: &'static str, message: String, hint: &str| {
+        report.refuse(Place { key, ..place }, message, hint);
+    };
+    if let Some(words) = words {
+        if let Some(key) = written.first() {
+            contradiction("rule", format!("{key} stands beside it"), "write the rule in one way");
+        }
+        if rule.is_of_peers() || !rule.services.is_empty() || rule.direction.is_some() {
+            let hint = "write names, service= and direction= into the rule";
+            contradiction("rule", "peers, services or direction stand beside it".into(), hint);
+        }
+        return Some(of_users_words(&rule, &words.value, policy));
+    }
+    if refuse {
+        if let Some(key) = written.iter().find(|key| **key != "refuse") {
+            contradiction("refuse", format!("{key} stands beside it"), "remove one of the two");
+        }
+        return Some(vec![rule]);
+    }
+    for (key, direction) in AS.into_iter().filter(|(key, _)| written.contains(key)) {
+        if let Some(only) = rule.direction.filter(|only| *only != direction) {
+            let message = format!("the rule is about {} only", only.name());
+            contradiction(key, message, "remove it, or the direction");
+        }
+    }
+    Some(vec![PolicyRule { action: Action::Ask(lists), ..rule }])
+}
+
+/// For whom a rule is.
+fn read_conditions(report: &Report<'_>, section: &mut Section<'_>, level: Level) -> PolicyRule {
     let mut rule = PolicyRule::new("", Action::Refuse);
     let names = |section: &mut Section<'_>, key| {
         plain(section.strings(key, 1..=LIST_MAX, NamePattern::parse).unwrap_or_default())
     };
     if level != Level::Host {
-        rule.edges = names(&mut section, "edges");
+        rule.edges = names(section, "edges");
     }
     if level != Level::Edge {
-        rule.hosts = names(&mut section, "hosts");
+        rule.hosts = names(section, "hosts");
         rule.groups = plain(section.strings("groups", 1..=GROUPS_MAX, values::name).unwrap_or_default());
-        rule.peers = names(&mut section, "peers");
+        rule.peers = names(section, "peers");
         rule.is_own_group = or(section.boolean("own_group"), false);
-        let listed: Option<Vec<Located<Services>>> = section.strings("services", 1..=SERVICES_MAX, services);
-        rule.services = plain(listed.unwrap_or_default());
+        rule.services = plain(section.strings("services", 1..=SERVICES_MAX, services).unwrap_or_default());
         rule.direction = section.choice("direction", &DIRECTIONS).map(|direction| direction.value);
     }
     let least = section.integer("reputation_at_least", 0..=100_u8);
@@ -142,40 +207,7 @@ fn read_rule(
         report.refuse(below.place, "no reputation is both", hint);
     }
     rule.legacy_fallback = section.boolean("legacy_fallback").map(|fallback| fallback.value);
-    let high = if level == Level::Host { section.parse("rule", user_rule) } else { None };
-    let written: Vec<&'static str> = ACTIONS.into_iter().filter(|key| section.contains(key)).collect();
-    let lists = read_lists(&mut section, level, policy);
-    let refuse = section.boolean("refuse");
-    section.finish();
-    rule.name = name?.value;
-    let contradiction = |key: &'static str, message: String, hint: &str| {
-        report.refuse(super::error::Place { key, ..place }, message, hint);
-    };
-    if let Some(high) = high {
-        let low: Vec<&str> = written;
-        if let Some(key) = low.first() {
-            contradiction("rule", format!("{key} stands beside it"), "write the rule in one way");
-        }
-        if rule.is_of_peers() || !rule.services.is_empty() || rule.direction.is_some() {
-            let hint = "write names, service= and direction= into the rule";
-            contradiction("rule", "peers, services or direction stand beside it".into(), hint);
-        }
-        return Some(of_users_words(&rule, &high.value, policy));
-    }
-    if refuse.is_some_and(|refuse| refuse.value) {
-        if let Some(key) = written.iter().find(|key| **key != "refuse") {
-            contradiction("refuse", format!("{key} stands beside it"), "remove one of the two");
-        }
-        return Some(vec![rule]);
-    }
-    for (key, direction) in AS {
-        if written.contains(&key) && rule.direction.is_some_and(|only| only != direction) {
-            let message = format!("the rule is about {} only", other(direction).name());
-            contradiction(key, message, "remove it, or the direction");
-        }
-    }
-    rule.action = Action::Ask(lists);
-    Some(vec![rule])
+    rule
 }
 
 /// Keys that say what a rule does.
@@ -189,26 +221,19 @@ const AS: [(&str, Direction); 4] = [
     ("offered_as_oces", Direction::Outbound),
 ];
 
-fn other(direction: Direction) -> Direction {
-    match direction {
-        Direction::Inbound => Direction::Outbound,
-        Direction::Outbound => Direction::Inbound,
-    }
-}
-
 /// The lists of a rule. What hosts tell is what `[policy]` says, where their rule says nothing.
-fn read_lists(section: &mut Section<'_>, level: Level, policy: &Policy) -> Lists {
+fn read_lists(report: &Report<'_>, section: &mut Section<'_>, level: Level, policy: &Policy) -> Lists {
     let mut lists = Lists::default();
     if level == Level::Host {
         lists.offered = policy.offered.clone();
     }
     for (key, direction) in &AS[..2] {
-        let required = section.strings(key, 0..=ITEMS_MAX, requirement_of(level));
-        lists.required[*direction as usize] = plain(required.unwrap_or_default());
+        let items = required(report, section, key, requirement_of(level));
+        lists.required[*direction as usize] = items.unwrap_or_default();
     }
     for (key, direction) in &AS[2..] {
-        if let Some(offers) = section.strings(key, 0..=ITEMS_MAX, Offer::parse) {
-            lists.offered[*direction as usize] = plain(offers);
+        if let Some(offers) = offered(report, section, key) {
+            lists.offered[*direction as usize] = offers;
         }
     }
     lists.withheld = plain(section.strings("withheld", 1..=ITEMS_MAX, attribute).unwrap_or_default());
@@ -256,3 +281,7 @@ fn of_users_words(rule: &PolicyRule, words: &UserRule, policy: &Policy) -> Vec<P
     };
     compiled.into_iter().map(of).collect()
 }
+
+#[cfg(test)]
+#[path = "policy_tests.rs"]
+mod tests;

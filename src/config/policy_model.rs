@@ -19,7 +19,7 @@ use super::error::{Wrong, one_of};
 pub enum Attribute {
     /// An ID of one of these types. Its absence, or another type, is answered by a request for a new type of ID.
     Id,
-    /// The host's FQDN, one of these names.
+    /// The host's FQDN; if it must be one of these names it must be proven, too, as [`Attribute::NamingCheck`] is.
     Domain,
     /// That name is proven: the DNS binds it to the edge and its RLOC, or a certificate has it.
     NamingCheck,

@@ -285,7 +285,7 @@ fn a_host_asks_for_one_of_another_realm_and_comes_by_the_pool() {
 #[test]
 fn updates_are_made_one_after_another() {
     let hosts = config::parse("dns.toml", CONFIG).expect("right").hosts.expect("hosts");
-    let edge = Edge::start(hosts, None).expect("it starts");
+    let edge = Edge::start(hosts, Default::default(), None).expect("it starts");
     let (mut server, _, counters) = server(Some(edge.changer()));
     let mut sent = Sent::default();
     let asker = inside(1);
@@ -315,7 +315,7 @@ fn updates_are_made_one_after_another() {
 #[test]
 fn an_update_that_cannot_be_made_is_answered_by_a_failure() {
     let hosts = config::parse("dns.toml", CONFIG).expect("right").hosts.expect("hosts");
-    let edge = Edge::start(hosts, None).expect("it starts");
+    let edge = Edge::start(hosts, Default::default(), None).expect("it starts");
     let (mut server, register, counters) = server(Some(edge.changer()));
     drop(edge);
     let mut sent = Sent::default();
@@ -329,7 +329,7 @@ fn an_update_that_cannot_be_made_is_answered_by_a_failure() {
 #[test]
 fn too_many_updates_are_not_answered() {
     let hosts = config::parse("dns.toml", CONFIG).expect("right").hosts.expect("hosts");
-    let edge = Edge::start(hosts, None).expect("it starts");
+    let edge = Edge::start(hosts, Default::default(), None).expect("it starts");
     let (mut server, _, counters) = server(Some(edge.changer()));
     let mut sent = Sent::default();
     let register = edge.reader().register();

@@ -105,7 +105,7 @@ impl Updates {
 /// What an update has come to that the register's owner has not done. A disk may be mended, and what waits may be done.
 fn ended(why: &Refused) -> End {
     match why {
-        Refused::Conflict(_) => {
+        Refused::Conflict(_) | Refused::Rules(_) | Refused::RulesFull(_) => {
             tracing::warn!("a DNS UPDATE is refused: {why}");
             End::Refused
         }

@@ -4,12 +4,16 @@
 //! |---|---|
 //! | [`cetp`] | the Customer Edge Traversal Protocol: what two edges agree on for their hosts |
 //! | [`hosts`] | the host register: names, addresses, services and limits of the hosts behind the edge |
+//! | [`identity`] | who peers are: certificates, signatures, and whether names are theirs |
+//! | [`policy`] | who may talk to whom, and on what terms |
 //! | [`prgw`] | the Private Realm Gateway: the circular pool, its waiting states, and who may have one |
 //! | [`proxies`] | proxy addresses: which of them stands for which remote host inside |
-//! | [`thread`] | the thread `ces-edge`, which owns the register today |
+//! | [`thread`] | the thread `ces-edge`, which owns the register and the policies |
 
 pub mod cetp;
 pub mod hosts;
+pub mod identity;
+pub mod policy;
 pub mod prgw;
 pub mod proxies;
 pub mod thread;

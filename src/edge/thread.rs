@@ -1,4 +1,5 @@
-//! The thread `ces-edge`: alone it changes what the edge's rooms keep, by typed commands. Today that is the host register.
+//! The thread `ces-edge`: alone it changes what the edge's rooms keep, by typed commands: the host register, and the rules that users
+//! have for their hosts.
 //!
 //! Others read the register where it is, by [`Reader`]: the owner excludes them for one change or a few hundred hosts of an import,
 //! and never while it reads or writes a file, so that a reader waits for microseconds.
@@ -15,11 +16,12 @@ use crossbeam::channel::{Receiver, Sender, TryRecvError, TrySendError, bounded};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 
-use super::hosts::change::Change;
+use super::hosts::change::{Change, Edit};
 use super::hosts::import::{self, Import, Progress, Step};
 use super::hosts::store::{self, Store};
 use super::hosts::{Adoption, Conflict, Origin, Register};
-use crate::config::{Host, Hosts};
+use super::policy::{self, Engine};
+use crate::config::{DomainName, Host, Hosts, Policy, UserRule};
 
 /// Commands that wait.
 const QUEUE: usize = 64;
@@ -38,6 +40,8 @@ pub enum Error {
     Store(#[from] store::Error),
     #[error("[[host]] \"{name}\": {conflict}; {}", conflict.hint())]
     Host { name: String, conflict: Conflict },
+    #[error("the store has rules of {0} hosts more than hosts.capacity; raise it")]
+    Rules(u64),
     #[error("the thread ces-edge ended; see the log")]
     Ended,
 }
@@ -51,6 +55,10 @@ pub enum Refused {
     Store(#[from] store::Error),
     #[error(transparent)]
     Import(#[from] import::Error),
+    #[error(transparent)]
+    Rules(#[from] policy::hosts::Conflict),
+    #[error(transparent)]
+    RulesFull(#[from] policy::hosts::Full),
     #[error("an import is under way, at line {0}")]
     Busy(u64),
     #[error("{QUEUE} commands wait already")]
@@ -104,11 +112,13 @@ enum Command {
     Change(Change, Sender<Result<Changed, Refused>>),
     ChangeAll(Vec<Change>, Sender<Result<(), Refused>>),
     Import { path: PathBuf, replace: bool, answer: Sender<Result<u64, Refused>> },
+    Rules(policy::hosts::Change, Sender<Result<Vec<UserRule>, Refused>>),
 }
 
 struct Shared {
     hosts: Arc<Hosts>,
     register: RwLock<Register>,
+    policy: RwLock<Engine>,
     import: Mutex<ImportStatus>,
 }
 
@@ -120,6 +130,11 @@ impl Reader {
     /// The register, to be looked up in and let go.
     pub fn register(&self) -> RwLockReadGuard<'_, Register> {
         self.0.register.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The policy engine, to be asked and let go. Whoever needs the register too takes that first.
+    pub fn policy(&self) -> RwLockReadGuard<'_, Engine> {
+        self.0.policy.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What the configuration says of it.
@@ -172,11 +187,12 @@ impl Edge {
     ///
     /// # Errors
     /// Why the register cannot be had as it is configured.
-    pub fn start(hosts: Hosts, core: Option<usize>) -> Result<Edge, Error> {
+    pub fn start(hosts: Hosts, policy: Arc<Policy>, core: Option<usize>) -> Result<Edge, Error> {
         let hosts = Arc::new(hosts);
         let (register, store) = open(&hosts)?;
-        let (register, import) = (RwLock::new(register), Mutex::default());
-        let shared = Arc::new(Shared { hosts, register, import });
+        let policy = open_policy(policy, &hosts, store.as_ref())?;
+        let (register, policy, import) = (RwLock::new(register), RwLock::new(policy), Mutex::default());
+        let shared = Arc::new(Shared { hosts, register, policy, import });
         let (commands, receiver) = bounded(QUEUE);
         let (ready, is_ready) = bounded(1);
         let owner = Owner { shared: shared.clone(), store, import: None };
@@ -209,6 +225,14 @@ impl Edge {
         self.reader.import().busy()?;
         let (answer, answered) = bounded(1);
         self.send(Command::Change(change, answer))?;
+        answered.recv().map_err(|_| Refused::Ending)?
+    }
+
+    /// Changes the rules of a host's user; returns when that is on disk and in force, what they are then.
+    pub fn change_rules(&self, change: policy::hosts::Change) -> Result<Vec<UserRule>, Refused> {
+        self.reader.import().busy()?;
+        let (answer, answered) = bounded(1);
+        self.send(Command::Rules(change, answer))?;
         answered.recv().map_err(|_| Refused::Ending)?
     }
 
@@ -263,6 +287,25 @@ fn open(hosts: &Hosts) -> Result<(Register, Option<Store>), Error> {
     Ok((register, Some(store)))
 }
 
+/// The policy engine, with the users' rules of the store.
+fn open_policy(policy: Arc<Policy>, hosts: &Hosts, store: Option<&Store>) -> Result<Engine, Error> {
+    let mut engine = Engine::new(policy, hosts.capacity as usize);
+    let mut left_out = 0;
+    let take_in = |host: DomainName, rules: Option<Vec<UserRule>>| {
+        let rules = rules.unwrap_or_else(|| {
+            tracing::error!("the rules of host \"{host}\" in the store cannot be read: it is closed to all");
+            policy::hosts::closed()
+        });
+        left_out += u64::from(engine.set_user_rules(&host, rules).is_err());
+    };
+    store.map_or(Ok(()), |store| store.load_rules(take_in))?;
+    if left_out > 0 {
+        // What they forbid would be allowed.
+        return Err(Error::Rules(left_out));
+    }
+    Ok(engine)
+}
+
 fn pin(core: usize) -> Result<(), Error> {
     let mut cores = CpuSet::new();
     let pinned = cores.set(core).and_then(|()| sched_setaffinity(Pid::from_raw(0), &cores));
@@ -307,6 +350,7 @@ impl Owner {
             Command::Change(change, answer) => drop(answer.send(self.change(&change))),
             Command::ChangeAll(changes, answer) => drop(answer.send(self.change_all(&changes))),
             Command::Import { path, replace, answer } => drop(answer.send(self.begin(path, replace))),
+            Command::Rules(change, answer) => drop(answer.send(self.change_rules(&change))),
         }
     }
 
@@ -323,7 +367,7 @@ impl Owner {
         if let Some(store) = &self.store {
             store.write(std::slice::from_ref(&edit), &self.shared.hosts.realms)?;
         }
-        self.register_mut().apply(&edit);
+        self.apply(std::slice::from_ref(&edit));
         Ok(Changed { changed: true, was_there, host: host(edit.new)? })
     }
 
@@ -336,11 +380,41 @@ impl Owner {
         if let Some(store) = &self.store {
             store.write(&edits, &self.shared.hosts.realms)?;
         }
-        let mut register = self.register_mut();
-        for edit in &edits {
-            register.apply(edit);
-        }
+        self.apply(&edits);
         Ok(())
+    }
+
+    /// Does what is on disk.
+    fn apply(&self, edits: &[Edit]) {
+        {
+            let mut register = self.register_mut();
+            for edit in edits {
+                register.apply(edit);
+            }
+        }
+        for host in edits.iter().filter_map(Edit::gone) {
+            // Whoever has the name next begins without its rules. Taking away fits always.
+            let _ = self.policy_mut().set_user_rules(host, Vec::new());
+        }
+    }
+
+    fn change_rules(&mut self, change: &policy::hosts::Change) -> Result<Vec<UserRule>, Refused> {
+        self.status().busy()?;
+        let host = change.host();
+        if self.register().host(host).is_none() {
+            return Err(Conflict::Unknown(host.to_string()).into());
+        }
+        let rules = {
+            let policy = self.shared.policy.read().unwrap_or_else(PoisonError::into_inner);
+            let rules = policy::hosts::changed(policy.users().of(host), change)?;
+            policy.users().check_room(host)?;
+            rules
+        };
+        if let Some(store) = &self.store {
+            store.write_rules(host, &rules)?;
+        }
+        self.policy_mut().set_user_rules(host, rules.clone())?;
+        Ok(rules)
     }
 
     fn begin(&mut self, path: PathBuf, replace: bool) -> Result<u64, Refused> {
@@ -397,7 +471,15 @@ impl Owner {
         self.shared.register.write().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn policy_mut(&self) -> RwLockWriteGuard<'_, Engine> {
+        self.shared.policy.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn status(&self) -> std::sync::MutexGuard<'_, ImportStatus> {
         self.shared.import.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+#[path = "thread_tests.rs"]
+mod tests;

@@ -130,6 +130,7 @@ fn now_or_none(result: io::Result<usize>) -> io::Result<Option<usize>> {
 mod tests {
     use super::super::{Counters, FlowFilter, Flows, NeighborStatus, PortStatus, Refusal, Status};
     use super::super::{Determined, DnsStatus, Nat44Question, PoolChange, PoolChanged, PoolStatus};
+    use super::super::{ExplainQuestion, Explanation, PolicyChange, PolicyChanged, PolicyFilter, PolicyList};
     use super::super::{HostChange, HostChanged, HostFilter, HostList, ImportShown};
     use super::super::{RouteChange, RouteChanged, RouteFilter, Routes};
     use super::*;
@@ -177,6 +178,12 @@ mod tests {
         fn proxies(&self, _: &super::super::ProxyFilter) -> Result<super::super::ProxyList, Refusal> {
             unreachable!("nobody asks")
         }
+        fn policy(&self, _: &PolicyFilter) -> Result<PolicyList, Refusal> {
+            unreachable!("nobody asks")
+        }
+        fn explain(&self, _: &ExplainQuestion) -> Result<Explanation, Refusal> {
+            unreachable!("nobody asks")
+        }
     }
 
     impl Commands for Lonely {
@@ -187,6 +194,9 @@ mod tests {
             unreachable!("nobody commands")
         }
         fn change_host(&self, _: &HostChange) -> Result<HostChanged, Refusal> {
+            unreachable!("nobody commands")
+        }
+        fn change_policy(&self, _: &PolicyChange) -> Result<PolicyChanged, Refusal> {
             unreachable!("nobody commands")
         }
     }

@@ -13,6 +13,7 @@
 mod connection;
 mod dns_text;
 mod host_text;
+pub mod policy_model;
 mod pool_model;
 pub mod prgw_model;
 pub mod proxy_model;
@@ -34,6 +35,7 @@ pub use model::{
     Counters, Determined, Flows, NeighborStatus, PoolChanged, PoolStatus, PortStatus, RouteChanged, Routes,
     Status,
 };
+pub use policy_model::{ExplainQuestion, Explanation, PolicyChange, PolicyChanged, PolicyFilter, PolicyList};
 pub use prgw_model::PrgwStatus;
 pub use protocol::{FlowFilter, Nat44Question, PoolChange, ProxyFilter, Refusal, RouteChange, RouteFilter};
 pub use proxy_model::ProxyList;
@@ -76,6 +78,10 @@ pub trait Source: Send + Sync {
     /// The proxy addresses that match `filter`, at most `filter.limit` of them; a [`Refusal`] if no host sees any, or there is no
     /// such realm.
     fn proxies(&self, filter: &ProxyFilter) -> Result<ProxyList, Refusal>;
+    /// The rules of users, of at most `filter.limit` hosts; a [`Refusal`] if there is no register, or no such host.
+    fn policy(&self, filter: &PolicyFilter) -> Result<PolicyList, Refusal>;
+    /// What would be decided about whom; a [`Refusal`] if there is no register, no such host, or no such service.
+    fn explain(&self, question: &ExplainQuestion) -> Result<Explanation, Refusal>;
 }
 
 /// What the socket lets be changed. Called on the management thread, one command at a time; the answer is sent when the
@@ -87,6 +93,8 @@ pub trait Commands: Send + Sync {
     fn change_pool(&self, change: &PoolChange) -> Result<PoolChanged, Refusal>;
     /// Adds or removes a host, or begins to import many; a [`Refusal`], and nothing is changed, when it can't be.
     fn change_host(&self, change: &HostChange) -> Result<HostChanged, Refusal>;
+    /// Adds or removes a rule of a host's user; a [`Refusal`], and nothing is changed, when it can't be.
+    fn change_policy(&self, change: &PolicyChange) -> Result<PolicyChanged, Refusal>;
 }
 
 /// The socket of an instance.

@@ -3,7 +3,8 @@
 //! `{"show":"status"}` and `{"show":"flows","host":"10.0.0.2","realm":"home","limit":100}` are requests; the answer is
 //! `{"ok":…}` with a type of [`super::model`], or `{"error":{"message":…,"hint":…}}`. Commands are told by another key:
 //! `{"route":"add","realm":"internet","prefix":"0.0.0.0/0","to":{"via":{"gateways":["203.0.113.254"]}}}`,
-//! `{"pool":"drain","name":"homes"}`, `{"host":"remove","name":"a.ces.example"}`.
+//! `{"pool":"drain","name":"homes"}`, `{"host":"remove","name":"a.ces.example"}`,
+//! `{"policy":"remove","host":"a.ces.example","at":1}`.
 //!
 //! Guarantees: whatever the line, there is exactly one answer line. Never guesses: an unknown verb, field or value is
 //! refused.
@@ -16,6 +17,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use super::host_model::{HostChange, HostFilter};
+use super::policy_model::{ExplainQuestion, PolicyChange, PolicyFilter};
 use super::{Commands, Source};
 
 /// Version of the protocol, in [`super::Status`].
@@ -41,6 +43,8 @@ pub enum Request {
     Dns {},
     Prgw {},
     Proxies(ProxyFilter),
+    Policy(PolicyFilter),
+    Explain(ExplainQuestion),
 }
 
 /// Whose block of a deterministic pool to show: `{"show":"nat44","inside":{"realm":"home","address":"10.0.0.2"}}`.
@@ -240,6 +244,7 @@ pub fn answer(line: &[u8], source: &dyn Source, commands: &dyn Commands) -> Vec<
         Verb::Route => carry_out(line, |change| commands.change_route(change)),
         Verb::Pool => carry_out(line, |change| commands.change_pool(change)),
         Verb::Host => carry_out(line, |change: &HostChange| commands.change_host(change)),
+        Verb::Policy => carry_out(line, |change: &PolicyChange| commands.change_policy(change)),
         Verb::Show => show(line, source),
     }
 }
@@ -270,6 +275,8 @@ fn show(line: &[u8], source: &dyn Source) -> Vec<u8> {
         Ok(Request::Import {}) => Reply::from(source.import()).to_line(),
         Ok(Request::Prgw {}) => Reply::from(source.prgw()).to_line(),
         Ok(Request::Proxies(filter)) => Reply::from(source.proxies(&filter)).to_line(),
+        Ok(Request::Policy(filter)) => Reply::from(source.policy(&filter)).to_line(),
+        Ok(Request::Explain(question)) => Reply::from(source.explain(&question)).to_line(),
         Err(error) => not_understood(&error),
     }
 }
@@ -281,6 +288,7 @@ enum Verb {
     Route,
     Pool,
     Host,
+    Policy,
 }
 
 impl Verb {
@@ -291,10 +299,12 @@ impl Verb {
             pool: Option<IgnoredAny>,
             show: Option<IgnoredAny>,
             host: Option<IgnoredAny>,
+            policy: Option<IgnoredAny>,
         }
         match serde_json::from_slice(line) {
             Ok(Keys { route: Some(_), .. }) => Verb::Route,
             Ok(Keys { pool: Some(_), .. }) => Verb::Pool,
+            Ok(Keys { policy: Some(_), .. }) => Verb::Policy,
             // `host` is a filter too.
             Ok(Keys { host: Some(_), show: None, .. }) => Verb::Host,
             _ => Verb::Show,
@@ -395,6 +405,11 @@ mod tests {
         assert_eq!(Verb::of(remove.as_bytes()), Verb::Host);
         let name = "a.ces.example".into();
         assert_eq!(serde_json::from_str::<HostChange>(remove).unwrap(), HostChange::Remove { name });
+        let policy = r#"{"policy":"add","host":"a.ces.example","rule":"nobody"}"#;
+        assert_eq!(Verb::of(policy.as_bytes()), Verb::Policy, "there a host is whose");
+        let (host, rule) = ("a.ces.example".into(), "nobody".into());
+        let expected = PolicyChange::Add { host, rule, at: None };
+        assert_eq!(serde_json::from_str::<PolicyChange>(policy).unwrap(), expected);
         let filtered = br#"{"show":"flows","host":"10.0.0.2"}"#;
         assert_eq!(Verb::of(filtered), Verb::Show, "there a host is a filter");
         assert_eq!([Verb::of(b"{\"show\":\"routes\"}"), Verb::of(b"[]")], [Verb::Show; 2]);

@@ -59,6 +59,13 @@ pub struct Edit {
     pub new: Option<Host>,
 }
 
+impl Edit {
+    /// The name of a host that goes, and that none comes in the place of.
+    pub fn gone(&self) -> Option<&DomainName> {
+        self.old.as_ref().filter(|_| self.new.is_none()).map(|(_, name)| name)
+    }
+}
+
 impl Register {
     /// What `change` comes to; `None` if all is so already.
     ///

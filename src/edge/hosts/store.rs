@@ -1,10 +1,11 @@
-//! The embedded store of the hosts that came at run time: one file, by redb, a copy-on-write B-tree with checksums.
+//! The embedded store of what came at run time: one file, by redb, a copy-on-write B-tree with checksums.
 //!
-//! Table `hosts`: a host's name → the name of its realm (its length, its bytes) and [`Record::stored`]. Table `meta`: `format` → 1.
+//! Table `hosts`: a host's name → the name of its realm (its length, its bytes) and [`Record::stored`]. Table `policies`: a host's
+//! name → its user's rules in their words, a line each. Table `meta`: `format` → 1.
 //!
 //! Guarantees: a commit is on disk when it is answered, and whole or not there at all, however the process ends; the file is one
 //! process's at a time. Never: holds more than [`CACHE`] bytes of the file in memory, or deletes a host because it does not fit
-//! into this configuration.
+//! into this configuration. The rules of a host go with it, and with nothing else.
 
 use std::path::{Path, PathBuf};
 
@@ -13,9 +14,10 @@ use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTran
 use super::change::Edit;
 use super::record::Record;
 use super::{Conflict, Origin, Register};
-use crate::config::{Host, Realms};
+use crate::config::{DomainName, Host, Realms, UserRule};
 
 const HOSTS: TableDefinition<&str, &[u8]> = TableDefinition::new("hosts");
+const POLICIES: TableDefinition<&str, &str> = TableDefinition::new("policies");
 const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 const FORMAT: u64 = 1;
 
@@ -80,10 +82,12 @@ impl Store {
                 meta.insert("format", FORMAT)?;
                 transaction.open_table(HOSTS)?;
             }
+            // Stores that are older than the rules have no table for them.
+            transaction.open_table(POLICIES)?;
             found
         };
         match found {
-            None => transaction.commit()?,
+            None | Some(FORMAT) => transaction.commit()?,
             Some(_) => transaction.abort()?,
         }
         Ok(found.unwrap_or(FORMAT))
@@ -119,6 +123,10 @@ impl Store {
             for (_, name) in edits.iter().filter_map(|edit| edit.old.as_ref()) {
                 table.remove(name.as_str())?;
             }
+            let mut policies = batch.transaction.open_table(POLICIES)?;
+            for name in edits.iter().filter_map(Edit::gone) {
+                policies.remove(name.as_str())?;
+            }
             Ok(())
         };
         remove().map_err(|source| self.failed(source))?;
@@ -126,6 +134,37 @@ impl Store {
         let new: Vec<_> = new.iter().map(|host| (host.name.as_str(), Record::new(host))).collect();
         batch.insert(&new, realms)?;
         batch.commit()
+    }
+
+    /// Writes the rules of a host's user, in the place of those that it has, and waits until they are on disk.
+    pub fn write_rules(&self, host: &DomainName, rules: &[UserRule]) -> Result<(), Error> {
+        let write = || -> Result<(), redb::Error> {
+            let transaction = self.database.begin_write()?;
+            {
+                let mut table = transaction.open_table(POLICIES)?;
+                if rules.is_empty() {
+                    table.remove(host.as_str())?;
+                } else {
+                    let lines: Vec<String> = rules.iter().map(UserRule::to_string).collect();
+                    table.insert(host.as_str(), lines.join("\n").as_str())?;
+                }
+            }
+            Ok(transaction.commit()?)
+        };
+        write().map_err(|source| self.failed(source))
+    }
+
+    /// Shows the rules of every host that has some; `None` for rules that cannot be read.
+    pub fn load_rules(&self, mut show: impl FnMut(DomainName, Option<Vec<UserRule>>)) -> Result<(), Error> {
+        let mut read = || -> Result<(), redb::Error> {
+            for entry in self.database.begin_read()?.open_table(POLICIES)?.iter()? {
+                let (host, lines) = entry?;
+                let Some(host) = DomainName::new(host.value()) else { continue };
+                show(host, lines.value().lines().map(|line| UserRule::parse(line).ok()).collect());
+            }
+            Ok(())
+        };
+        read().map_err(|source| self.failed(source))
     }
 
     /// Begins a batch: nothing of it is there until it is committed.

@@ -208,8 +208,14 @@ type Rulings<'a> = ArrayVec<(Services, Ruling<'a>), PARTS_MAX>;
 impl Engine {
     /// Which rules decide about that.
     pub fn decide<'a>(&'a self, query: &Query<'_>) -> Decision<'a> {
-        let [operator, edge, host] = Level::ALL.map(|level| self.rulings(level, query));
-        let mut parts: ArrayVec<Part<'a>, PARTS_MAX> = ArrayVec::new();
+        // Filled where they are: they are large.
+        let [mut operator, mut edge, mut host] = [const { Rulings::new_const() }; 3];
+        self.rule(Level::Operator, query, &mut operator);
+        self.rule(Level::Edge, query, &mut edge);
+        self.rule(Level::Host, query, &mut host);
+        let mut decision =
+            Decision { direction: query.direction, parts: ArrayVec::new(), legacy_fallback: false };
+        let parts = &mut decision.parts;
         let pairs = operator.iter().flat_map(|one| edge.iter().map(move |two| (one, two)));
         for ((of_operator, one), (of_edge, two)) in pairs {
             let Some(common) = of_operator.and(of_edge) else { continue };
@@ -222,8 +228,8 @@ impl Engine {
                 }
             }
         }
-        let legacy_fallback = self.legacy_fallback(&parts);
-        Decision { direction: query.direction, parts, legacy_fallback }
+        decision.legacy_fallback = self.legacy_fallback(&decision.parts);
+        decision
     }
 
     /// The operator's word goes before the user's.
@@ -235,9 +241,9 @@ impl Engine {
         said.unwrap_or(self.policy.legacy_fallback)
     }
 
-    /// What a level says to that, up to the first rule that is about all of it.
-    fn rulings(&self, level: Level, query: &Query<'_>) -> Rulings<'_> {
-        let mut walk = Walk { query, rest: &self.rest, rulings: Rulings::new() };
+    /// Adds what a level says to that, up to the first rule that is about all of it.
+    fn rule<'a>(&'a self, level: Level, query: &Query<'_>, rulings: &mut Rulings<'a>) {
+        let mut walk = Walk { query, rest: &self.rest, rulings };
         let silent = std::slice::from_ref(&self.silent);
         let done = match level {
             // Between edges the others have no say.
@@ -250,7 +256,6 @@ impl Engine {
             }
         };
         debug_assert!(done.is_err(), "the last rule is about everything");
-        walk.rulings
     }
 }
 
@@ -259,7 +264,7 @@ struct Walk<'q, 'a> {
     query: &'q Query<'q>,
     /// Stands for all that do not fit.
     rest: &'a Rule,
-    rulings: Rulings<'a>,
+    rulings: &'q mut Rulings<'a>,
 }
 
 /// All is decided.

@@ -70,6 +70,13 @@ impl Demands {
             if item.is_reliable {
                 demands.reliable.insert(item.attribute);
             }
+            if matches!((item.attribute, &item.value), (Attribute::Domain, Value::Names(_))) {
+                // Nobody has a name because it says so.
+                demands.wanted.insert(Attribute::NamingCheck);
+                if !item.is_optional {
+                    demands.mandatory.insert(Attribute::NamingCheck);
+                }
+            }
             demands.take(item.attribute, &item.value);
         }
         for item in &lists.offered[direction as usize] {

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use super::{Name, Rule};
-use crate::config::{DomainName, Policy, UserRule};
+use crate::config::{DomainName, Policy, UserRule, Who};
 
 /// As many hosts have rules as there is room for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -38,11 +38,51 @@ impl Conflict {
     }
 }
 
+/// A change of a host's rules, whose places are counted from 1.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Adds a rule at a place, or at the end.
+    Add {
+        host: DomainName,
+        rule: UserRule,
+        at: Option<usize>,
+    },
+    Remove {
+        host: DomainName,
+        at: usize,
+    },
+}
+
+impl Change {
+    /// The host that it is of.
+    pub fn host(&self) -> &DomainName {
+        match self {
+            Change::Add { host, .. } | Change::Remove { host, .. } => host,
+        }
+    }
+}
+
+/// What the rules of a host are after a change.
+///
+/// # Errors
+/// What is in its way.
+pub fn changed(rules: &[UserRule], change: &Change) -> Result<Vec<UserRule>, Conflict> {
+    match change {
+        Change::Add { host, rule, at } => added(host, rules, rule.clone(), *at),
+        Change::Remove { host, at } => removed(host, rules, *at),
+    }
+}
+
+/// What holds for a host whose rules cannot be read: nothing is let through that they may have forbidden.
+pub fn closed() -> Vec<UserRule> {
+    vec![UserRule { who: Who::Nobody, services: Vec::new(), direction: None }]
+}
+
 /// `rules` of `host` with one more, at a place counted from 1, or at the end.
 ///
 /// # Errors
 /// What is in its way.
-pub fn added(
+fn added(
     host: &DomainName,
     rules: &[UserRule],
     rule: UserRule,
@@ -71,7 +111,7 @@ pub fn added(
 ///
 /// # Errors
 /// There is no such rule.
-pub fn removed(host: &DomainName, rules: &[UserRule], at: usize) -> Result<Vec<UserRule>, Conflict> {
+fn removed(host: &DomainName, rules: &[UserRule], at: usize) -> Result<Vec<UserRule>, Conflict> {
     let mut rules = rules.to_vec();
     if at == 0 || at > rules.len() {
         return Err(Conflict::NoSuchRule { host: host.to_string(), at });
@@ -108,15 +148,22 @@ impl UserRules {
             self.hosts.remove(host);
             return Ok(());
         }
-        if !self.hosts.contains_key(host) && self.hosts.len() >= self.capacity {
-            return Err(Full(self.capacity));
-        }
+        self.check_room(host)?;
         let compile = |(number, rule): (usize, &UserRule)| {
             rule.compile(&format!("user-{number}"), &policy.identified, &policy.offered)
         };
         let compiled = (1..).zip(&rules).flat_map(compile).map(|rule| Rule::new(&rule)).collect();
         self.hosts.insert(host.clone(), Own { written: rules, compiled });
         Ok(())
+    }
+
+    /// Whether a host can have rules.
+    ///
+    /// # Errors
+    /// As many others have as there is room for.
+    pub fn check_room(&self, host: &DomainName) -> Result<(), Full> {
+        let is_there = self.hosts.contains_key(host) || self.hosts.len() < self.capacity;
+        if is_there { Ok(()) } else { Err(Full(self.capacity)) }
     }
 
     /// What a user has written, in its order.

@@ -54,7 +54,8 @@ pub struct Own {
 pub enum Judgement<'a> {
     Agreed(Agreement),
     Lacks {
-        /// What to ask for: all that is required and not known, and what is optional and was not asked for.
+        /// What to ask for: all that is required and not known, and what is optional and was not asked for. A name that all of it is
+        /// known of belongs into [`super::Query`].
         asks: Attributes,
         /// Of those, what is to be answered reliably (RR).
         reliable: Attributes,
@@ -157,11 +158,13 @@ impl<'a> Part<'a> {
         if let Some((level, rule)) = self.refusing(direction) {
             return Outcome::Refused(Refusal { level, rule, attribute: None });
         }
-        let unsettled = self.unsettled().without(claims.given);
-        let mut lacking = unsettled;
-        if let Some(refusal) = self.never_settled(unsettled.and(claims.unavailable)) {
+        let unsettled = self.unsettled();
+        let unknown = unsettled.without(claims.given);
+        if let Some(refusal) = self.never_settled(unknown.and(claims.unavailable)) {
             return Outcome::Refused(refusal);
         }
+        // With all of that told it is decided anew: until then it stays open, whatever the claims are.
+        let mut lacking = if unknown.is_empty() { unsettled } else { unknown };
         let (mut ids, mut absorbed) = (Kinds::ALL, Attributes::NONE);
         for (level, rule, demands) in self.demands(direction) {
             let found = demands.compare(claims);

@@ -348,7 +348,7 @@ fn naive_judge(decided: &[(&PolicyRule, bool); 3], asked: &Asked) -> Naive {
         if needs.iter().any(|attribute| never(*attribute)) {
             return Naive::Refused;
         }
-        is_lacking |= needs.iter().any(|attribute| !told(*attribute));
+        is_lacking |= !needs.is_empty();
     }
     let both = [
         if told(Attribute::Rloc) { asked.kinds[1].and(asked.own[0]) } else { Kinds::NONE },
@@ -376,6 +376,10 @@ fn naive_judge(decided: &[(&PolicyRule, bool); 3], asked: &Asked) -> Naive {
         };
         refusals += usize::from(is_wrong || never(item.attribute));
         is_lacking |= !told(item.attribute);
+        if matches!(item.value, Value::Names(_)) && item.attribute == Attribute::Domain {
+            refusals += usize::from(never(Attribute::NamingCheck));
+            is_lacking |= !told(Attribute::NamingCheck);
+        }
     }
     if refusals > 0 {
         return Naive::Refused;

@@ -181,7 +181,8 @@ impl Rules {
         if self.rules.is_empty() {
             return;
         }
-        let mut lists = self.lists(query);
+        let mut lists = ArrayVec::new();
+        self.find(query, &mut lists);
         loop {
             let next = lists.iter().filter_map(|list| list.first().copied()).min();
             let Some(next) = next else { return };
@@ -196,12 +197,13 @@ impl Rules {
         }
     }
 
-    /// Lists that have every rule which may be for them.
-    fn lists(&self, query: &Query<'_>) -> ArrayVec<&[u32], LISTS_MAX> {
-        let mut lists: ArrayVec<&[u32], LISTS_MAX> = ArrayVec::new();
-        // They fit: a name has at most 127 ends.
-        let mut take = |list| {
-            let _ = lists.try_push(list);
+    /// Finds the lists that have every rule which may be for them.
+    fn find<'a>(&'a self, query: &Query<'_>, lists: &mut ArrayVec<&'a [u32], LISTS_MAX>) {
+        let mut take = |list: &'a [u32]| {
+            if !list.is_empty() {
+                // They fit: a name has at most 127 ends.
+                let _ = lists.try_push(list);
+            }
         };
         take(&self.others[..]);
         query.host.into_iter().flat_map(|host| self.by_host.get(host)).for_each(|list| take(list));
@@ -214,7 +216,6 @@ impl Rules {
             Some(edge) => self.by_edge.get(edge).for_each(|list| take(list)),
             None => take(&self.first_by_edge),
         }
-        lists
     }
 }
 

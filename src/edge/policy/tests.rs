@@ -83,6 +83,15 @@ fn a_rule_about_names_asks_for_the_name_and_believes_only_a_proven_one() {
     assert_eq!(judge(&engine, &inbound(None), &claims(&[])), "lacks domain, naming-check");
     let unproven = Claims { domain: Name::new("friend.example"), ..claims(&[Attribute::Domain]) };
     assert_eq!(judge(&engine, &inbound(None), &unproven), "lacks naming-check");
+    let untold = Claims {
+        domain: Name::new("x.spam.example"),
+        ..claims(&[Attribute::Domain, Attribute::NamingCheck])
+    };
+    let open = judge(&engine, &inbound(None), &untold);
+    assert_eq!(
+        open, "lacks domain, naming-check",
+        "nothing is agreed before the proven name was decided about"
+    );
     let silent = Claims { unavailable: set(&[Attribute::Domain]), ..claims(&[]) };
     assert_eq!(judge(&engine, &inbound(None), &silent), "refused by host user-1 domain");
     let named = claims(&[Attribute::Domain, Attribute::NamingCheck]);
@@ -95,6 +104,19 @@ fn a_rule_about_names_asks_for_the_name_and_believes_only_a_proven_one() {
     ] {
         assert_eq!(judge(&engine, &inbound(Some(peer)), &named), expected, "{peer}");
     }
+}
+
+#[test]
+fn a_name_that_is_required_has_to_be_proven() {
+    let engine =
+        engine("[[policy.host]]\nname = \"friend\"\nrequired_as_ices = [\"domain=friend.example\"]\n");
+    let of = |name, more: &[Attribute]| {
+        let given = [&[Attribute::Domain][..], more].concat();
+        judge(&engine, &inbound(None), &Claims { domain: Name::new(name), ..claims(&given) })
+    };
+    assert_eq!(of("friend.example", &[]), "lacks naming-check", "not on the sender's word");
+    assert_eq!(of("friend.example", &[Attribute::NamingCheck]), "agreed");
+    assert_eq!(of("x.friend.example", &[Attribute::NamingCheck]), "refused by host friend domain");
 }
 
 #[test]
@@ -133,7 +155,7 @@ fn what_is_optional_is_asked_for_and_absorbed() {
                 \"ca=ca.op.example optional\", \"timeout=60..600 optional\"]\n";
     let engine = engine(text);
     let query = inbound(None);
-    assert_eq!(judge(&engine, &query, &claims(&[])), "lacks domain, signature, ca, timeout");
+    assert_eq!(judge(&engine, &query, &claims(&[])), "lacks domain, naming-check, signature, ca, timeout");
     let poor = Claims {
         unavailable: set(&[Attribute::Ca]),
         domain: Name::new("b.example"),
@@ -310,8 +332,14 @@ a peer whose edge does not answer may not be called without one
 
 #[test]
 fn the_rules_of_users_are_bounded_and_none_is_hidden() {
-    use super::hosts::{Conflict, added, removed};
+    use super::hosts::{Change, Conflict, changed};
     let host = DomainName::new(HOST).expect("a name");
+    let added = |host: &DomainName, rules: &[UserRule], rule, at| {
+        changed(rules, &Change::Add { host: host.clone(), rule, at })
+    };
+    let removed = |host: &DomainName, rules: &[UserRule], at| {
+        changed(rules, &Change::Remove { host: host.clone(), at })
+    };
     let rule = |text: &str| UserRule::parse(text).expect(text);
     let rules = added(&host, &[], rule("identified"), None).expect("the first");
     assert!(matches!(
