@@ -18,7 +18,7 @@ use ces::config::UpstreamProtocol;
 use ces::dns::forward::{Error, Resolver};
 use ces::dns::{Asker, Transport};
 use hickory_proto::op::{Message, ResponseCode};
-use hickory_proto::rr::rdata::{CNAME, TXT};
+use hickory_proto::rr::rdata::TXT;
 use hickory_proto::rr::{RData, Record, RecordType};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use proptest::prelude::*;
@@ -335,6 +335,12 @@ fn nothing_is_believed_about_our_own_zones_nor_private_addresses() {
                 reply.add_answer(a(&name("A.ces.example"), 300, [192, 0, 2, 66]));
                 reply.add_authority(soa("ces.example.", 300, 300));
             }
+            "deep.example." => {
+                reply.add_answer(cname(&asked, "middle.example"));
+                reply.add_answer(cname(&name("middle.example"), "nobody.ces.example"));
+                reply.add_authority(soa("ces.example.", 300, 300));
+                reply.metadata.response_code = ResponseCode::NoError;
+            }
             "rebind.example." => {
                 for address in
                     [[10, 0, 0, 9], [198, 18, 7, 9], [198, 19, 1, 1], [127, 0, 0, 1], [192, 0, 2, 1]]
@@ -352,13 +358,22 @@ fn nothing_is_believed_about_our_own_zones_nor_private_addresses() {
         vec![Reply::message(&reply)]
     });
     let resolver = start(udp(&[&upstream]));
-    let answer = ask(&resolver, &question("alias.example", RecordType::A));
-    assert_eq!(answer.answers.len(), 1, "{answer}");
-    assert!(
-        matches!(&answer.answers[0].data, RData::CNAME(CNAME(target)) if *target == name("a.ces.example"))
-    );
-    assert!(answer.authorities.is_empty());
+    // Where it leads to is said by ourselves.
+    let answer = ask(&resolver, &question("Alias.example", RecordType::A));
+    let data: Vec<String> = answer.answers.iter().map(ToString::to_string).collect();
+    let expected = ["Alias.example. 300 IN CNAME a.ces.example.", "a.ces.example. 300 IN A 10.0.0.2"];
+    assert_eq!(data, expected);
+    assert!(answer.authorities.is_empty() && !answer.authoritative && answer.recursion_available);
     assert_eq!(value(&resolver, |counters| &counters.own_records), 2);
+    let answer = ask(&resolver, &question("deep.example", RecordType::A));
+    assert_eq!((answer.response_code, answer.answers.len()), (ResponseCode::NXDomain, 2), "{answer}");
+    assert!(
+        answer.authorities[0].record_type() == RecordType::SOA
+            && answer.authorities[0].name == name("ces.example")
+    );
+    // Who asks for the alias itself is told no more.
+    let answer = ask(&resolver, &question("alias.example", RecordType::CNAME));
+    assert_eq!((answer.response_code, answer.answers.len()), (ResponseCode::NoError, 1), "{answer}");
     let answer = ask(&resolver, &question("rebind.example", RecordType::A));
     assert!(answer.answers.len() == 1 && answer.answers[0].data == a(&name("x."), 0, [192, 0, 2, 1]).data);
     assert_eq!(value(&resolver, |counters| &counters.rebind_records), 4);

@@ -1,7 +1,16 @@
 //! The seam to whoever asks other servers for names that are not ours. Never: waits.
 
-use super::Forward;
 use super::forward::Resolver;
+use super::{Alias, Forward};
+
+/// What others have found.
+#[derive(Debug)]
+pub enum Found {
+    /// The whole answer; no bytes where none fits what the asker allows.
+    Answer(Vec<u8>),
+    /// A name of ours.
+    Alias(Box<Alias>),
+}
 
 /// Asks others. Called by the thread `ces-dns` alone, which is not to be made to wait.
 pub trait Forwarder: Send {
@@ -9,8 +18,8 @@ pub trait Forwarder: Send {
     /// is answered in the end, and be it by SERVFAIL.
     fn ask(&mut self, forward: Forward, token: u64) -> bool;
 
-    /// The next answer, if there is one: its question's number, and the whole message; no bytes where none fits what the asker allows.
-    fn poll(&mut self) -> Option<(u64, Vec<u8>)>;
+    /// What has been found for the next question, if there is one, and its number.
+    fn poll(&mut self) -> Option<(u64, Found)>;
 }
 
 impl Forwarder for Resolver {
@@ -18,7 +27,7 @@ impl Forwarder for Resolver {
         Resolver::ask(self, Box::new(forward), token)
     }
 
-    fn poll(&mut self) -> Option<(u64, Vec<u8>)> {
+    fn poll(&mut self) -> Option<(u64, Found)> {
         self.answers().try_recv().ok()
     }
 }

@@ -3,7 +3,8 @@
 //! A [`Responder`] is sans-IO. It is the authority of the configured zones: what it knows by itself it answers at once. A question
 //! for the address of a host that is reached by the circular pool becomes a [`Deferral`], whose [`Decision`] then becomes the
 //! answer; a question from inside for somebody else's name becomes a [`Forward`]; a signed DNS UPDATE becomes changes of the host
-//! register and, when they are done, a signed answer.
+//! register and, when they are done, a signed answer. What others have found for a [`Forward`] may lead back to a name of ours: an
+//! [`Alias`], whose answer is completed here.
 //!
 //! | file | what it is |
 //! |---|---|
@@ -52,6 +53,8 @@ pub mod updates;
 pub mod zone;
 
 #[cfg(test)]
+mod alias_tests;
+#[cfg(test)]
 mod dhcid_tests;
 #[cfg(test)]
 mod property_tests;
@@ -64,7 +67,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use hickory_proto::op::{Message, OpCode, Query, ResponseCode};
-use hickory_proto::rr::{DNSClass, RecordType};
+use hickory_proto::rr::{DNSClass, Name, Record, RecordType};
 
 use crate::config::{Dns, Foreign, Realms};
 use crate::edge::hosts::Register;
@@ -138,6 +141,15 @@ pub struct Forward {
     pub pending: Pending,
 }
 
+/// A name of others that was asked by a host of ours, and leads to one of ours.
+#[derive(Clone, Debug)]
+pub struct Alias {
+    pub forward: Forward,
+    /// The records that lead there, from the name that was asked on.
+    pub chain: Vec<Record>,
+    pub target: Name,
+}
+
 /// See the module.
 pub struct Responder {
     config: Dns,
@@ -148,7 +160,8 @@ pub struct Responder {
 }
 
 impl Responder {
-    /// For the zones of `config`; `realms` judges what hosts an update makes, and knows which addresses are reached from outside. `random` is a secret of this process.
+    /// For the zones of `config`; `realms` judges what hosts an update makes, and knows which addresses are reached from outside. `random`
+    /// is a secret of this process.
     pub fn new(config: &Dns, realms: &Realms, random: Secret) -> Responder {
         Responder {
             zones: config.zones.iter().map(Zone::new).collect(),
@@ -220,6 +233,25 @@ impl Responder {
         {
             return answer(&pending, Sections::code(ResponseCode::Refused));
         }
+        let own = Own { zone, query, text: &text, chain: Vec::new() };
+        self.own(own, pending, asker, hosts, now)
+    }
+
+    /// The answer about a name of others that leads to one of ours: what led there, and what that one comes to.
+    pub fn complete(&self, alias: Alias, hosts: &Register, now: u64) -> Outcome {
+        let Alias { forward: Forward { query, asker, pending }, chain, target } = alias;
+        let text = name::text(&target);
+        let zone = text.as_ref().and_then(|text| zone::find(&self.zones, text));
+        let (Some(text), Some(zone)) = (text, zone) else {
+            return answer(&pending, Sections { answers: chain, ..Sections::default() });
+        };
+        let query = Query::query(target, query.query_type());
+        self.own(Own { zone, query: &query, text: &text, chain }, pending, &asker, hosts, now as u32)
+    }
+
+    /// What a name of ours comes to.
+    fn own(&self, own: Own<'_>, pending: Pending, asker: &Asker, hosts: &Register, now: u32) -> Outcome {
+        let Own { zone, query, text, chain } = own;
         let lookup = lookup::Lookup {
             zone,
             edge: self.config.edge.as_ref(),
@@ -229,27 +261,36 @@ impl Responder {
             realms: &self.realms,
             asker,
             query,
-            text: &text,
+            text,
             now,
         };
-        let authoritative = Sections { is_authoritative: true, ..Sections::default() };
-        let negative = |code| Sections {
-            code,
-            authorities: vec![zone.negative_soa(query.name())],
-            ..authoritative.clone()
-        };
-        match lookup.find() {
+        let finding = lookup.find();
+        // AA is about the name that was asked (RFC 1035 section 4.1.1).
+        let known = Sections { is_authoritative: chain.is_empty(), answers: chain, ..Sections::default() };
+        let negative =
+            |known, code| Sections { code, authorities: vec![zone.negative_soa(query.name())], ..known };
+        match finding {
             Finding::Records { answers, additionals } => {
-                answer(&pending, Sections { answers, additionals, ..authoritative })
+                let answers = known.answers.into_iter().chain(answers).collect();
+                answer(
+                    &pending,
+                    Sections {
+                        is_authoritative: known.is_authoritative,
+                        answers,
+                        additionals,
+                        ..Sections::default()
+                    },
+                )
             }
-            Finding::NoData => answer(&pending, negative(ResponseCode::NoError)),
-            Finding::NoName => answer(&pending, negative(ResponseCode::NXDomain)),
+            Finding::NoData => answer(&pending, negative(known, ResponseCode::NoError)),
+            Finding::NoName => answer(&pending, negative(known, ResponseCode::NXDomain)),
             Finding::Reserve(mut reserve) => {
                 reserve.proof.cookie = pending.cookie().is_some_and(|shown| shown.is_proof);
                 // A hairpin comes from the NAT's address, whatever the host's own is.
                 reserve.subnet = pending.subnet().filter(|_| asker.realm.is_none());
                 let zone = self.zones.iter().position(|known| known.apex() == zone.apex()).unwrap_or(0);
-                Outcome::Reserve(Box::new(Deferral { reserve, pending, zone }))
+                let name = query.name().clone();
+                Outcome::Reserve(Box::new(Deferral { reserve, pending, zone, name, known }))
             }
         }
     }
@@ -278,6 +319,16 @@ impl Responder {
             None => Outcome::Silence(Silence::Exhausted),
         }
     }
+}
+
+/// A name of ours that is asked for.
+struct Own<'a> {
+    zone: &'a Zone,
+    query: &'a Query,
+    /// The name of the question in lower case.
+    text: &'a str,
+    /// What of others' records led to it.
+    chain: Vec<Record>,
 }
 
 fn answer(pending: &Pending, sections: Sections) -> Outcome {

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::rdata::CNAME;
-use hickory_proto::rr::{RData, Record, RecordType};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
 use ipnet::IpNet;
 
 use super::cookie::Cookies;
@@ -81,6 +81,10 @@ pub struct Deferral {
     pub(super) pending: Pending,
     /// Place of its zone.
     pub(super) zone: usize,
+    /// That was asked for, or that others' records led to.
+    pub(super) name: Name,
+    /// What is said in any case.
+    pub(super) known: Sections,
 }
 
 impl Deferral {
@@ -97,7 +101,8 @@ impl Deferral {
         cookies: &Cookies,
         now: u32,
     ) -> Option<Sections> {
-        let empty = Sections { is_authoritative: true, ..Sections::default() };
+        let empty = self.known.clone();
+        let and = |record| [self.known.answers.clone(), vec![record]].concat();
         let query = self.pending.query.as_ref()?;
         let is_udp = self.transport() == Transport::Udp;
         Some(match decision {
@@ -106,7 +111,7 @@ impl Deferral {
                 if !is_asked {
                     return Some(Sections::code(ResponseCode::ServFail));
                 }
-                let answers = vec![address_record(query.name().clone(), 0, address)];
+                let answers = and(address_record(self.name.clone(), 0, address));
                 Sections { answers, is_for_subnet: self.reserve.subnet.is_some(), ..empty }
             }
             Decision::DemandTcp if is_udp => Sections { is_truncated: true, ..empty },
@@ -117,12 +122,12 @@ impl Deferral {
                 None => Sections { is_truncated: true, ..empty },
             },
             Decision::DemandLabel if self.reserve.proof.label.is_none() => {
-                let text = name::text(query.name())?;
+                let text = name::text(&self.name)?;
                 let label = cookies.label(&text, self.reserve.resolver, now);
-                match query.name().prepend_label(label.as_bytes()) {
+                match self.name.prepend_label(label.as_bytes()) {
                     Ok(target) => {
                         let alias = RData::CNAME(CNAME(target));
-                        let answers = vec![Record::from_rdata(query.name().clone(), 0, alias)];
+                        let answers = and(Record::from_rdata(self.name.clone(), 0, alias));
                         Sections { answers, ..empty }
                     }
                     // The name is too long for a label more.
@@ -130,7 +135,7 @@ impl Deferral {
                 }
             }
             Decision::DemandTcp | Decision::DemandCookie | Decision::DemandLabel | Decision::Empty => empty,
-            Decision::NoAddress => Sections { authorities: vec![zone.negative_soa(query.name())], ..empty },
+            Decision::NoAddress => Sections { authorities: vec![zone.negative_soa(&self.name)], ..empty },
             Decision::Refuse => Sections::code(ResponseCode::Refused),
             Decision::Silence => return None,
         })

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::circular::{self, Decided, Pool};
 use super::counters::Counters;
 use super::datagram::{self, Ends};
-use super::forwarder::Forwarder;
+use super::forwarder::{Forwarder, Found};
 use super::update::End;
 use super::updates::{Done, Updates, Waiting};
 use super::{Asker, Decision, Deferral, Forward, Outcome, Responder, Silence, Transport, Update};
@@ -151,15 +151,19 @@ impl Server {
         let mut busy = self.pool.as_mut().is_some_and(|pool| pool.gateway.turn(now.ms) > 0);
         busy |= self.turn_updates(hosts, now, replies);
         for _ in 0..BATCH {
-            let Some((token, message)) = self.forwarder.as_mut().and_then(|others| others.poll()) else {
+            let Some((token, found)) = self.forwarder.as_mut().and_then(|others| others.poll()) else {
                 break;
             };
             busy = true;
-            if let Some(to) = self.forwarded.remove(&token) {
-                let is_none = message.is_empty();
-                let outcome =
-                    if is_none { Outcome::Silence(Silence::TooLong) } else { Outcome::Answer(message) };
-                self.end(outcome, &to, replies);
+            let Some(to) = self.forwarded.remove(&token) else { continue };
+            let outcome = match found {
+                Found::Answer(message) if message.is_empty() => Outcome::Silence(Silence::TooLong),
+                Found::Answer(message) => Outcome::Answer(message),
+                Found::Alias(alias) => self.responder.complete(*alias, hosts, now.seconds),
+            };
+            match outcome {
+                Outcome::Reserve(deferral) => self.reserve(deferral, to, false, now, replies),
+                outcome => self.end(outcome, &to, replies),
             }
         }
         while let Some(entry) = self.retries.first_entry().filter(|entry| entry.key().0 <= now.ms) {

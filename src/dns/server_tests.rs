@@ -65,8 +65,9 @@ impl Forwarder for Others {
         has_room
     }
 
-    fn poll(&mut self) -> Option<(u64, Vec<u8>)> {
-        Some((self.0.pop_front()?, Message::error_msg(1, OP, ResponseCode::ServFail).to_vec().ok()?))
+    fn poll(&mut self) -> Option<(u64, Found)> {
+        let answer = Message::error_msg(1, OP, ResponseCode::ServFail).to_vec().ok()?;
+        Some((self.0.pop_front()?, Found::Answer(answer)))
     }
 }
 

@@ -6,10 +6,11 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use ces::config::{self, UpstreamProtocol};
+use ces::config::{self, HostText, UpstreamProtocol};
 use ces::dns::forward::{Counters, Options, Resolver, Server};
+use ces::dns::forwarder::Found;
 use ces::dns::{Asker, Forward, Outcome, Responder, Transport};
-use ces::edge::hosts::Register;
+use ces::edge::hosts::{Origin, Register};
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query};
 use hickory_proto::rr::RecordType;
 
@@ -126,8 +127,32 @@ pub fn ask_as(resolver: &Resolver, message: &Message, asker: &Asker) -> Message 
     Message::from_vec(&bytes).expect("a well-formed answer")
 }
 
+/// What leads to a name of the edge's own is completed, as its DNS does.
 pub fn fetch(resolver: &Resolver) -> (u64, Vec<u8>) {
-    resolver.answers().recv_timeout(Duration::from_secs(10)).expect("an answer comes")
+    let (token, found) = resolver.answers().recv_timeout(Duration::from_secs(10)).expect("an answer comes");
+    let alias = match found {
+        Found::Answer(bytes) => return (token, bytes),
+        Found::Alias(alias) => alias,
+    };
+    match responder().complete(*alias, &hosts(), 1_800_000_000) {
+        Outcome::Answer(bytes) => (token, bytes),
+        other => panic!("no answer: {other:?}"),
+    }
+}
+
+/// With one of the zone's.
+fn hosts() -> Register {
+    let realms =
+        config::parse("forward.toml", CONFIG).expect("a right configuration").hosts.expect("hosts").realms;
+    let text = HostText {
+        name: "a.ces.example".into(),
+        realm: "home".into(),
+        addresses: vec!["10.0.0.2".into()],
+        ..HostText::default()
+    };
+    let mut hosts = Register::new(16);
+    hosts.insert(&realms.judge(&text).expect("a host"), Origin::Runtime, false).expect("there is room");
+    hosts
 }
 
 pub fn value(resolver: &Resolver, which: impl Fn(&Counters) -> &AtomicU64) -> u64 {

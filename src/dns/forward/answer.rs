@@ -81,6 +81,16 @@ impl Doubts {
         self.own.iter().any(|apex| apex.zone_of(name))
     }
 
+    /// The name of ours to which `found` leads from what `query` asked for.
+    pub fn leads_to(&self, found: &Found, query: &Query) -> Option<Name> {
+        if self.own.is_empty()
+            || !found.answers.iter().any(|record| record.record_type() == RecordType::CNAME)
+        {
+            return None;
+        }
+        chain(&found.answers, query).pop().filter(|name| self.is_own(name))
+    }
+
     fn is_protected(&self, record: &Record) -> bool {
         if self.protected.is_empty() {
             return false;

@@ -25,8 +25,8 @@ use super::cache::Cache;
 use super::limits::Slot;
 use super::upstream::{Failure, Upstream};
 use super::{Counters, Options, proxied};
-use crate::dns::Forward;
 use crate::dns::pending::Sections;
+use crate::dns::{Alias, Forward, forwarder};
 use crate::edge::proxies::Proxies;
 
 /// How long an upstream that failed comes after the others, before it is tried again.
@@ -51,7 +51,7 @@ struct Engine {
     /// Who waits for what is being asked.
     flights: RefCell<HashMap<Question, Vec<Ask>>>,
     counters: Arc<Counters>,
-    answers: Sender<(u64, Vec<u8>)>,
+    answers: Sender<(u64, forwarder::Found)>,
     proxies: Option<Arc<Proxies>>,
     inside: Vec<(u16, Ipv4Net)>,
 }
@@ -63,7 +63,7 @@ pub(super) fn run(
     upstreams: Vec<Upstream>,
     counters: Arc<Counters>,
     mut asked: mpsc::Receiver<Ask>,
-    answers: Sender<(u64, Vec<u8>)>,
+    answers: Sender<(u64, forwarder::Found)>,
 ) {
     let bounds =
         Bounds { min: options.ttl_min, max: options.ttl_max, negative_max: options.negative_ttl_max };
@@ -198,10 +198,22 @@ impl Engine {
         if found.code == ResponseCode::ServFail {
             count(&self.counters.servfail);
         }
-        let bytes = forward.pending.bytes(answer::sections(found, &forward.query));
-        let bytes = bytes.or_else(|| forward.pending.bytes(Sections::code(ResponseCode::ServFail)));
+        let target = self.doubts.leads_to(&found, &forward.query);
+        let sections = answer::sections(found, &forward.query);
+        let found = match target {
+            Some(target) => forwarder::Found::Alias(Box::new(Alias {
+                forward: *forward,
+                chain: sections.answers,
+                target,
+            })),
+            None => {
+                let bytes = forward.pending.bytes(sections);
+                let bytes = bytes.or_else(|| forward.pending.bytes(Sections::code(ResponseCode::ServFail)));
+                forwarder::Found::Answer(bytes.unwrap_or_default())
+            }
+        };
         // There is room: see `limits`. The place is given back after, so that it stays so.
-        let _ = self.answers.try_send((token, bytes.unwrap_or_default()));
+        let _ = self.answers.try_send((token, found));
         drop(slot);
     }
 }

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use crossbeam::channel::Receiver;
 
 use super::Counters;
-use crate::dns::Asker;
+use crate::dns::{Asker, forwarder};
 
 /// Places for askers.
 const ASKERS: usize = 4096;
@@ -27,7 +27,7 @@ pub(super) struct Limits {
     of_asker: Box<[AtomicU16]>,
     hasher: RandomState,
     /// What is answered and not fetched.
-    answers: Receiver<(u64, Vec<u8>)>,
+    answers: Receiver<(u64, forwarder::Found)>,
     counters: Arc<Counters>,
 }
 
@@ -42,7 +42,7 @@ impl Limits {
     pub fn new(
         most: usize,
         most_of_one: u16,
-        answers: Receiver<(u64, Vec<u8>)>,
+        answers: Receiver<(u64, forwarder::Found)>,
         counters: Arc<Counters>,
     ) -> Limits {
         Limits {

@@ -19,7 +19,8 @@
 //! without telling those with signatures from those without.
 //!
 //! Guarantees: each question that is taken has exactly one answer, after [`Options::total_time`] at the latest; memory is bounded by
-//! [`Options`]; nothing that an upstream sends is believed about our own zones, or makes the thread end.
+//! [`Options`]; nothing that an upstream sends is believed about our own zones, or makes the thread end; a name that leads to one of them is
+//! given back as what it is.
 //! Never: validates signatures (AD is never set: a host that wants proof sets DO and has them), sends anything about the asker
 //! upstream, or asks an upstream over UDP or TCP that is configured with TLS.
 
@@ -46,7 +47,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::Pid;
 use tokio::sync::mpsc;
 
-use super::Forward;
+use super::{Forward, forwarder};
 use crate::config::{self, RouteTarget, Side, UpstreamProtocol, Upstreams};
 use crate::edge::proxies::Proxies;
 use flights::Ask;
@@ -255,7 +256,7 @@ pub struct Resolver {
     counters: Arc<Counters>,
     /// `None` while it is being dropped.
     questions: Option<mpsc::Sender<Ask>>,
-    answers: Receiver<(u64, Vec<u8>)>,
+    answers: Receiver<(u64, forwarder::Found)>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -317,8 +318,8 @@ impl Resolver {
         questions.try_send(Ask { forward, token, slot }).is_ok()
     }
 
-    /// Tokens and the bytes of their answers. Bytes are empty where no answer would fit what the asker allows; none of hosts' does.
-    pub fn answers(&self) -> &Receiver<(u64, Vec<u8>)> {
+    /// Tokens and what was found. Bytes are empty where no answer would fit what the asker allows; none of hosts' does.
+    pub fn answers(&self) -> &Receiver<(u64, forwarder::Found)> {
         &self.answers
     }
 
