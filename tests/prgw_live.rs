@@ -485,13 +485,16 @@ fn first_packets_in_pieces(running: &mut Running, bed: &Bed, wires: &mut [Wire; 
         assert_eq!((counter(bed, "claimed"), counter(bed, "followed")), (claimed + 1, followed + 1));
     }
     let rejected = || show(bed, "counters")["drops"]["prgw_rejected"]["total"].as_u64().expect("a count");
-    let (client, public) = ((other, 77), (running.reserve(HOSTS[0], TCP_443, other), 53));
-    let datagram = Packet::new(client, public, Carried::Udp { unsummed: false }, &[0x5a; 300]);
-    let (pieces, before) = (cut_in_two(&datagram.frame(GATEWAY, OWN[OUTSIDE]), 0x7777), rejected());
-    pieces.iter().for_each(|piece| wires[OUTSIDE].send(piece));
-    let errors = |frame: &[u8]| ip_of(frame).filter(|ip| ip.protocol() == Protocol::ICMP).map(|_| ());
-    assert_eq!(wire::listen(&mut wires[OUTSIDE], Duration::from_secs(1), errors).len(), 1);
-    assert_eq!(rejected(), before + 2);
+    let public = (running.reserve(HOSTS[0], TCP_443, other), 53);
+    for carried in [Carried::Udp { unsummed: false }, Carried::Tcp { flags: TcpFlags::SYN, options: vec![] }]
+    {
+        let datagram = Packet::new((other, 77), public, carried, &[0x5a; 300]);
+        let (pieces, before) = (cut_in_two(&datagram.frame(GATEWAY, OWN[OUTSIDE]), 0x7777), rejected());
+        pieces.iter().for_each(|piece| wires[OUTSIDE].send(piece));
+        let answers = |frame: &[u8]| ip_of(frame).filter(|ip| ip.destination() == other).map(|_| ());
+        assert_eq!(wire::listen(&mut wires[OUTSIDE], Duration::from_secs(1), answers).len(), 1);
+        assert_eq!(rejected(), before + 2);
+    }
 }
 
 fn cut_in_two(frame: &[u8], identification: u16) -> Vec<Vec<u8>> {

@@ -1,5 +1,5 @@
-"""Floods: `flood.py DEVICE MAC SOURCE DESTINATION KIND RATE SECONDS` sends RATE packets a second, `udp` or `syn`, to MAC, from 64 ports
-of SOURCE to port 80 of DESTINATION. Prints what it really sent, as JSON: packets, seconds, rate.
+"""Floods: `flood.py DEVICE MAC SOURCE DESTINATION KIND RATE SECONDS` sends RATE packets a second to MAC, from 64 ports of SOURCE to
+DESTINATION: `udp` or `syn` to port 80, or questions, `dns`, to port 53. Prints what it really sent, as JSON: packets, seconds, rate.
 
 Batches by sendmmsg(2), past the queueing discipline; what the device does not take is not counted."""
 
@@ -15,6 +15,8 @@ from frames import IPV4, SOL_PACKET, ethernet, ipv4, tcp, udp
 
 PACKET_QDISC_BYPASS = 20
 BATCH = 64
+# A question for the SOA of ces.example, which its authority answers at once.
+QUESTION = bytes.fromhex("beef00000001000000000000") + b"\3ces\7example\0" + bytes.fromhex("00060001")
 
 
 class IoVec(ctypes.Structure):
@@ -40,7 +42,8 @@ def frames(mac, source, destination, kind):
         if kind == "syn":
             payload = ipv4(source, destination, 6, tcp(source, destination, 0x02, 20000 + number))
         else:
-            payload = ipv4(source, destination, 17, udp(20000 + number, 80, b"flood\n"))
+            port, data = (53, QUESTION) if kind == "dns" else (80, b"flood\n")
+            payload = ipv4(source, destination, 17, udp(20000 + number, port, data))
         yield ethernet(to, [], IPV4, payload)
 
 

@@ -5,13 +5,16 @@
 #                                     ├── edge: cesd ──┘             203.0.113.53: BIND, which asks the edge, 203.0.113.1
 #   office  10.0.0.2  b.ces.example ──┘
 #
-# The circular pool is five addresses. Nothing on either side knows of it.
+# The circular pool is five addresses. Nothing on either side knows of it. Inside, the edge is the hosts' resolver: it asks BIND for
+# others' names, from `own`, the namespace of the edge's own, where it serves TCP too.
 
 RESOLVER=203.0.113.53
 PRGW_POOL=203.0.113.101-203.0.113.105 PRGW_FIRST=203.0.113.101
 PRGW_HOSTS=(home:a.ces.example office:b.ces.example)
 # Seconds for which a reservation waits.
 PRGW_WAIT=2
+# Somebody else's name, and who floods.
+FOREIGN=www.foreign.example FOREIGN_ADDRESS=198.51.100.80 FLOODER=203.0.113.66
 
 # Servers of both hosts, the resolver, and who asks it.
 prgw_servers() {
@@ -31,9 +34,13 @@ prgw_servers() {
             "for p in 22 80 443 $ECHO_PORT; do ss -Hltn \"sport = :\$p\" | grep -q . || exit 1; done"
     done
     at internet address add "$RESOLVER/32" dev lo
+    at internet address add "$FLOODER/32" dev lo
     mkdir -p "/etc/netns/$BED-internet"
     printf 'nameserver %s\n' "$RESOLVER" >"/etc/netns/$BED-internet/resolv.conf"
-    # Of the root it knows nothing: names of this zone alone can be asked.
+    # shellcheck disable=SC2016  # a directive of the file
+    printf '$TTL 60\n@ SOA ns. hostmaster. 1 60 60 60 60\n@ NS ns.foreign.example.\nns A %s\nwww A %s\n' \
+        "$RESOLVER" "$FOREIGN_ADDRESS" >"$WORK/foreign.zone"
+    # Of the root it knows nothing: names of these two zones alone can be asked.
     cat >"$WORK/named.conf" <<NAMED
 options {
     directory "$WORK";
@@ -49,6 +56,7 @@ options {
 };
 controls { };
 zone "ces.example" { type static-stub; server-addresses { 203.0.113.1; }; };
+zone "foreign.example" { type primary; file "foreign.zone"; };
 NAMED
     serve named named -g -4 -n 1 -c "$WORK/named.conf"
     wait_for 5 "named listens" in_ns internet sh -c "ss -Hlun 'sport = :53' | grep -q ."
@@ -87,9 +95,19 @@ NGINX
     in_ns "$1" nginx -e "$place/nginx.log" -p "$place" -c "$place/nginx.conf" >"$place/out" 2>&1 &
 }
 
-# prgw_config [no-prgw] : the laboratory's, whose hosts these are, with the zone and the pool.
+# prgw_config [no-prgw] [no-resolver] : the laboratory's, whose hosts these are, with the zone and the pool, and with whom to ask for
+# others' names. Without a namespace of its own the edge asks nobody, and answers by UDP alone.
 prgw_config() {
     edge_config
+    [[ " $* " == *" no-resolver "* ]] || cat <<TOML
+
+[exception]
+netns = "$BED-own"
+interfaces = ["in", "out"]
+
+[[dns.upstreams]]
+address = "$RESOLVER"
+TOML
     cat <<TOML
 
 [[dns.zones]]

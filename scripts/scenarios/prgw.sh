@@ -7,6 +7,7 @@
 scenario_prgw() {
     heading "prgw: five public addresses, hosts behind them by name"
     local EDGE_CONFIG=prgw_config
+    bed_add own
     edge_up
     prgw_servers
     step "a name is an address for a moment" prgw_name
@@ -17,14 +18,16 @@ scenario_prgw() {
     step "UDP echo by name" prgw_udp
     step "one service by its name" prgw_service
     step "500 connections at five addresses" prgw_connections 500
+    step "names from inside: own and others'" prgw_inside
+    step "DNS by TCP beside a flood" prgw_flood 30000
     step "without a question, no connection" prgw_refused "$PRGW_FIRST"
     control "without a question, no connection" 3 prgw_refused a.ces.example
     step "a reservation expires" prgw_expired $((PRGW_WAIT + 1))
     control "a reservation expires" 3 prgw_expired 0
     edge_down
 
-    heading "prgw: the same cesd without the pool"
-    edge_up no-prgw
+    heading "prgw: the same cesd without the pool, and without a namespace of its own"
+    edge_up no-prgw no-resolver
     control "a name is an address for a moment" 3 prgw_name
     control "HTTP by name" 6 prgw_http
     control "HTTPS by name" 6 prgw_https
@@ -33,6 +36,8 @@ scenario_prgw() {
     control "UDP echo by name" 3 prgw_udp
     control "one service by its name" 6 prgw_service
     control "500 connections at five addresses" 3 prgw_connections 500
+    control "names from inside: own and others'" 3 prgw_inside
+    control "DNS by TCP beside a flood" 3 prgw_flood 30000
     edge_down
 }
 
@@ -134,4 +139,43 @@ prgw_expired() {
     address=$(asking dig +short +tries=1 +time=2 a.ces.example A)
     sleep "$1"
     prgw_refused "$address"
+}
+
+# questions REALM SERVER HOW QUESTION… : what is answered, a line each; HOW is +tcp or +notcp. Exit code 3: not all are.
+questions() {
+    local answers
+    answers=$(in_ns "$1" dig +short +tries=1 +time=1 "$3" "@$2" "${@:4}") || return 3
+    printf '%s\n' "$answers"
+    (($(grep -c . <<<"$answers") * 2 == $# - 3)) || return 3
+}
+
+# A host inside has the edge for its resolver: names of its own realm are private addresses to it, others' are asked for.
+prgw_inside() {
+    local how answers
+    for how in +notcp +tcp; do
+        answers=$(questions home "$EDGE_INSIDE" "$how" a.ces.example A "$FOREIGN" A) || return 3
+        [[ $answers == "$HOST"$'\n'"$FOREIGN_ADDRESS" ]] || fail "$answers"
+    done
+    note "$HOST and $FOREIGN_ADDRESS, by UDP and by TCP"
+}
+
+# A flood of RATE questions a second by UDP from one source, and all the while somebody else asks by TCP and by UDP.
+prgw_flood() {
+    local answered=0 before dropped mac flooding ten
+    read -ra ten <<<"$(printf 'ces.example SOA %.0s' {1..10})"
+    questions internet 203.0.113.1 +tcp "${ten[@]}" || return 3
+    mac=$(edge_mac internet 203.0.113.1)
+    before=$(dropped punt_rate)
+    flood internet "$mac" "$FLOODER" 203.0.113.1 dns "$1" 4 >"$WORK/flood" &
+    flooding=$!
+    sleep 0.3
+    while kill -0 "$flooding" 2>/dev/null; do
+        questions internet 203.0.113.1 +tcp "${ten[@]}" || fail "no answer by TCP"
+        questions internet 203.0.113.1 +notcp "${ten[@]}" || fail "no answer by UDP"
+        answered=$((answered + ${#ten[@]} / 2))
+    done
+    wait "$flooding" || fail "it has ended early"
+    dropped=$(($(dropped punt_rate) - before))
+    ((answered > 0 && dropped > $1)) || fail "$answered answered, $dropped dropped"
+    note "$answered answered by TCP, as many by UDP; of $(jq .packets "$WORK/flood") others $dropped dropped"
 }
