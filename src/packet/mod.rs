@@ -9,7 +9,6 @@
 
 pub mod arp;
 pub mod build;
-pub mod cetp;
 pub mod checksum;
 pub mod drop;
 mod error;

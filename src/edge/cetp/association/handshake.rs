@@ -72,7 +72,7 @@ impl Peers {
         context: &mut Context<'_, H>,
         out: &mut Out<'_>,
     ) -> Option<PeerId> {
-        let (local, half) = (self.fresh_tag(id)?, Half::new()?);
+        let (local, half) = (self.fresh_tag(id, context.rng)?, Half::new()?);
         let transaction = context.rng.random();
         let bytes = self.first_question(id, local, transaction, context)?;
         let to = self.get(id).rloc()?;
@@ -93,7 +93,7 @@ impl Peers {
         let mut bytes = Vec::with_capacity(LEAST_UNPROVEN);
         wire::begin(&question_header(context.house.name(), self.name(id)?, local, transaction), &mut bytes)
             .ok()?;
-        pad(&mut bytes);
+        pad(&mut bytes, LEAST_UNPROVEN);
         wire::end(None, &mut bytes).ok()?;
         Some(bytes)
     }
@@ -212,7 +212,7 @@ impl Peers {
         keep_carriers(&mut told.rlocs, own_carriers(context.house));
         let half = Half::new().ok_or(overloaded)?;
         let id = self.place(question.name, context.now).ok_or(overloaded)?;
-        let local = self.fresh_tag(id).ok_or(overloaded)?;
+        let local = self.fresh_tag(id, context.rng).ok_or(overloaded)?;
         let header = answer_header(&message.header, Some(local));
         let wanted = Wanted { header: &header, share: &half.public, granted, cookie: None };
         let reply = self.written(&wanted, Some(question.bytes), context).ok_or(overloaded)?;
@@ -441,10 +441,10 @@ pub fn answer_header(question: &Header<'_>, sst: Option<Tag>) -> Header<'static>
     }
 }
 
-/// Pads a question that isn't ended yet until its answer can't be longer.
-pub fn pad(bytes: &mut Vec<u8>) {
-    if bytes.len() < LEAST_UNPROVEN {
-        let missing = LEAST_UNPROVEN.saturating_sub(bytes.len() + wire::TLV_HEADER).max(1);
+/// Pads a question that isn't ended yet to so many bytes at least, until its answer can't be longer.
+pub fn pad(bytes: &mut Vec<u8>, least: usize) {
+    if bytes.len() < least {
+        let missing = least.saturating_sub(bytes.len() + wire::TLV_HEADER).max(1);
         let _ = wire::push(&Tlv::response(Value::Padding(missing as u16)), bytes);
     }
 }
