@@ -9,6 +9,7 @@
 
 pub mod arp;
 pub mod build;
+pub mod cetp;
 pub mod checksum;
 pub mod drop;
 mod error;
