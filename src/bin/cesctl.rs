@@ -177,7 +177,7 @@ struct HostArgs {
     #[arg(long, value_name = "N", default_value_t = 0)]
     from: u32,
     /// How many to show, 0 to 10000 (0 only counts) [default: 100]
-    #[arg(long, value_name = "N", value_parser = flow_limit)]
+    #[arg(long, value_name = "N")]
     limit: Option<FlowLimit>,
 }
 
@@ -260,7 +260,7 @@ enum What {
         #[arg(long, value_name = "NAME")]
         realm: Option<String>,
         /// How many to show, 0 to 10000 (0 only counts) [default: 100]
-        #[arg(long, value_name = "N", value_parser = flow_limit)]
+        #[arg(long, value_name = "N")]
         limit: Option<FlowLimit>,
     },
     /// The neighbours on the ports' links
@@ -271,7 +271,7 @@ enum What {
         #[arg(long, value_name = "NAME")]
         realm: Option<String>,
         /// How many to show, 0 to 10000 (0 only counts) [default: 10000]
-        #[arg(long, value_name = "N", value_parser = flow_limit)]
+        #[arg(long, value_name = "N")]
         limit: Option<FlowLimit>,
     },
     /// The pools of public addresses: how they translate, and how full they are
@@ -303,10 +303,6 @@ fn service(text: &str) -> Result<ServiceEntry, String> {
     let (name, (protocol, port)) =
         parts.ok_or("write NAME=PROTOCOL/PORT, such as www.ces.example=tcp/443")?;
     Ok(ServiceEntry { name: name.into(), protocol: protocol.into(), port: port.into() })
-}
-
-fn flow_limit(text: &str) -> Result<FlowLimit, String> {
-    text.parse::<u64>().map_err(|e| e.to_string())?.try_into()
 }
 
 /// Why there is nothing to show.

@@ -10,6 +10,7 @@
 //! refused.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::str::FromStr;
 
 use ipnet::IpNet;
 use serde::de::DeserializeOwned;
@@ -187,6 +188,14 @@ impl FlowLimit {
 impl Default for FlowLimit {
     fn default() -> Self {
         FlowLimit(100)
+    }
+}
+
+impl FromStr for FlowLimit {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.parse::<u64>().map_err(|error| error.to_string())?.try_into()
     }
 }
 

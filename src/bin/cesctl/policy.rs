@@ -31,7 +31,7 @@ pub enum Policy {
         /// Only those of this host
         host: Option<String>,
         /// Of how many hosts to show them, 0 to 10000 [default: 100]
-        #[arg(long, value_name = "N", value_parser = super::flow_limit)]
+        #[arg(long, value_name = "N")]
         limit: Option<FlowLimit>,
     },
     /// Which rules decide about somebody, and what they would be asked and told

@@ -236,6 +236,22 @@ fn whoever_asks_for_any_service_gets_those_that_its_claims_suffice_for() {
 }
 
 #[test]
+fn all_parts_are_on_the_terms_of_the_first() {
+    let rule = |service: &str, most: u32| {
+        format!(
+            "[[policy.host]]\nname = \"{service}\"\nservices = [\"{service}\"]\nrequired_as_ices = [\"timeout=60..{most}\"]\n"
+        )
+    };
+    let engine = engine(&[rule("tcp", 600), rule("udp", 120), rule("icmp", 3600)].concat());
+    let known = Claims { numbers: [900, 0, 0], ..claims(&[Attribute::Timeout]) };
+    let query = Query { services: Services::ANY, ..inbound(None) };
+    let Judgement::Agreed(agreed) = engine.decide(&query).judge(&known, &OWN) else { panic!("agreed") };
+    assert_eq!(agreed.numbers[0], Some(600));
+    let open = [6, 17, 1, 132].map(|protocol| agreed.filter.permits(Opener::Remote, protocol, 9));
+    assert_eq!(open, [true, false, true, true], "600 seconds are too many for UDP");
+}
+
+#[test]
 fn more_parts_than_fit_are_refused_not_passed() {
     let services: Vec<String> = (1..=20).map(|port| format!("\"tcp/{port}\"")).collect();
     let text = format!(
