@@ -3,7 +3,8 @@
 //! Guarantees: takes turns, a batch from each worker and from the connections, so that none starves another; makes no system call while
 //! there is work, but one a batch of answers by TCP; answers that a ring does not take are dropped and counted. Naps when there is
 //! nothing to do, for 50 µs at first and a millisecond at most.
-//! Never: waits for the register's owner, for a worker or for a connection.
+//! Never: waits for the register's owner, for a worker or for a connection; for whoever looks into the book of proxy addresses it
+//! waits a moment.
 
 use std::io::Write;
 use std::net::{IpAddr, TcpListener};
