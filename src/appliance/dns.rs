@@ -50,7 +50,7 @@ pub fn start(
     let realms = config.hosts.as_ref().map_or(&no_realms, |hosts| &hosts.realms);
     let responder = Responder::new(&fitting(config, dns), realms, rand::random());
     let responder = responder.with_proxies(proxies.clone());
-    let resolver = resolver(config, proxies.clone(), core)?;
+    let resolver = resolver(config, proxies, core)?;
     let listen = |netns| exception::listen(netns, PORT).map_err(Error::DnsListen);
     let listeners = config.exception.as_ref().map(|exception| listen(&exception.netns)).transpose()?;
     let streams = listeners.map(|listeners| Streams { listeners, realms: addresses(config) });
@@ -64,7 +64,6 @@ pub fn start(
             counters: Arc::new(Counters::default()),
         },
         hosts: edge.map(|edge| edge.reader().clone()),
-        proxies,
         from_workers: rings.up,
         to_workers: rings.down,
         streams,

@@ -71,7 +71,7 @@ const OP: hickory_proto::op::OpCode = hickory_proto::op::OpCode::Query;
 const REALMS: [Option<u16>; 3] = [Some(1), Some(2), None];
 
 fn at(ms: u64) -> Now {
-    Now { seconds: NOW + ms / 1000, ms }
+    Now { seconds: NOW + ms / 1000, ms, at: Instant::now() }
 }
 
 fn server(changer: Option<Changer>) -> (Server, Register, Arc<Counters>) {
@@ -186,6 +186,19 @@ fn by_tcp_the_pool_is_asked_once_more() {
     let [(ReplyTo::Stream { connection: 7 }, Some(answer))] = &sent.0[..] else { panic!("{:?}", sent.0) };
     assert_eq!(Message::from_vec(answer).expect("sound").answers.len(), 1);
     assert_eq!(counters.pool.each_ref().map(|count| count.get()), [1, 0, 0, 1, 0, 0]);
+}
+
+#[test]
+fn the_time_of_proxy_addresses_passes() {
+    let (responder, register, proxies, address) = super::super::pointer::tests::bed();
+    let (mut server, _, _) = server(None);
+    server.responder = responder;
+    let realm = crate::flow::Realm(1);
+    server.turn(&register, at(0), &mut Sent::default());
+    assert!(matches!(proxies.known(realm, address), crate::edge::proxies::Known::Named(_)));
+    let later = Now { at: Instant::now() + Duration::from_secs(100), ..at(0) };
+    server.turn(&register, later, &mut Sent::default());
+    assert_eq!(proxies.known(realm, address), crate::edge::proxies::Known::Nobody);
 }
 
 /// The second waits for the first, and finds what that has made.
