@@ -293,6 +293,15 @@ fn piece(frame: &[u8], from: usize, to: usize, identification: u16) -> Vec<u8> {
     piece
 }
 
+/// The code of an error of the edge's that says that a packet of `from` has not reached `to`.
+fn code_about(frame: &[u8], from: Ipv4Addr, to: Ipv4Addr) -> Option<u8> {
+    let ip = ip_of(frame).filter(|ip| ip.protocol() == Protocol::ICMP && ip.source() == EDGE)?;
+    let icmp = Icmp::parse(ip.payload()).ok().filter(Icmp::checksum_is_right)?;
+    let quoted = Ipv4::parse_quoted(icmp.quoted()?).ok()?;
+    let is_it = (quoted.source(), quoted.destination()) == (from, to);
+    (is_it && icmp.kind() == IcmpType::DESTINATION_UNREACHABLE).then(|| icmp.code())
+}
+
 fn dropped(bed: &Bed, reason: &str) -> u64 {
     show(bed, &["counters"])["drops"][reason]["total"].as_u64().unwrap_or(0)
 }
@@ -392,6 +401,11 @@ fn datagrams(bed: &Bed, wires: &mut [Wire; 3], at: Ipv4Addr) {
     passes(wires, HOME, &udp(client, (at, 3000)), OUTSIDE, (PUBLIC, port), (server.0, 3000));
     passes(wires, OUTSIDE, &udp((remote(99), 3000), (PUBLIC, port)), HOME, (remote(99), 3000), client);
 
+    // By its own address, from the same socket, it cannot be told apart.
+    let direct = udp(client, server).frame(HOST, OWN[HOME]);
+    assert_eq!(exchange(wires, HOME, &direct, HOME, |frame| code_about(frame, PRIVATE, server.0)), 13);
+    assert!(dropped(bed, "proxy_collision") > 0);
+
     let text = b"0123456789abcdefghij";
     let request = Packet::new((PRIVATE, 77), (at, 0), Carried::EchoRequest { sequence: 1 }, text);
     let identifier = opens(wires, HOME, &request, server.0);
@@ -481,13 +495,8 @@ fn nobody(bed: &Bed, wires: &mut [Wire; 3]) {
         udp((PRIVATE, 5301), (proxy(7), 53)),
         Packet::new((PRIVATE, 78), (proxy(7), 0), Carried::EchoRequest { sequence: 1 }, text),
     ] {
-        let code = exchange(wires, HOME, &packet.frame(HOST, OWN[HOME]), HOME, |frame| {
-            let ip = ip_of(frame).filter(|ip| ip.protocol() == Protocol::ICMP && ip.source() == EDGE)?;
-            let icmp = Icmp::parse(ip.payload()).ok().filter(Icmp::checksum_is_right)?;
-            let quoted = Ipv4::parse_quoted(icmp.quoted()?).ok()?;
-            let is_it = (quoted.source(), quoted.destination()) == (PRIVATE, proxy(7));
-            (is_it && icmp.kind() == IcmpType::DESTINATION_UNREACHABLE).then(|| icmp.code())
-        });
+        let frame = packet.frame(HOST, OWN[HOME]);
+        let code = exchange(wires, HOME, &frame, HOME, |frame| code_about(frame, PRIVATE, proxy(7)));
         assert_eq!(code, 1, "host unreachable");
     }
     assert!(dropped(bed, "proxy_unassigned") >= before + 3);
@@ -505,10 +514,7 @@ fn nobody(bed: &Bed, wires: &mut [Wire; 3]) {
 fn routes(bed: &Bed, wires: &mut [Wire; 3]) {
     let (at, _) = address_of(&ask(wires, HOME, THIRD, "n200.example", RecordType::A));
     let packet = udp((THIRD, 5400), (at, 53)).frame(HOST, OWN[HOME]);
-    let code = exchange(wires, HOME, &packet, HOME, |frame| {
-        let ip = ip_of(frame).filter(|ip| ip.protocol() == Protocol::ICMP && ip.destination() == THIRD)?;
-        Icmp::parse(ip.payload()).ok().filter(Icmp::checksum_is_right).map(|icmp| icmp.code())
-    });
+    let code = exchange(wires, HOME, &packet, HOME, |frame| code_about(frame, THIRD, at));
     assert_eq!((code, &shown(bed, "home", PROHIBITED)["sessions"]), (13, &0.into()));
 }
 
