@@ -12,7 +12,7 @@
 //! | [`firewall`] | fast | sans-IO: IPv6 sessions (RFC 6092), which ICMPv6 crosses (RFC 4890) |
 //! | [`ring`] | fast | typed single-producer single-consumer messages between threads |
 //! | [`dataplane`] | fast | the worker loop and its stages |
-//! | [`edge`] | slow | the control state and the thread that owns it: the host register, policies and identities, the Private Realm Gateway's circular pool |
+//! | [`edge`] | slow | the control state and the thread that owns it: the host register, policies and identities, the Private Realm Gateway's circular pool, proxy addresses, CETP |
 //! | [`exception`] | slow | the kernel's share: taps in a network namespace, and a thread that carries frames to them and back |
 //! | [`config`] | slow | TOML text to one validated, immutable `Config` |
 //! | [`dns`] | slow | sans-IO: a question in, out its answer or what must be known first |

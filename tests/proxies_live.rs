@@ -59,10 +59,13 @@ const HOST: MacAddr = MacAddr([2, 0, 0, 0, 0, 2]);
 const GATEWAY: MacAddr = MacAddr([2, 0, 0, 0, 2, 254]);
 const PRIVATE: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
 const OTHER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 3);
+const THIRD: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 4);
 const EDGE: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 const PUBLIC: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 16);
 const ROUTER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 const UPSTREAM: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 53);
+/// Behind n200.example; the routes have it prohibited.
+const PROHIBITED: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 200);
 /// Proxy addresses of a realm, and those of one host.
 const PROXIES: u8 = 8;
 const OF_ONE: u64 = 4;
@@ -85,8 +88,9 @@ fn config(sockets: &[PathBuf], workers: &str) -> String {
     let neighbor = |on, address| {
         format!("[[neighbor]]\ninterface = \"{on}\"\naddress = \"{address}\"\nmac = \"{HOST}\"\n")
     };
-    let neighbors =
-        [("home", PRIVATE), ("home", OTHER), ("twin", PRIVATE)].map(|(on, a)| neighbor(on, a)).concat();
+    let neighbors = [("home", PRIVATE), ("home", OTHER), ("home", THIRD), ("twin", PRIVATE)]
+        .map(|(on, a)| neighbor(on, a))
+        .concat();
     let realm = |name: &str| {
         format!(
             "[[realm]]\nname = \"{name}\"\nside = \"inside\"\nremote = \"proxy\"\n\
@@ -103,6 +107,7 @@ fn config(sockets: &[PathBuf], workers: &str) -> String {
          [[interface]]\nport = \"twin\"\nrealm = \"twin\"\naddresses = [\"{EDGE}/24\"]\n\
          [[interface]]\nport = \"out\"\nrealm = \"internet\"\naddresses = [\"203.0.113.1/24\"]\n\
          [[route]]\nrealm = \"internet\"\nprefix = \"0.0.0.0/0\"\nvia = \"203.0.113.254\"\n\
+         [[route]]\nrealm = \"internet\"\nprefix = \"{PROHIBITED}/32\"\nprohibit = true\n\
          [[neighbor]]\ninterface = \"out\"\naddress = \"203.0.113.254\"\nmac = \"{GATEWAY}\"\n{neighbors}\
          [nat44]\ninside = [\"home\", \"twin\"]\noutside = \"internet\"\npool = [\"{PUBLIC}\"]\n\
          [nat44.timeouts]\nudp = 1\nicmp = 1\n\
@@ -288,6 +293,15 @@ fn piece(frame: &[u8], from: usize, to: usize, identification: u16) -> Vec<u8> {
     piece
 }
 
+/// The code of an error of the edge's that says that a packet of `from` has not reached `to`.
+fn code_about(frame: &[u8], from: Ipv4Addr, to: Ipv4Addr) -> Option<u8> {
+    let ip = ip_of(frame).filter(|ip| ip.protocol() == Protocol::ICMP && ip.source() == EDGE)?;
+    let icmp = Icmp::parse(ip.payload()).ok().filter(Icmp::checksum_is_right)?;
+    let quoted = Ipv4::parse_quoted(icmp.quoted()?).ok()?;
+    let is_it = (quoted.source(), quoted.destination()) == (from, to);
+    (is_it && icmp.kind() == IcmpType::DESTINATION_UNREACHABLE).then(|| icmp.code())
+}
+
 fn dropped(bed: &Bed, reason: &str) -> u64 {
     show(bed, &["counters"])["drops"][reason]["total"].as_u64().unwrap_or(0)
 }
@@ -322,9 +336,10 @@ fn a_name_is_a_proxy_address_and_leads_to_whom_it_stands_for() {
         let at = names(bed, &mut wires);
         connections(bed, &mut wires, at);
         datagrams(bed, &mut wires, at);
-        fragments(&mut wires, at);
+        fragments(&mut wires, at, (1 << 16) / (number as i32 + 1));
         errors(bed, &mut wires, at);
         nobody(bed, &mut wires);
+        routes(bed, &mut wires);
         everybodys_share(bed, &mut wires);
         wait("sessions to end", || shown(bed, "home", remote(1))["sessions"] == 1);
         drop(wires);
@@ -386,6 +401,11 @@ fn datagrams(bed: &Bed, wires: &mut [Wire; 3], at: Ipv4Addr) {
     passes(wires, HOME, &udp(client, (at, 3000)), OUTSIDE, (PUBLIC, port), (server.0, 3000));
     passes(wires, OUTSIDE, &udp((remote(99), 3000), (PUBLIC, port)), HOME, (remote(99), 3000), client);
 
+    // By its own address, from the same socket, it cannot be told apart.
+    let direct = udp(client, server).frame(HOST, OWN[HOME]);
+    assert_eq!(exchange(wires, HOME, &direct, HOME, |frame| code_about(frame, PRIVATE, server.0)), 13);
+    assert!(dropped(bed, "proxy_collision") > 0);
+
     let text = b"0123456789abcdefghij";
     let request = Packet::new((PRIVATE, 77), (at, 0), Carried::EchoRequest { sequence: 1 }, text);
     let identifier = opens(wires, HOME, &request, server.0);
@@ -394,8 +414,8 @@ fn datagrams(bed: &Bed, wires: &mut [Wire; 3], at: Ipv4Addr) {
     wait("sessions to end", || shown(bed, "home", remote(1))["sessions"] == 1);
 }
 
-/// A datagram in two pieces, there and back.
-fn fragments(wires: &mut [Wire; 3], at: Ipv4Addr) {
+/// A datagram in two pieces, there and back. A worker has `span` identifications.
+fn fragments(wires: &mut [Wire; 3], at: Ipv4Addr, span: i32) {
     let (client, seen, server) = ((PRIVATE, 5301), (at, 53), (remote(1), 53));
     let port = opens(wires, HOME, &udp(client, seen), server.0);
     let whole = udp(client, seen).frame(HOST, OWN[HOME]);
@@ -409,6 +429,15 @@ fn fragments(wires: &mut [Wire; 3], at: Ipv4Addr) {
         // All but its identification, which is another.
         assert_eq!(left.0, piece(&translated, from, to, left.1));
     }
+    // Behind the edge it is one destination: identifications go on where it is asked by its own address.
+    let identified = [(seen, 5302), (server, 5303)].map(|(to, from)| {
+        let whole = udp((PRIVATE, from), to).frame(HOST, OWN[HOME]);
+        exchange(wires, HOME, &piece(&whole, 0, 24, 5), OUTSIDE, |frame| {
+            ip_of(frame).filter(Ipv4::is_fragment).map(|ip| i32::from(ip.identification()))
+        })
+    });
+    assert!((identified[1] - identified[0]).rem_euclid(span) < 8, "{identified:?}");
+
     let back = udp(server, (PUBLIC, port));
     let (whole, translated) = (back.frame(GATEWAY, OWN[OUTSIDE]), leaves(&back, HOME, seen, client));
     for (from, to) in [(0, 24), (24, whole.len() - 34)] {
@@ -466,16 +495,27 @@ fn nobody(bed: &Bed, wires: &mut [Wire; 3]) {
         udp((PRIVATE, 5301), (proxy(7), 53)),
         Packet::new((PRIVATE, 78), (proxy(7), 0), Carried::EchoRequest { sequence: 1 }, text),
     ] {
-        let code = exchange(wires, HOME, &packet.frame(HOST, OWN[HOME]), HOME, |frame| {
-            let ip = ip_of(frame).filter(|ip| ip.protocol() == Protocol::ICMP && ip.source() == EDGE)?;
-            let icmp = Icmp::parse(ip.payload()).ok().filter(Icmp::checksum_is_right)?;
-            let quoted = Ipv4::parse_quoted(icmp.quoted()?).ok()?;
-            let is_it = (quoted.source(), quoted.destination()) == (PRIVATE, proxy(7));
-            (is_it && icmp.kind() == IcmpType::DESTINATION_UNREACHABLE).then(|| icmp.code())
-        });
+        let frame = packet.frame(HOST, OWN[HOME]);
+        let code = exchange(wires, HOME, &frame, HOME, |frame| code_about(frame, PRIVATE, proxy(7)));
         assert_eq!(code, 1, "host unreachable");
     }
     assert!(dropped(bed, "proxy_unassigned") >= before + 3);
+    // Nothing of it has left; nor does what needs a whole public address, to whomever.
+    let leaks = wire::listen(&mut wires[OUTSIDE], Duration::from_millis(100), |frame| {
+        ip_of(frame).filter(|ip| ip.destination() == proxy(7)).map(|_| ())
+    });
+    assert_eq!(leaks.len(), 0);
+    let gre = Packet::new((PRIVATE, 0), (proxy(0), 0), Carried::Raw(47), text).frame(HOST, OWN[HOME]);
+    let left = |frame: &[u8]| ip_of(frame).filter(|ip| ip.protocol() == Protocol(47)).map(|_| ());
+    assert!(wire::is_silent(wires, HOME, &gre, OUTSIDE, left));
+}
+
+/// What the routes say of the remote host holds for its proxy address: no session is made.
+fn routes(bed: &Bed, wires: &mut [Wire; 3]) {
+    let (at, _) = address_of(&ask(wires, HOME, THIRD, "n200.example", RecordType::A));
+    let packet = udp((THIRD, 5400), (at, 53)).frame(HOST, OWN[HOME]);
+    let code = exchange(wires, HOME, &packet, HOME, |frame| code_about(frame, THIRD, at));
+    assert_eq!((code, &shown(bed, "home", PROHIBITED)["sessions"]), (13, &0.into()));
 }
 
 /// A host has so many at a time, all together as many as there are, and each refusal is a count.
@@ -496,11 +536,11 @@ fn everybodys_share(bed: &Bed, wires: &mut [Wire; 3]) {
         (code(answer), counter("limited") > 0, counter("exhausted")),
         (ResponseCode::ServFail, true, 0)
     );
-    for last in 20..20 + PROXIES - 1 - OF_ONE as u8 {
+    // And THIRD for another.
+    for last in 20..20 + PROXIES - 2 - OF_ONE as u8 {
         address_of(&ask(wires, HOME, OTHER, &format!("n{last}.example"), RecordType::A));
     }
-    let third = Ipv4Addr::new(10, 0, 0, 2);
-    assert_eq!(code(ask(wires, HOME, third, "n30.example", RecordType::A)), ResponseCode::ServFail);
+    assert_eq!(code(ask(wires, HOME, THIRD, "n30.example", RecordType::A)), ResponseCode::ServFail);
     assert_eq!(code(ask(wires, HOME, OTHER, "n30.example", RecordType::A)), ResponseCode::ServFail);
     let pools = show(bed, &["proxies"])["pools"].clone();
     assert_eq!((&pools[0]["realm"], &pools[0]["assigned"]), (&"home".into(), &PROXIES.into()), "{pools}");

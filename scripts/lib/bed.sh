@@ -161,7 +161,7 @@ bed_down() {
     done
     wait 2>/dev/null || true
     # cesd clears up after itself; a killed one could not.
-    rm -rf "/etc/netns/$BED-internet" "$WORK" "/run/ces/$INSTANCE."* "/run/dpdk/ces-$INSTANCE"
+    rm -rf "/etc/netns/$BED"-* "$WORK" "/run/ces/$INSTANCE."* "/run/dpdk/ces-$INSTANCE"
 }
 
 # ---- the edge ----

@@ -1,6 +1,6 @@
 # shellcheck shell=bash disable=SC2034,SC2153  # names shared with lib/prgw.sh
 # The Realm Gateway: an ordinary host on the Internet reaches private hosts by their names, any protocol, with nothing changed on either
-# side. The bed is in lib/prgw.sh.
+# side. The bed is in lib/prgw.sh. The other way, to strangers by proxy addresses, is in lib/outbound.sh.
 #
 # A function runs in the bed and fails by its exit code; its control runs the very same function where it must fail.
 
@@ -39,6 +39,8 @@ scenario_prgw() {
     control "names from inside: own and others'" 3 prgw_inside
     control "DNS by TCP beside a flood" 3 prgw_flood 30000
     edge_down
+
+    outbound_steps
 }
 
 # The answer is of the pool, and nobody may keep it.

@@ -58,7 +58,7 @@ pub fn start(
     let listen = |netns| exception::listen(netns, PORT).map_err(Error::DnsListen);
     let listeners = config.exception.as_ref().map(|exception| listen(&exception.netns)).transpose()?;
     let streams = listeners.map(|listeners| Streams { listeners, realms: addresses(config) });
-    let resolver = resolver(config, proxies.clone(), core)?;
+    let resolver = resolver(config, proxies, core)?;
     let asked = resolver.as_ref().map(|resolver| resolver.counters().clone());
     let options = Options {
         server: Parts {
@@ -70,7 +70,6 @@ pub fn start(
             counters: Arc::new(Counters::default()),
         },
         hosts: edge.map(|edge| edge.reader().clone()),
-        proxies,
         from_workers: rings.up,
         to_workers: rings.down,
         streams,

@@ -218,8 +218,8 @@ pub struct Realm {
     pub bogons: Vec<IpNet>,
     /// Default [`Remote::Real`]; with [`Remote::Proxy`] the realm is one of [`Nat44::inside`] and there are upstreams of `[dns]`.
     pub remote: Remote,
-    /// Private addresses that stand for remote hosts inside this realm, in disjoint ranges: none is an address of the edge or of a
-    /// public pool, nor of a host, a connected prefix, a gateway or a route's prefix of this realm. At most
+    /// Private addresses that stand for remote hosts inside this realm, in disjoint ranges: none is of a public pool or of the edge
+    /// outside, nor of a host, a connected prefix, a gateway or a route's prefix of this realm. At most
     /// [`Realm::PROXY_ADDRESSES_MAX`] of all realms together; two realms may have the same. Default empty.
     pub proxy_addresses: Vec<PoolRange>,
     /// Of those, how many one host may have asked for at a time: 1 to [`Realm::PROXY_ADDRESSES_MAX`]. Default an eighth of them, 16 to

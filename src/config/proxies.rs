@@ -165,7 +165,9 @@ fn whose(realm: u16, range: &PoolRange, around: &Surroundings<'_>, others: &Othe
         IpAddr::V4(address) if range.contains(address) => Some(Whose::One(address, whose)),
         _ => None,
     };
-    let mut own = network.realms().flat_map(|other| network.addresses_in(other));
+    // Another inside realm's are nobody's here.
+    let outside = network.realms().filter(|&other| network.side(other) == Some(Side::Outside));
+    let mut own = outside.flat_map(|other| network.addresses_in(other));
     if let Some(found) = own.find_map(|(_, own)| one(own.value.addr(), "an address of the edge")) {
         return Some(found);
     }

@@ -65,6 +65,7 @@ mod update_tests;
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use hickory_proto::op::{Message, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{DNSClass, Name, Record, RecordType};
@@ -175,6 +176,13 @@ impl Responder {
     /// The same, where hosts see proxy addresses.
     pub fn with_proxies(self, proxies: Option<Arc<Proxies>>) -> Responder {
         Responder { proxies, ..self }
+    }
+
+    /// Lets the time of proxy addresses pass.
+    pub fn turn(&self, now: Instant) {
+        if let Some(proxies) = &self.proxies {
+            proxies.turn(now);
+        }
     }
 
     /// To change the secret of the cookies.

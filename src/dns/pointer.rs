@@ -54,4 +54,4 @@ fn soa(asked: &Name) -> Record {
 
 #[cfg(test)]
 #[path = "pointer_tests.rs"]
-mod tests;
+pub(super) mod tests;

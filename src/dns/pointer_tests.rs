@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// Realm 1 has four; one of them stands for a remote host of two names.
-fn bed() -> (Responder, Register, Arc<Proxies>, Ipv4Addr) {
+pub(in crate::dns) fn bed() -> (Responder, Register, Arc<Proxies>, Ipv4Addr) {
     let range = (Ipv4Addr::new(10, 99, 64, 0), Ipv4Addr::new(10, 99, 64, 3));
     let (_, bindings) = flow::Proxies::new(vec![(Realm(1), vec![range])], HashKey::new(|| 7));
     let proxies = Arc::new(Proxies::new(bindings, |_| 4, Instant::now()));
@@ -91,4 +91,21 @@ fn elsewhere_it_is_none() {
             [&responder, &without].map(|responder| ask(responder, &register, realm, name, RecordType::PTR));
         assert_eq!(with, before, "{realm:?} {name}");
     }
+}
+
+#[test]
+fn its_time_passes_with_the_responders() {
+    let (responder, register, proxies, address) = bed();
+    let code = |now: Instant| {
+        responder.turn(now);
+        let answer = ask(&responder, &register, Some(1), &reverse_of(address), RecordType::PTR);
+        answer.expect("an answer").metadata.response_code
+    };
+    let (start, held) = (Instant::now(), u64::from(TTL) * 1000 + proxies::GRACE);
+    let after = |ms| start + std::time::Duration::from_millis(ms);
+    assert_eq!(
+        [code(after(held - 1000)), code(after(held + 2000))],
+        [ResponseCode::NoError, ResponseCode::NXDomain]
+    );
+    assert_eq!(proxies.known(Realm(1), address), Known::Nobody);
 }

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::circular::{self, Decided, Pool};
 use super::counters::Counters;
@@ -32,6 +33,8 @@ pub struct Now {
     pub seconds: u64,
     /// Milliseconds that never go back.
     pub ms: u64,
+    /// The same moment, to whom other threads tell theirs.
+    pub at: Instant,
 }
 
 /// Whom an answer is for.
@@ -148,6 +151,7 @@ impl Server {
 
     /// Lets time pass, and takes up what has been decided elsewhere; whether there was anything.
     pub fn turn(&mut self, hosts: &Register, now: Now, replies: &mut impl Replies) -> bool {
+        self.responder.turn(now.at);
         let mut busy = self.pool.as_mut().is_some_and(|pool| pool.gateway.turn(now.ms) > 0);
         busy |= self.turn_updates(hosts, now, replies);
         for _ in 0..BATCH {

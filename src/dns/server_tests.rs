@@ -78,7 +78,7 @@ const OP: hickory_proto::op::OpCode = hickory_proto::op::OpCode::Query;
 const REALMS: [Option<u16>; 3] = [Some(1), Some(2), None];
 
 fn at(ms: u64) -> Now {
-    Now { seconds: NOW + ms / 1000, ms }
+    Now { seconds: NOW + ms / 1000, ms, at: Instant::now() }
 }
 
 /// The gateway, which first packets are brought to beside it.
@@ -280,6 +280,19 @@ fn a_host_asks_for_one_of_another_realm_and_comes_by_the_pool() {
     let verdict = gateway.lock().expect("no panic").first_packet(&packet, 5);
     let host = register.by_name("a.ces.example").expect("of the fixture").host.id.get();
     assert!(matches!(verdict, Verdict::Claimed { host: found, .. } if found == host), "{verdict:?}");
+}
+
+#[test]
+fn the_time_of_proxy_addresses_passes() {
+    let (responder, register, proxies, address) = super::super::pointer::tests::bed();
+    let (mut server, _, _) = server(None);
+    server.responder = responder;
+    let realm = crate::flow::Realm(1);
+    server.turn(&register, at(0), &mut Sent::default());
+    assert!(matches!(proxies.known(realm, address), crate::edge::proxies::Known::Named(_)));
+    let later = Now { at: Instant::now() + Duration::from_secs(100), ..at(0) };
+    server.turn(&register, later, &mut Sent::default());
+    assert_eq!(proxies.known(realm, address), crate::edge::proxies::Known::Nobody);
 }
 
 /// The second waits for the first, and finds what that has made.

@@ -3,7 +3,8 @@
 //! Guarantees: takes turns, a batch from each worker and from the connections, so that none starves another; makes no system call while
 //! there is work, but one a batch of answers by TCP; answers that a ring does not take are dropped and counted. Naps when there is
 //! nothing to do, for 50 µs at first and a millisecond at most.
-//! Never: waits for the register's owner, for a worker or for a connection.
+//! Never: waits for the register's owner, for a worker or for a connection; for whoever looks into the book of proxy addresses it
+//! waits a moment.
 
 use std::io::Write;
 use std::net::{IpAddr, TcpListener};
@@ -22,7 +23,6 @@ use super::server::{Now, Parts, Replies, ReplyTo, Server};
 use super::stream::{self, ANSWERS_MAX, Answer, Question};
 use super::{Asker, Transport, datagram};
 use crate::edge::hosts::Register;
-use crate::edge::proxies::Proxies;
 use crate::edge::thread::Reader;
 use crate::ring::frames::{FRAME_MAX, FrameReceiver, FrameSender};
 
@@ -64,8 +64,6 @@ pub struct Options {
     pub server: Parts,
     /// `None`: there are no hosts.
     pub hosts: Option<Reader>,
-    /// Who has proxy addresses, where hosts see such ones: the thread lets its time pass.
-    pub proxies: Option<Arc<Proxies>>,
     /// From each worker.
     pub from_workers: Vec<FrameReceiver>,
     /// To each worker.
@@ -93,7 +91,7 @@ impl Service {
         let counters = options.server.counters.clone();
         let stop = Arc::new(AtomicBool::new(false));
         let mut service = Service { counters: counters.clone(), stop: stop.clone(), threads: vec![] };
-        let Options { server, hosts, proxies, from_workers, to_workers, streams, rotates, core } = options;
+        let Options { server, hosts, from_workers, to_workers, streams, rotates, core } = options;
         let (questions, questioned) = bounded(QUESTIONS_MAX);
         let (answers, answered) = bounded(ANSWERS_MAX);
         let (wake, woken) = UnixStream::pair().map_err(Error::Sockets)?;
@@ -117,7 +115,6 @@ impl Service {
             server: Server::new(server),
             hosts,
             nobody: Register::new(0),
-            proxies,
             from_workers,
             questions: questioned,
             out: Out { to_workers, answers, wake, counters, frame: vec![0; FRAME_MAX], has_answered: false },
@@ -176,7 +173,6 @@ struct Work {
     hosts: Option<Reader>,
     /// Where there is no register.
     nobody: Register,
-    proxies: Option<Arc<Proxies>>,
     from_workers: Vec<FrameReceiver>,
     questions: Receiver<Question>,
     out: Out,
@@ -190,13 +186,11 @@ impl Work {
         let (mut nap, mut rotated) = (NAP_MIN, 0);
         while !stop.load(Ordering::Acquire) {
             let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-            let now = Now { seconds, ms: start.elapsed().as_millis() as u64 };
+            let at = Instant::now();
+            let now = Now { seconds, ms: at.duration_since(start).as_millis() as u64, at };
             if self.rotates && now.ms - rotated > SECRET_LIFE {
                 self.server.responder().cookies().rotate(rand::random());
                 rotated = now.ms;
-            }
-            if let Some(proxies) = &self.proxies {
-                proxies.turn(Instant::now());
             }
             if self.turn(now) {
                 nap = NAP_MIN;

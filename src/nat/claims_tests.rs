@@ -22,6 +22,10 @@ fn public(last: u8) -> Ipv4Addr {
 }
 
 fn bed(workers: usize) -> Bed {
+    bed_with(workers, |nat| nat)
+}
+
+fn bed_with(workers: usize, with: impl FnOnce(Nat44) -> Nat44) -> Bed {
     let mut n = 7u64;
     let mut random = move || {
         n = n.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
@@ -47,7 +51,7 @@ fn bed(workers: usize) -> Bed {
     let table = Arc::new(FlowTable::new(20_000, 0, workers, HashKey::new(&mut random)));
     let (circular, _) = Circular::new(&[(public(64), public(71))]);
     let nat = Nat44::new(options, vec![pool], HashKey::new(&mut random), workers).with_circular(circular);
-    let nat = Arc::new(nat);
+    let nat = Arc::new(with(nat));
     let home = |w| (FlowHome::new(table.clone()), NatHome::new(nat.clone(), w, [w as u8; 32]));
     let reporters = (0..workers).map(|w| Reporter::new(table.quiescence().clone(), w)).collect();
     Bed { homes: (0..workers).map(home).collect(), table, reporters, now: u32::MAX - 1000 }
@@ -131,6 +135,17 @@ fn there_and_back_with_the_same_ports_and_told_of_twice() {
         "{ended:?}"
     );
     assert_eq!(b.homes[0].1.untranslated_sessions(), 0);
+}
+
+/// Inside, packets to that address go to somebody else.
+#[test]
+fn nobody_comes_as_a_proxy_address() {
+    let (proxies, _) =
+        crate::flow::Proxies::new(vec![(Realm(1), vec![(CLIENT, CLIENT)])], HashKey::new(|| 7));
+    let mut b = bed_with(1, |nat| nat.with_proxies(proxies));
+    let k = key(Protocol::Tcp, 5000, 64, 443);
+    assert_eq!(b.claim(&k, (Realm(1), HOST)).err(), Some(DropReason::Ipv4SourceInvalid));
+    b.claim(&k, (Realm(2), HOST)).expect("of another realm it is none");
 }
 
 #[test]
