@@ -1,0 +1,11 @@
+//! The Customer Edge Traversal Protocol: two edges agree, by the policies of both, on what crosses between two hosts, and under
+//! which pair of session tags. `PROTOCOL.md` beside this file is its specification.
+//!
+//! | room | what it is |
+//! |---|---|
+//! | [`message`] | what edges say to each other, whatever the encoding |
+//!
+//! Guarantees: sans-IO; nothing from the wire panics, blocks or grows memory. Never: reads a clock, opens a socket, or touches a
+//! packet of a host.
+
+pub mod message;
