@@ -4,8 +4,10 @@
 //! | room | what it is |
 //! |---|---|
 //! | [`message`] | what edges say to each other, whatever the encoding |
+//! | [`terms`] | what a negotiation asks of hosts, policies and identities behind it |
 //!
 //! Guarantees: sans-IO; nothing from the wire panics, blocks or grows memory. Never: reads a clock, opens a socket, or touches a
 //! packet of a host.
 
 pub mod message;
+pub mod terms;
