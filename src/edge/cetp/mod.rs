@@ -5,9 +5,11 @@
 //! |---|---|
 //! | [`message`] | what edges say to each other, whatever the encoding |
 //! | [`terms`] | what a negotiation asks of hosts, policies and identities behind it |
+//! | [`wire`] | the binary encoding of what they say |
 //!
 //! Guarantees: sans-IO; nothing from the wire panics, blocks or grows memory. Never: reads a clock, opens a socket, or touches a
 //! packet of a host.
 
 pub mod message;
 pub mod terms;
+pub mod wire;

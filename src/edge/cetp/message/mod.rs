@@ -1,6 +1,6 @@
 //! What edges say to each other: a header with the IDs of both ends, and control TLVs.
 //!
-//! Guarantees: names no byte of any encoding, so that the JSON of the Aalto implementation can stand beside the binary one of
+//! Guarantees: names no byte of an encoding, so that the JSON of the Aalto implementation can stand beside the binary one of
 //! `wire`; texts and byte strings are borrowed from where the message was read, lists are bounded. Never: judges what it carries.
 
 pub mod code;
@@ -100,7 +100,7 @@ pub enum Operation {
     Response,
     /// RR, 10: tells the value, and is sent again until its acknowledgement comes.
     ReliableResponse,
-    /// A, 11: that RR has come. It has no value.
+    /// A, 11: that RR has come. It has no value, but that of a cookie, which comes back by it.
     Ack,
 }
 
@@ -126,7 +126,7 @@ pub struct Tlv<'a> {
     pub code: Code,
     pub operation: Operation,
     pub compatibility: Compatibility,
-    /// Of the kind that `code` says. `None` in a query that only asks, in a response that has none, and in an Ack.
+    /// Of the kind that `code` says. `None` in a query that only asks, in a response that has none, and in an Ack but a cookie's.
     pub value: Option<Value<'a>>,
 }
 
@@ -154,6 +154,11 @@ impl<'a> Tlv<'a> {
     /// There is no such value here (v2: `notAvailable`), or that type of TLV isn't known.
     pub const fn unavailable(code: Code) -> Tlv<'a> {
         Tlv { code, operation: Operation::Response, compatibility: code.compatibility(), value: None }
+    }
+
+    /// Gives a cookie back, or a token in its place.
+    pub fn cookie(cookie: &'a [u8]) -> Tlv<'a> {
+        Tlv::with(Operation::Ack, Value::Cookie(cookie))
     }
 
     /// It has come.
@@ -191,11 +196,6 @@ pub struct Demands {
 pub const REPORTED: usize = 4;
 
 impl<'a> Message<'a> {
-    /// The first TLV of that code that isn't an acknowledgement.
-    pub fn get(&self, code: Code) -> Option<&Tlv<'a>> {
-        self.tlvs.iter().find(|tlv| tlv.code == code && tlv.operation != Operation::Ack)
-    }
-
     /// The value that the sender tells of itself by that code, in a response or beside its query.
     pub fn value(&self, code: Code) -> Option<&Value<'a>> {
         self.tlvs.iter().filter(|tlv| tlv.code == code).find_map(|tlv| tlv.value.as_ref())
