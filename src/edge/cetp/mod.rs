@@ -10,6 +10,13 @@
 //! Guarantees: sans-IO; nothing from the wire panics, blocks or grows memory. Never: reads a clock, opens a socket, or touches a
 //! packet of a host.
 
+pub mod association;
+pub mod cookie;
+pub mod deadlines;
+pub mod io;
 pub mod message;
+pub mod rate;
+pub mod retry;
+pub mod signing;
 pub mod terms;
 pub mod wire;

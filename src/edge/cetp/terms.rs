@@ -5,7 +5,8 @@
 //! Never: waits for an answer. What takes time, such as the naming check, has an event of its own.
 
 use super::message::{
-    Backoff, Code, CodeSet, Fqdn, Id, IdType, IdTypes, Reason, Rloc, Service, Services, Signature, Value,
+    Backoff, Code, CodeSet, Fqdn, Id, IdType, IdTypes, Limits, Reason, Rloc, Service, Services, Signature,
+    Tag, Value,
 };
 
 /// A host behind this edge, by the number that the rest of the edge knows it by.
@@ -81,8 +82,29 @@ pub struct Signer<'a> {
     pub certificates: &'a [&'a [u8]],
 }
 
+/// When packets of a session were last seen, in milliseconds of the clock that never goes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastSeen {
+    /// From the other edge.
+    pub inbound: u64,
+    /// From the own host.
+    pub outbound: u64,
+}
+
 /// The rest of the edge. See the module.
 pub trait House {
+    /// The name of this edge: that of its certificate, and of its association's end.
+    fn name(&self) -> Fqdn<'_>;
+
+    /// Whether that edge may have an association, and what is taken of it.
+    ///
+    /// # Errors
+    /// Why not.
+    fn admit(&self, edge: Fqdn<'_>, rloc: Rloc) -> Result<Limits, Backoff>;
+
+    /// When packets crossed by the session of that tag; `None` if none ever did.
+    fn last_seen(&self, local: Tag) -> Option<LastSeen>;
+
     /// The host behind this edge that an ID of a message from outside means.
     fn find(&self, id: &Id<'_>) -> Option<HostKey>;
 

@@ -58,8 +58,8 @@ codes! {
     LIMITS = 19, "limits";
     /// On which carriers the sender takes tunnelled packets.
     CARRIERS = 20, "carriers";
-    /// A fresh random number.
-    NONCE = 21, "nonce";
+    /// Which life of the edge this is: one that has lost its state has another.
+    INCARNATION = 21, "incarnation";
     /// The sender's half of a key exchange.
     KEY_SHARE = 22, "key-share";
     /// The epoch that a key share is for.

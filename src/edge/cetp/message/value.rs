@@ -56,7 +56,7 @@ pub enum Value<'a> {
     Mtu(u16),
     Limits(Limits),
     Carriers(Carriers),
-    Nonce(&'a [u8; 16]),
+    Incarnation(u64),
     KeyShare(KeyShare<'a>),
     Epoch(u8),
     /// Milliseconds since 1970-01-01 UTC.
@@ -93,7 +93,7 @@ impl Value<'_> {
             Value::Mtu(_) => Code::MTU,
             Value::Limits(_) => Code::LIMITS,
             Value::Carriers(_) => Code::CARRIERS,
-            Value::Nonce(_) => Code::NONCE,
+            Value::Incarnation(_) => Code::INCARNATION,
             Value::KeyShare(_) => Code::KEY_SHARE,
             Value::Epoch(_) => Code::EPOCH,
             Value::Clock(_) => Code::CLOCK,

@@ -114,7 +114,7 @@ fn second_values() -> impl Strategy<Value = Value<'static>> {
         any::<(u32, u32)>()
             .prop_map(|(sessions, negotiations)| Value::Limits(Limits { sessions, negotiations })),
         (1..=7u8).prop_map(|bits| Value::Carriers(Carriers::from_bits(bits).expect("known ones"))),
-        array().prop_map(Value::Nonce),
+        any::<u64>().prop_map(Value::Incarnation),
         array().prop_map(|bytes| Value::KeyShare(KeyShare::X25519(bytes))),
         any::<u8>().prop_map(Value::Epoch),
         any::<u64>().prop_map(Value::Clock),

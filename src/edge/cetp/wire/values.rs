@@ -51,7 +51,7 @@ fn read_known<'a>(code: Code, reader: &mut Reader<'a>) -> Option<Value<'a>> {
         Code::MTU => Value::Mtu(reader.u16().filter(|mtu| *mtu >= SMALLEST_MTU)?),
         Code::LIMITS => Value::Limits(Limits { sessions: reader.u32()?, negotiations: reader.u32()? }),
         Code::CARRIERS => Value::Carriers(Carriers::from_bits(reader.u8()?)?),
-        Code::NONCE => Value::Nonce(reader.array()?),
+        Code::INCARNATION => Value::Incarnation(reader.u64()?),
         Code::KEY_SHARE => Value::KeyShare(read_key_share(reader)?),
         Code::EPOCH => Value::Epoch(reader.u8()?),
         Code::CLOCK => Value::Clock(reader.u64()?),
@@ -236,7 +236,7 @@ pub fn write(value: &Value<'_>, room: &mut Vec<u8>) {
             room.extend(limits.negotiations.to_be_bytes());
         }
         Value::Carriers(carriers) => room.push(carriers.bits()),
-        Value::Nonce(nonce) => room.extend(*nonce),
+        Value::Incarnation(number) => room.extend(number.to_be_bytes()),
         Value::Epoch(epoch) => room.push(*epoch),
         Value::Clock(clock) => room.extend(clock.to_be_bytes()),
         Value::Padding(length) => room.resize(room.len() + usize::from(*length), 0),
