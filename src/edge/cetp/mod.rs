@@ -15,6 +15,7 @@ pub mod cookie;
 pub mod deadlines;
 pub mod io;
 pub mod message;
+pub mod negotiation;
 pub mod rate;
 pub mod retry;
 pub mod signing;

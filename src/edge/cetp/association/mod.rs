@@ -200,6 +200,13 @@ impl Peers {
         (is_current || is_next || is_asking).then_some(id)
     }
 
+    /// The edge that has told that RLOC. Looks through all: for what happens at a bounded rate.
+    pub fn by_rloc(&self, rloc: Rloc) -> Option<PeerId> {
+        let has =
+            |peer: &Peer| peer.current.as_ref().is_some_and(|current| current.told.rlocs.contains(&rloc));
+        self.peers.iter().position(has).map(|id| PeerId(id as u32))
+    }
+
     /// Seals a message whose room for it is filled with anything; says where it goes.
     pub fn seal(&mut self, id: PeerId, message: &mut [u8]) -> Option<Rloc> {
         let peer = self.get_mut(id);

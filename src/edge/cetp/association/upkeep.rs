@@ -5,7 +5,7 @@ use super::peer::Association;
 use super::{Context, Notice, Peers, Report};
 use crate::edge::cetp::io::{Now, Out, Output, PeerId};
 use crate::edge::cetp::message::{
-    Code, KeyShare, Message, Operation, Reason, Tag, Termination, Tlv, Unexpected, Value,
+    Code, KeyShare, Message, Operation, Reason, Rloc, Tag, Termination, Tlv, Unexpected, Value,
 };
 use crate::edge::cetp::retry::Sending;
 use crate::edge::cetp::terms::House;
@@ -316,12 +316,18 @@ impl Peers {
         }
     }
 
-    /// Somebody says that the other edge knows nothing of the association of that tag. Nothing has proved it: so the other edge is
+    /// Somebody says that the other edge knows nothing of the association that it had called so. Nothing has proved it: so the other edge is
     /// asked for a new one, and the old one stays until then.
-    pub fn hint<H: House>(&mut self, local: Tag, context: &mut Context<'_, H>, out: &mut Out<'_>) {
-        let Some(id) = self.by_tag(local) else { return };
+    pub fn hint<H: House>(
+        &mut self,
+        remote: Tag,
+        from: Rloc,
+        context: &mut Context<'_, H>,
+        out: &mut Out<'_>,
+    ) {
+        let Some(id) = self.by_rloc(from) else { return };
         let peer = self.get_mut(id);
-        let is_current = peer.current.as_ref().is_some_and(|current| current.local == local);
+        let is_current = peer.current.as_ref().is_some_and(|current| current.remote == remote);
         if !is_current || peer.asking.is_some() || peer.rest > context.now.ms {
             return;
         }

@@ -173,6 +173,8 @@ numbers! {
     LOST = 18, "state lost";
     /// A newer one takes its place.
     SUPERSEDED = 19, "superseded";
+    /// Hosts behind this edge are negotiated for inside an association only.
+    ASSOCIATION = 20, "an association is required";
 }
 
 numbers! {

@@ -1,0 +1,530 @@
+//! The inbound side (iCES): another host asks for one behind this edge.
+//!
+//! Guarantees: a question is weighed as a whole each time, so that nothing need be kept between rounds; what isn't proved to come
+//! from where it says it does costs one MAC, and its answer is no longer than itself.
+
+use super::draft::{Draft, answer, own_id, stateless, to_be_asked};
+use super::outbound::{require, turn, unsealed};
+use super::session::{self, Checking, Opening, Origin, State, covers, granted};
+use super::{Cetp, OWN, backoff};
+use crate::edge::cetp::association::{Arrival, LEAST_UNPROVEN};
+use crate::edge::cetp::cookie::{Bound, COOKIE, Form, Shown};
+use crate::edge::cetp::io::{Now, Out, Output, PeerId};
+use crate::edge::cetp::message::{
+    Backoff, Code, CodeSet, Fqdn, Header, Id, IdType, Kind, Message, Reason, Services, Tag, Tlv, Value,
+};
+use crate::edge::cetp::retry::{PATIENCE, Sending};
+use crate::edge::cetp::signing;
+use crate::edge::cetp::terms::{Ask, HostKey, House, Side, Terms};
+use crate::edge::cetp::wire::{self, Decoded};
+use std::num::NonZeroU32;
+
+/// A question as it is weighed.
+struct Asked<'a> {
+    arrival: Arrival<'a>,
+    decoded: &'a Decoded<'a>,
+    peer: Option<PeerId>,
+    /// Where it is from is proved.
+    is_proved: bool,
+}
+
+/// What the policy makes of it.
+enum Verdict {
+    Refuse(Backoff),
+    /// These must be told first, and the ID be of one of these types.
+    Require(Terms, CodeSet),
+    /// The name must be checked first.
+    Check(Terms),
+    Accept(Terms),
+}
+
+impl Asked<'_> {
+    fn message(&self) -> &Message<'_> {
+        &self.decoded.message
+    }
+
+    fn header(&self) -> &Header<'_> {
+        &self.decoded.message.header
+    }
+
+    fn origin(&self) -> Origin {
+        self.peer.map_or(Origin::Rloc(self.arrival.from), Origin::Peer)
+    }
+
+    fn name(&self) -> Option<Fqdn<'_>> {
+        match self.message().value(Code::DOMAIN) {
+            Some(Value::Domain(name)) => Some(*name),
+            _ => self.header().source.name(),
+        }
+    }
+
+    fn is_wanted_type(&self, terms: &Terms) -> bool {
+        terms.peer_ids.contains(self.header().source.id_type)
+    }
+
+    fn bound(&self, sst: Tag) -> Bound<'_> {
+        let header = self.header();
+        Bound { rloc: self.arrival.from, sst, source: header.source, destination: header.destination }
+    }
+}
+
+impl Cetp {
+    /// A question for a session.
+    pub(super) fn asked<H: House>(
+        &mut self,
+        arrival: &Arrival<'_>,
+        decoded: &Decoded<'_>,
+        peer: Option<PeerId>,
+        house: &H,
+        now: Now,
+        out: &mut Out<'_>,
+    ) {
+        let mut asked = Asked { arrival: *arrival, decoded, peer, is_proved: peer.is_some() };
+        let Some(sst) = arrival.outline.sst else { return self.counters.malformed += 1 };
+        if let Some(slot) = self.sessions.by_origin.get(&(asked.origin(), sst)).copied() {
+            return self.asked_again(slot, arrival, out);
+        }
+        if let (None, Some(Value::Cookie(cookie))) = (peer, decoded.message.value(Code::COOKIE)) {
+            match self.cookies.check(cookie, &asked.bound(sst), now.seconds()) {
+                Shown::Proof => asked.is_proved = true,
+                Shown::Stale => (),
+                Shown::Forged => return self.counters.forged += 1,
+            }
+        }
+        if !asked.is_proved && arrival.bytes.len() < LEAST_UNPROVEN {
+            return self.counters.short += 1;
+        }
+        let demands = decoded.message.demands();
+        if demands.ignores_message {
+            let code = demands.reported.first().copied();
+            if code.is_some() {
+                self.refuse_question(&asked, backoff(Reason::UNSUPPORTED, code), out);
+            }
+            return;
+        }
+        if let Some(peer) = peer
+            && !self.peers.get_mut(peer).negotiations.allow(now.ms)
+        {
+            let refusal = Backoff { retry_after: 1, ..backoff(Reason::OVERLOADED, None) };
+            return self.refuse_question(&asked, refusal, out);
+        }
+        let Some(host) = house.find(&decoded.message.header.destination) else {
+            return self.refuse_question(&asked, backoff(Reason::UNKNOWN_HOST, None), out);
+        };
+        match self.weigh(&asked, host, house, now) {
+            Verdict::Refuse(refusal) => self.refuse_question(&asked, refusal, out),
+            Verdict::Require(terms, missing) => self.demand(&asked, sst, &terms, missing, now, out),
+            Verdict::Check(_) | Verdict::Accept(_) if !asked.is_proved => {
+                self.give_cookie(&asked, sst, now, out)
+            }
+            Verdict::Check(_) => self.begin_check(&asked, host, sst, house, now, out),
+            Verdict::Accept(terms) => self.accept(&asked, host, sst, terms, None, house, now, out),
+        }
+    }
+
+    /// A copy of a question that was answered: so is this.
+    fn asked_again(&mut self, slot: u32, arrival: &Arrival<'_>, out: &mut Out<'_>) {
+        let session = self.sessions.get_mut(slot);
+        if session.transaction != arrival.outline.transaction {
+            return;
+        }
+        if let State::HalfOpen(sending) = &mut session.state {
+            let mut bytes = std::mem::take(&mut sending.bytes);
+            self.transmit(slot, &mut bytes, out);
+            if let State::HalfOpen(sending) = &mut self.sessions.get_mut(slot).state {
+                sending.bytes = bytes;
+            }
+        }
+    }
+
+    fn weigh<H: House>(&self, asked: &Asked<'_>, host: HostKey, house: &H, now: Now) -> Verdict {
+        let message = asked.message();
+        let Some(Value::Service(wanted)) = message.value(Code::SERVICE) else {
+            return Verdict::Refuse(backoff(Reason::MISSING, Some(Code::SERVICE)));
+        };
+        let edge = asked.peer.and_then(|peer| self.peers.name(peer));
+        let ask = Ask {
+            side: Side::Inbound,
+            host,
+            peer: asked.header().source,
+            peer_name: asked.name(),
+            edge,
+            rloc: asked.arrival.from,
+            services: wanted,
+        };
+        let terms = match house.terms(&ask) {
+            Ok(terms) => terms,
+            Err(refusal) => return Verdict::Refuse(refusal),
+        };
+        if terms.needs_association && asked.peer.is_none() {
+            return Verdict::Refuse(backoff(Reason::ASSOCIATION, None));
+        }
+        let missing = to_be_asked(&terms).minus(message.told());
+        if asked.header().source.is_none() {
+            return Verdict::Refuse(backoff(Reason::ID_TYPE, Some(Code::ID_TYPE)));
+        }
+        if !missing.is_empty() || !asked.is_wanted_type(&terms) {
+            return Verdict::Require(terms, missing);
+        }
+        if let Err(refusal) = require(&ask, &terms, message, house) {
+            return Verdict::Refuse(refusal);
+        }
+        // Signatures cost what thousands of MACs do: only for who is where it says it is.
+        if asked.is_proved && terms.required.contains(Code::SIGNATURE) {
+            let checked = (message, asked.decoded.signed);
+            let verified = signing::verify(house, edge, asked.header().source, None, checked, now.unix);
+            if let Err(reason) = verified {
+                return Verdict::Refuse(backoff(reason, Some(Code::SIGNATURE)));
+            }
+        }
+        if terms.naming_check { Verdict::Check(terms) } else { Verdict::Accept(terms) }
+    }
+
+    /// An answer without state; sealed if the question was.
+    fn answer_without_state(&mut self, asked: &Asked<'_>, tlvs: &[Tlv<'_>], out: &mut Out<'_>) -> bool {
+        let mut bytes = stateless(Kind::Hosts, &asked.arrival.outline, tlvs, asked.peer.is_some());
+        if bytes.is_empty() || !asked.is_proved && bytes.len() > asked.arrival.bytes.len() {
+            return false;
+        }
+        match asked.peer {
+            None => out(Output::Send { to: asked.arrival.from, message: &bytes }),
+            Some(peer) => {
+                if let Some(to) = self.peers.seal(peer, &mut bytes) {
+                    out(Output::Send { to, message: &bytes });
+                }
+            }
+        }
+        true
+    }
+
+    fn refuse_question(&mut self, asked: &Asked<'_>, refusal: Backoff, out: &mut Out<'_>) {
+        self.counters.refused += 1;
+        self.answer_without_state(asked, &[Tlv::response(Value::Backoff(refusal))], out);
+    }
+
+    /// Says what must be told, and gives a cookie to who has none.
+    fn demand(
+        &mut self,
+        asked: &Asked<'_>,
+        sst: Tag,
+        terms: &Terms,
+        missing: CodeSet,
+        now: Now,
+        out: &mut Out<'_>,
+    ) {
+        let is_wanted_type = asked.is_wanted_type(terms);
+        let form = if is_wanted_type { Form::Cookie } else { Form::AnySource };
+        let mut cookie = [0; COOKIE];
+        let mut tlvs: Vec<Tlv<'_>> = Vec::new();
+        // Who has shown a token, or a cookie for the ID that it had, needs one for the next round.
+        if asked.peer.is_none() {
+            self.counters.cookies += 1;
+            cookie = self.cookies.make(form, &asked.bound(sst), now.seconds());
+            tlvs.push(Tlv::reliable(Value::Cookie(&cookie)));
+        }
+        if !is_wanted_type {
+            tlvs.push(Tlv::exchange(Value::IdType(terms.peer_ids)));
+        }
+        tlvs.extend(missing.iter().map(Tlv::query));
+        if !self.answer_without_state(asked, &tlvs, out) {
+            self.answer_without_state(asked, &[Tlv::reliable(Value::Cookie(&cookie))], out);
+        }
+    }
+
+    fn give_cookie(&mut self, asked: &Asked<'_>, sst: Tag, now: Now, out: &mut Out<'_>) {
+        self.counters.cookies += 1;
+        let cookie = self.cookies.make(Form::Cookie, &asked.bound(sst), now.seconds());
+        self.answer_without_state(asked, &[Tlv::reliable(Value::Cookie(&cookie))], out);
+    }
+
+    /// Keeps the question until it is known whose the name is.
+    fn begin_check<H: House>(
+        &mut self,
+        asked: &Asked<'_>,
+        host: HostKey,
+        sst: Tag,
+        house: &H,
+        now: Now,
+        out: &mut Out<'_>,
+    ) {
+        let question = asked.arrival.bytes.to_vec();
+        let state = State::Checking(Box::new(Checking { question, until: now.ms + PATIENCE }));
+        let Some(slot) = self.new_session(asked, host, sst, state) else { return self.full(asked, out) };
+        self.sessions.deadlines.set(slot, now.ms + PATIENCE);
+        match (self.sessions.tag(slot), asked.name()) {
+            (Some(local), Some(name)) => out(Output::Check { local, name, rloc: asked.arrival.from }),
+            _ => self.checked_slot(slot, false, house, now, out),
+        }
+    }
+
+    fn new_session(&mut self, asked: &Asked<'_>, host: HostKey, sst: Tag, state: State) -> Option<u32> {
+        let pair = session::pair(host, &asked.header().source);
+        let (rloc, peer) = (asked.arrival.from, asked.peer);
+        let slot = self.sessions.open(Opening { state, side: Side::Inbound, pair, rloc, peer })?;
+        let session = self.sessions.get_mut(slot);
+        session.remote = Some(sst);
+        session.transaction = asked.header().transaction;
+        session.peer_id = session::keep_id(&asked.header().source);
+        session.peer_name = asked.name().map(|name| name.as_str().into());
+        self.sessions.by_origin.insert((asked.origin(), sst), slot);
+        Some(slot)
+    }
+
+    fn full(&mut self, asked: &Asked<'_>, out: &mut Out<'_>) {
+        self.counters.full += 1;
+        let refusal = Backoff { retry_after: 1, ..backoff(Reason::OVERLOADED, None) };
+        self.refuse_question(asked, refusal, out);
+    }
+
+    /// What the DNS says of the name of an [`Output::Check`].
+    pub fn checked<H: House>(&mut self, local: Tag, is_right: bool, house: &H, now: Now, out: &mut Out<'_>) {
+        if let Some(slot) = self.sessions.find(local) {
+            self.checked_slot(slot, is_right, house, now, out);
+        }
+    }
+
+    pub(super) fn checked_slot<H: House>(
+        &mut self,
+        slot: u32,
+        is_right: bool,
+        house: &H,
+        now: Now,
+        out: &mut Out<'_>,
+    ) {
+        let session = self.sessions.get_mut(slot);
+        let State::Checking(checking) = &mut session.state else { return };
+        let question = std::mem::take(&mut checking.question);
+        let (from, peer, host, sst) = (session.rloc, session.peer, session.pair.host, session.remote);
+        let (Ok(outline), Ok(decoded), Some(sst)) = (wire::outline(&question), wire::decode(&question), sst)
+        else {
+            return self.sessions.free(slot);
+        };
+        let arrival = Arrival { outline, bytes: &question, from };
+        let asked = Asked { arrival, decoded: &decoded, peer, is_proved: true };
+        let verdict = match is_right {
+            true => self.weigh(&asked, host, house, now),
+            false => Verdict::Refuse(backoff(Reason::NAMING_CHECK, Some(Code::DOMAIN))),
+        };
+        match verdict {
+            Verdict::Check(terms) | Verdict::Accept(terms) => {
+                self.accept(&asked, host, sst, terms, Some(slot), house, now, out);
+            }
+            Verdict::Refuse(refusal) => {
+                self.sessions.free(slot);
+                self.refuse_question(&asked, refusal, out);
+            }
+            Verdict::Require(terms, missing) => {
+                self.sessions.free(slot);
+                self.demand(&asked, sst, &terms, missing, now, out);
+            }
+        }
+    }
+
+    /// The two policies meet: there is a session from now on.
+    #[expect(clippy::too_many_arguments, reason = "an event and its surroundings")]
+    fn accept<H: House>(
+        &mut self,
+        asked: &Asked<'_>,
+        host: HostKey,
+        sst: Tag,
+        terms: Terms,
+        slot: Option<u32>,
+        house: &H,
+        now: Now,
+        out: &mut Out<'_>,
+    ) {
+        let pair = session::pair(host, &asked.header().source);
+        let other = self.sessions.by_pair.get(&pair).copied().filter(|other| Some(*other) != slot);
+        let is_opening =
+            other.is_some_and(|other| matches!(self.sessions.get(other).state, State::Opening(_)));
+        if is_opening && own_goes_on(house, host, &pair.peer) {
+            // Both ask: the host whose hash is lower goes on, and the other side knows that as well.
+            return slot.map_or((), |slot| self.sessions.free(slot));
+        }
+        if let Some(peer) = asked.peer {
+            let known = self.peers.get(peer);
+            let most = known.current.as_ref().map_or(0, |current| current.granted.sessions);
+            if known.sessions >= most {
+                slot.map_or((), |slot| self.sessions.free(slot));
+                return self.refuse_question(asked, backoff(Reason::LIMIT, None), out);
+            }
+        }
+        let waiting = State::Checking(Box::new(Checking { question: Vec::new(), until: 0 }));
+        let Some(slot) = slot.or_else(|| self.new_session(asked, host, sst, waiting)) else {
+            return self.full(asked, out);
+        };
+        let Some((mut reply, agreed)) = self.write_answer(asked, slot, host, &terms, house, now) else {
+            self.sessions.free(slot);
+            return self.refuse_question(asked, backoff(Reason::MISSING, Some(Code::SIGNATURE)), out);
+        };
+        if let Some(other) = other {
+            self.make_way(other, slot, asked.origin(), now, out);
+        }
+        if self.sessions.by_pair.get(&pair).is_none() {
+            self.sessions.by_pair.insert(pair, slot);
+        }
+        let session = self.sessions.get_mut(slot);
+        (session.rule, session.available) = (terms.rule, terms.available.union(terms.offered));
+        (session.services, session.timeout, session.since) = (turn(&agreed.services), agreed.timeout, now.ms);
+        if let Some(peer) = asked.peer {
+            self.peers.touch(peer, 1, now);
+        }
+        self.counters.established += 1;
+        self.transmit(slot, &mut reply, out);
+        let sending = Sending::new(reply, asked.header().transaction, now.ms);
+        self.sessions.deadlines.set(slot, sending.due);
+        self.sessions.get_mut(slot).state = State::HalfOpen(Box::new(sending));
+        self.tell_established(slot, house, out);
+    }
+
+    /// What there was of the two hosts, when the other side asks anew: a question of one's own waits, and a session with the same
+    /// edge is over there.
+    fn make_way(&mut self, other: u32, slot: u32, origin: Origin, now: Now, out: &mut Out<'_>) {
+        let is_same = self.sessions.get(other).origin() == origin;
+        match &mut self.sessions.get_mut(other).state {
+            State::Opening(flight) => {
+                flight.sending = None;
+                self.sessions.deadlines.set(other, now.ms + 2 * PATIENCE);
+                self.sessions.unlink_pair(other);
+                self.sessions.get_mut(slot).held = Some(other);
+            }
+            State::HalfOpen(_) | State::Established(_) if is_same => {
+                self.remove(other, Reason::SUPERSEDED, now, out);
+            }
+            _ => (),
+        }
+    }
+
+    /// The answer that grants it. `None`: it can't be signed, or not be written.
+    fn write_answer<H: House>(
+        &mut self,
+        asked: &Asked<'_>,
+        slot: u32,
+        host: HostKey,
+        terms: &Terms,
+        house: &H,
+        now: Now,
+    ) -> Option<(Vec<u8>, Agreed)> {
+        let (message, is_sealed) = (asked.message(), asked.peer.is_some());
+        let Some(Value::Service(wanted)) = message.value(Code::SERVICE) else { return None };
+        let services = granted(&terms.services, wanted);
+        let timeout = match message.value(Code::TIMEOUT) {
+            Some(Value::Timeout(told)) => told.get().min(terms.timeout),
+            _ => terms.timeout,
+        };
+        if services.is_empty() {
+            return None;
+        }
+        let mut header = answer(&asked.arrival.outline, self.sessions.tag(slot));
+        let queries = message.queries();
+        let own = match message.value(Code::ID_TYPE) {
+            Some(Value::IdType(types)) if queries.contains(Code::ID_TYPE) => {
+                own_id(house, host, |id_type| types.contains(id_type) && terms.own_ids.contains(id_type))
+            }
+            _ => None,
+        };
+        header.source = own.unwrap_or(Id::NONE);
+        let mut draft = Draft::new(&header, is_sealed);
+        draft.push(&Tlv::response(Value::Service(services.clone())));
+        draft.push(&Tlv::reliable(Value::Timeout(NonZeroU32::new(timeout)?)));
+        message.reliable().iter().for_each(|code| draft.push(&Tlv::ack(code)));
+        message.demands().reported.iter().for_each(|code| draft.push(&Tlv::unavailable(*code)));
+        answer_queries(&mut draft, queries, host, terms, house);
+        let is_signed = terms.offered.union(terms.available.intersection(queries)).contains(Code::SIGNATURE);
+        if !is_sealed {
+            let token =
+                self.cookies.make(Form::Token, &asked.bound(asked.arrival.outline.sst?), now.seconds());
+            draft.push(&Tlv::response(Value::Token(&token)));
+        }
+        if is_signed {
+            if !is_sealed {
+                draft.certify(house, host);
+            }
+            draft.sign(house, host, Some(unsealed(asked.arrival.bytes, asked.decoded)));
+        }
+        Some((draft.finish()?, Agreed { services, timeout }))
+    }
+
+    /// A question for more services in a session that there is.
+    pub(super) fn asked_for_more<H: House>(
+        &mut self,
+        slot: u32,
+        arrival: &Arrival<'_>,
+        decoded: &Decoded<'_>,
+        house: &H,
+        now: Now,
+        out: &mut Out<'_>,
+    ) {
+        let session = self.sessions.get(slot);
+        let (peer, host, name) = (session.peer, session.pair.host, session.peer_name.clone());
+        let asked = Asked { arrival: *arrival, decoded, peer, is_proved: true };
+        // It stays with whom it was agreed: another ID would be another session.
+        if session::pair(host, &asked.header().source) != session.pair {
+            return self.refuse_question(&asked, backoff(Reason::ID_TYPE, Some(Code::ID_TYPE)), out);
+        }
+        match self.weigh(&asked, host, house, now) {
+            Verdict::Refuse(refusal) => self.refuse_question(&asked, refusal, out),
+            Verdict::Require(_, missing) => {
+                let tlvs: Vec<Tlv<'_>> = missing.iter().map(Tlv::query).collect();
+                self.answer_without_state(&asked, &tlvs, out);
+            }
+            // The name was checked when the session was made, and is still the same.
+            Verdict::Check(terms) if asked.name().map(Fqdn::as_str) == name.as_deref() => {
+                self.grant_more(slot, &asked, host, &terms, house, now, out);
+            }
+            Verdict::Check(_) => {
+                self.refuse_question(&asked, backoff(Reason::NAMING_CHECK, Some(Code::DOMAIN)), out);
+            }
+            Verdict::Accept(terms) => self.grant_more(slot, &asked, host, &terms, house, now, out),
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "an event and its surroundings")]
+    fn grant_more<H: House>(
+        &mut self,
+        slot: u32,
+        asked: &Asked<'_>,
+        host: HostKey,
+        terms: &Terms,
+        house: &H,
+        now: Now,
+        out: &mut Out<'_>,
+    ) {
+        let Some((mut reply, agreed)) = self.write_answer(asked, slot, host, terms, house, now) else {
+            return self.refuse_question(asked, backoff(Reason::MISSING, None), out);
+        };
+        let session = self.sessions.get_mut(slot);
+        let more = turn(&agreed.services);
+        let is_new = !covers(&session.services, &more);
+        session::merge(&mut session.services, &more);
+        session.since = now.ms;
+        self.transmit(slot, &mut reply, out);
+        if is_new {
+            self.tell_established(slot, house, out);
+        }
+    }
+}
+
+/// What was agreed on, as the other side calls it.
+struct Agreed {
+    services: Services,
+    timeout: u32,
+}
+
+/// What the other side asks to be told, and what is told unasked.
+fn answer_queries<H: House>(draft: &mut Draft, queries: CodeSet, host: HostKey, terms: &Terms, house: &H) {
+    let tellable = terms.offered.union(terms.available);
+    for code in queries.minus(OWN).iter().filter(|code| code.is_known()) {
+        if !tellable.contains(code) || !draft.tell(house, host, code, terms) {
+            draft.push(&Tlv::unavailable(code));
+        }
+    }
+    for code in terms.offered.minus(queries).iter() {
+        draft.tell(house, host, code, terms);
+    }
+}
+
+/// Whether, when both hosts ask for each other at once, the question of the own one goes on.
+fn own_goes_on<H: House>(house: &H, host: HostKey, peer: &[u8; 16]) -> bool {
+    house.id(host, IdType::FqdnHash).is_some_and(|own| own.value < &peer[..])
+}

@@ -1,0 +1,580 @@
+//! The outbound side (oCES): a host behind this edge asks for another, in one to three rounds.
+
+use super::draft::{Draft, own_id, to_be_asked, within};
+use super::session::{self, Exchange, Flight, Opening, Purpose, State, covers, turned};
+use super::{Cetp, backoff};
+use crate::edge::cetp::association::peer::RlocList;
+use crate::edge::cetp::association::{Arrival, Context, Target, peer};
+use crate::edge::cetp::io::{Now, Out, Output, Pair, PeerId};
+use crate::edge::cetp::message::{
+    Backoff, Code, CodeSet, Fqdn, Header, Id, IdType, IdTypes, Message, Reason, Rloc, Service, Services, Tag,
+    Tlv, Value,
+};
+use crate::edge::cetp::retry::Sending;
+use crate::edge::cetp::signing;
+use crate::edge::cetp::terms::{Ask, HostKey, House, Side, Terms};
+use crate::edge::cetp::wire::Decoded;
+use arrayvec::ArrayVec;
+use rand::RngExt;
+use std::num::NonZeroU32;
+
+/// Rounds that one negotiation may take (S1).
+pub const ROUNDS: u8 = 3;
+
+/// What a host behind this edge wants, as discovery has found it.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    pub host: HostKey,
+    pub name: Fqdn<'a>,
+    pub services: &'a [Service],
+    /// The edge that the other host is behind, if the DNS says who that is.
+    pub edge: Option<Fqdn<'a>>,
+    /// Where that edge is, best first.
+    pub rlocs: &'a [Rloc],
+}
+
+/// What became of a question at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Opened {
+    /// There is a session that does, of that local tag.
+    Reused(Tag),
+    /// The other side is asked; an output will say what it said.
+    Asked,
+    /// It was asked already.
+    Joined,
+    /// The two hosts are negotiating something else: to be asked again when that is over.
+    Busy,
+    /// It can't be had.
+    Refused(Backoff),
+}
+
+impl Cetp {
+    /// A host behind this edge wants something of another.
+    pub fn open<H: House>(
+        &mut self,
+        question: &Question<'_>,
+        house: &H,
+        now: Now,
+        out: &mut Out<'_>,
+    ) -> Opened {
+        let pair = Pair { host: question.host, peer: question.name.hash() };
+        if let Some(slot) = self.sessions.by_pair.get(&pair).copied() {
+            return self.open_again(slot, question, house, now, out);
+        }
+        let flight = match self.prepare(question, house) {
+            Ok(flight) => flight,
+            Err(refusal) => return Opened::Refused(refusal),
+        };
+        let peer = match self.way(question, &flight, house, now, out) {
+            Ok(peer) => peer,
+            Err(refusal) => return Opened::Refused(refusal),
+        };
+        let rloc = flight.rlocs[0];
+        let opening =
+            Opening { state: State::Opening(Box::new(flight)), side: Side::Outbound, pair, rloc, peer };
+        let Some(slot) = self.sessions.open(opening) else {
+            self.counters.full += 1;
+            return Opened::Refused(backoff(Reason::OVERLOADED, None));
+        };
+        self.sessions.by_pair.insert(pair, slot);
+        // Whatever becomes of the association, there is a deadline.
+        self.sessions.deadlines.set(slot, now.ms + super::clock::ASSOCIATION);
+        if peer.is_none_or(|peer| self.peers.is_up(peer)) {
+            self.send_round(slot, house, now, out);
+        }
+        self.drain(house, now, out);
+        Opened::Asked
+    }
+
+    fn open_again<H: House>(
+        &mut self,
+        slot: u32,
+        question: &Question<'_>,
+        house: &H,
+        now: Now,
+        out: &mut Out<'_>,
+    ) -> Opened {
+        let session = self.sessions.get(slot);
+        match &session.state {
+            State::Opening(flight) if covers(&flight.wanted, question.services) => Opened::Joined,
+            State::HalfOpen(_) | State::Established(_) if covers(&session.services, question.services) => {
+                self.sessions.tag(slot).map_or(Opened::Busy, Opened::Reused)
+            }
+            State::Established(None) => match self.prepare(question, house) {
+                Ok(flight) => {
+                    self.extend(slot, Box::new(flight), house, now, out);
+                    Opened::Asked
+                }
+                Err(refusal) => Opened::Refused(refusal),
+            },
+            _ => Opened::Busy,
+        }
+    }
+
+    fn prepare<H: House>(&mut self, question: &Question<'_>, house: &H) -> Result<Flight, Backoff> {
+        let mut rlocs: RlocList =
+            question.rlocs.iter().copied().filter(|rloc| peer::is_usable(*rloc)).take(peer::RLOCS).collect();
+        peer::keep_carriers(&mut rlocs, super::super::association::handshake::own_carriers(house));
+        let rloc = *rlocs.first().ok_or(backoff(Reason::NO_CARRIER, None))?;
+        let ask = Ask {
+            side: Side::Outbound,
+            host: question.host,
+            peer: Id::fqdn(question.name),
+            peer_name: Some(question.name),
+            edge: question.edge,
+            rloc,
+            services: question.services,
+        };
+        let terms = house.terms(&ask)?;
+        let wanted: Services = terms.services.clone();
+        let id = own_id(house, question.host, |id_type| terms.own_ids.contains(id_type));
+        let id_type = id.ok_or(backoff(Reason::ID_TYPE, None))?.id_type;
+        Ok(Flight {
+            target: question.name.as_str().into(),
+            rlocs,
+            at: 0,
+            terms,
+            wanted,
+            id_type,
+            rounds: 0,
+            cookie: ArrayVec::new(),
+            asked: CodeSet::EMPTY,
+            sending: None,
+        })
+    }
+
+    /// By which association it goes, if by one.
+    fn way<H: House>(
+        &mut self,
+        question: &Question<'_>,
+        flight: &Flight,
+        house: &H,
+        now: Now,
+        out: &mut Out<'_>,
+    ) -> Result<Option<PeerId>, Backoff> {
+        let up = question.edge.and_then(|edge| self.peer(edge));
+        if let Some(peer) = up {
+            let peer_state = self.peers.get(peer);
+            let most = peer_state.current.as_ref().map_or(0, |current| current.told.limits.sessions);
+            return if peer_state.sessions < most { Ok(up) } else { Err(backoff(Reason::LIMIT, None)) };
+        }
+        if !flight.terms.needs_association {
+            return Ok(None);
+        }
+        let name = question.edge.ok_or(backoff(Reason::REFUSED, None))?;
+        let mut context = Context { house, cookies: &mut self.cookies, rng: &mut self.rng, now };
+        let target = Target { name, rlocs: &flight.rlocs };
+        self.peers.ask(&target, &mut context, out).map(Some).ok_or(backoff(Reason::SILENT, None))
+    }
+
+    /// An association is there: what waits for it goes.
+    pub(super) fn start_waiting<H: House>(&mut self, peer: PeerId, house: &H, now: Now, out: &mut Out<'_>) {
+        for slot in self.sessions.of_peer(peer) {
+            let session = self.sessions.get(slot);
+            if matches!(&session.state, State::Opening(flight) if flight.sending.is_none())
+                && !self.is_held(slot)
+            {
+                self.send_round(slot, house, now, out);
+            }
+        }
+    }
+
+    fn is_held(&self, slot: u32) -> bool {
+        let pair = self.sessions.get(slot).pair;
+        self.sessions.by_pair.get(&pair).is_some_and(|other| self.sessions.get(*other).held == Some(slot))
+    }
+
+    /// Sends a round's question.
+    pub(super) fn send_round<H: House>(&mut self, slot: u32, house: &H, now: Now, out: &mut Out<'_>) {
+        let transaction = self.rng.random();
+        let token = self.token(self.sessions.get(slot).rloc, now);
+        let Some(local) = self.sessions.tag(slot) else { return };
+        let session = self.sessions.get_mut(slot);
+        let (host, is_sealed) = (session.pair.host, session.peer.is_some());
+        let State::Opening(flight) = &mut session.state else { return };
+        flight.rounds += 1;
+        if let Some(token) = token.filter(|_| !is_sealed && flight.rounds == 1) {
+            flight.cookie.extend(token);
+        }
+        let header = Header { dst: None, ..within(local, local, transaction, (false, false)) };
+        let Some(mut bytes) = write_round(flight, header, host, is_sealed, house) else {
+            return self.refuse(slot, backoff(Reason::MISSING, Some(Code::SIGNATURE)), false, out);
+        };
+        session.transaction = transaction;
+        self.transmit(slot, &mut bytes, out);
+        let sending = Sending::new(bytes, transaction, now.ms);
+        self.sessions.deadlines.set(slot, sending.due);
+        if let State::Opening(flight) = &mut self.sessions.get_mut(slot).state {
+            flight.sending = Some(sending);
+        }
+    }
+
+    /// The question comes to nothing; nothing is kept.
+    pub(super) fn refuse(&mut self, slot: u32, refusal: Backoff, by_peer: bool, out: &mut Out<'_>) {
+        let pair = self.sessions.get(slot).pair;
+        self.sessions.free(slot);
+        out(Output::Refused { pair, backoff: refusal, by_peer });
+    }
+
+    /// An answer to a question that opens a session.
+    pub(super) fn answered<H: House>(
+        &mut self,
+        slot: u32,
+        arrival: &Arrival<'_>,
+        decoded: &Decoded<'_>,
+        house: &H,
+        now: Now,
+        out: &mut Out<'_>,
+    ) {
+        let session = self.sessions.get(slot);
+        let message = &decoded.message;
+        let State::Opening(flight) = &session.state else { return };
+        let Some(sending) = &flight.sending else { return };
+        if sending.transaction != message.header.transaction {
+            return;
+        }
+        if message.demands().ignores_message {
+            return self.refuse(slot, backoff(Reason::UNSUPPORTED, None), false, out);
+        }
+        if let Some(Value::Backoff(refusal)) = message.value(Code::BACKOFF) {
+            return self.refuse(slot, *refusal, true, out);
+        }
+        let Some(remote) = message.header.sst else {
+            return match next_round(self.flight_mut(slot), message) {
+                Ok(id_types) => self.go_on(slot, id_types, house, now, out),
+                Err(refusal) => self.refuse(slot, refusal, false, out),
+            };
+        };
+        self.conclude(slot, remote, arrival, decoded, house, now, out);
+    }
+
+    fn flight_mut(&mut self, slot: u32) -> Option<&mut Flight> {
+        match &mut self.sessions.get_mut(slot).state {
+            State::Opening(flight) => Some(flight),
+            State::Established(Some(exchange)) => match &mut exchange.purpose {
+                Purpose::Extend(flight) => Some(flight),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// Another round, under another type of ID if that was asked for.
+    fn go_on<H: House>(
+        &mut self,
+        slot: u32,
+        id_types: Option<IdTypes>,
+        house: &H,
+        now: Now,
+        out: &mut Out<'_>,
+    ) {
+        let host = self.sessions.get(slot).pair.host;
+        let Some(flight) = self.flight_mut(slot) else { return };
+        if let Some(types) = id_types {
+            let is_right = |id_type| types.contains(id_type) && flight.terms.own_ids.contains(id_type);
+            let Some(id) = own_id(house, host, is_right) else {
+                return self.refuse(slot, backoff(Reason::ID_TYPE, Some(Code::ID_TYPE)), false, out);
+            };
+            flight.id_type = id.id_type;
+        }
+        self.send_round(slot, house, now, out);
+    }
+
+    /// The other side has a session for it. Does it tell what is required?
+    #[expect(clippy::too_many_arguments, reason = "an event and its surroundings")]
+    fn conclude<H: House>(
+        &mut self,
+        slot: u32,
+        remote: Tag,
+        arrival: &Arrival<'_>,
+        decoded: &Decoded<'_>,
+        house: &H,
+        now: Now,
+        out: &mut Out<'_>,
+    ) {
+        let session = self.sessions.get(slot);
+        let State::Opening(flight) = &session.state else { return };
+        let edge = session.peer.and_then(|peer| self.peers.name(peer));
+        let question = flight.sending.as_ref().map_or(&[][..], |sending| &sending.bytes);
+        let judged = judge(flight, question, session.pair.host, arrival.from, edge, decoded, house, now);
+        let message = &decoded.message;
+        let accepted = match judged {
+            Ok(accepted) => accepted,
+            Err(refusal) => {
+                self.sessions.get_mut(slot).remote = Some(remote);
+                let pair = self.sessions.get(slot).pair;
+                out(Output::Refused { pair, backoff: refusal, by_peer: false });
+                return self.begin_closing(slot, refusal.reason, now, out);
+            }
+        };
+        let name: Box<str> = flight.target.clone();
+        let id = match message.header.source {
+            id if id.is_none() => session::keep_id(&Fqdn::new(&name).map_or(Id::NONE, Id::fqdn)),
+            id => session::keep_id(&id),
+        };
+        let (rule, available) = (flight.terms.rule, flight.terms.available.union(flight.terms.offered));
+        let session = self.sessions.get_mut(slot);
+        session.remote = Some(remote);
+        (session.rule, session.available) = (rule, available);
+        (session.services, session.timeout, session.since) = (accepted.services, accepted.timeout, now.ms);
+        (session.peer_id, session.peer_name) = (id, Some(name));
+        session.state = State::Established(None);
+        let peer = session.peer;
+        if let Some(peer) = peer {
+            self.peers.touch(peer, 1, now);
+        }
+        if let (Some(Value::Token(token)), None) = (message.value(Code::TOKEN), peer) {
+            self.keep_token(arrival.from, token, now);
+        }
+        self.counters.established += 1;
+        self.acknowledge(slot, message, out);
+        self.plan_idle(slot, house, now);
+        self.tell_established(slot, house, out);
+    }
+
+    /// Asks for more services in a session that there is.
+    pub(super) fn extend<H: House>(
+        &mut self,
+        slot: u32,
+        mut flight: Box<Flight>,
+        house: &H,
+        now: Now,
+        out: &mut Out<'_>,
+    ) {
+        let transaction = self.rng.random();
+        let session = self.sessions.get(slot);
+        let (Some(local), Some(remote)) = (self.sessions.tag(slot), session.remote) else { return };
+        let header = within(local, remote, transaction, (false, false));
+        flight.rounds += 1;
+        let written = write_round(&flight, header, session.pair.host, session.peer.is_some(), house);
+        let Some(mut bytes) = written else {
+            let (pair, refusal) = (session.pair, backoff(Reason::MISSING, Some(Code::SIGNATURE)));
+            return out(Output::Refused { pair, backoff: refusal, by_peer: false });
+        };
+        self.transmit(slot, &mut bytes, out);
+        let sending = Sending::new(bytes, transaction, now.ms);
+        self.sessions.deadlines.set(slot, sending.due);
+        let exchange = Exchange { sending, purpose: Purpose::Extend(flight) };
+        self.sessions.get_mut(slot).state = State::Established(Some(Box::new(exchange)));
+    }
+
+    /// The answer to a question for more services.
+    #[expect(clippy::too_many_arguments, reason = "an event and its surroundings")]
+    pub(super) fn extended<H: House>(
+        &mut self,
+        slot: u32,
+        mut flight: Box<Flight>,
+        question: &[u8],
+        arrival: &Arrival<'_>,
+        decoded: &Decoded<'_>,
+        house: &H,
+        now: Now,
+        out: &mut Out<'_>,
+    ) {
+        let message = &decoded.message;
+        let session = self.sessions.get(slot);
+        let (pair, host) = (session.pair, session.pair.host);
+        let edge = session.peer.and_then(|peer| self.peers.name(peer));
+        let refused = |refusal: Backoff, by_peer: bool| Output::Refused { pair, backoff: refusal, by_peer };
+        if let Some(Value::Backoff(refusal)) = message.value(Code::BACKOFF) {
+            return out(refused(*refusal, true));
+        }
+        if message.value(Code::SERVICE).is_none() {
+            match next_round(Some(&mut flight), message) {
+                Ok(None) => return self.extend(slot, flight, house, now, out),
+                Ok(Some(_)) => return out(refused(backoff(Reason::ID_TYPE, Some(Code::ID_TYPE)), false)),
+                Err(refusal) => return out(refused(refusal, false)),
+            }
+        }
+        match judge(&flight, question, host, arrival.from, edge, decoded, house, now) {
+            Err(refusal) => out(refused(refusal, false)),
+            Ok(accepted) => {
+                let session = self.sessions.get_mut(slot);
+                session::merge(&mut session.services, &accepted.services);
+                self.acknowledge(slot, message, out);
+                self.tell_established(slot, house, out);
+            }
+        }
+        self.plan_idle(slot, house, now);
+    }
+
+    /// A negotiation of the other side does as well, or has come to nothing.
+    pub(super) fn resume(&mut self, held: u32, now: Now) {
+        if matches!(self.sessions.get(held).state, State::Opening(_)) {
+            let pair = self.sessions.get(held).pair;
+            self.sessions.by_pair.insert(pair, held);
+            self.sessions.deadlines.set(held, now.ms);
+        }
+    }
+
+    fn token(&mut self, rloc: Rloc, now: Now) -> Option<[u8; crate::edge::cetp::cookie::COOKIE]> {
+        let (token, until) = *self.tokens.get(&rloc)?;
+        (now.seconds() < until).then_some(token)
+    }
+
+    fn keep_token(&mut self, rloc: Rloc, token: &[u8], now: Now) {
+        let Ok(token) = token.try_into() else { return };
+        if self.tokens.len() >= self.most_tokens {
+            self.tokens.retain(|_, (_, until)| *until > now.seconds());
+        }
+        if self.tokens.len() < self.most_tokens || self.tokens.contains_key(&rloc) {
+            // A minute less than it counts there: clocks and ways differ.
+            let until = now.seconds() + crate::edge::cetp::cookie::TOKEN_LIFETIME - 60;
+            self.tokens.insert(rloc, (token, until));
+        }
+    }
+}
+
+/// What was agreed on.
+struct Accepted {
+    services: Services,
+    timeout: u32,
+}
+
+/// What the other side requires: whether another round can tell it, and the types of ID that it wants.
+fn next_round(flight: Option<&mut Flight>, message: &Message<'_>) -> Result<Option<IdTypes>, Backoff> {
+    let Some(flight) = flight else { return Ok(None) };
+    let asked = message.queries();
+    let tellable = flight.terms.offered.union(flight.terms.available).with(Code::ID_TYPE);
+    if let Some(code) = asked.minus(tellable).iter().next() {
+        return Err(backoff(Reason::MISSING, Some(code)));
+    }
+    let cookie = match message.value(Code::COOKIE) {
+        Some(Value::Cookie(cookie)) => Some(*cookie),
+        _ => None,
+    };
+    let is_progress =
+        cookie.is_some_and(|cookie| flight.cookie[..] != *cookie) || !asked.minus(flight.asked).is_empty();
+    if flight.rounds >= ROUNDS || !is_progress {
+        return Err(backoff(Reason::ROUNDS, asked.iter().next()));
+    }
+    if let Some(cookie) = cookie {
+        flight.cookie.clear();
+        flight.cookie.extend(cookie.iter().copied());
+    }
+    flight.asked = flight.asked.union(asked);
+    Ok(match message.value(Code::ID_TYPE) {
+        Some(Value::IdType(types)) if asked.contains(Code::ID_TYPE) => Some(*types),
+        _ => None,
+    })
+}
+
+/// A question: what is wanted, what is told, what is asked. `None`: it can't be written, or not be signed.
+fn write_round<H: House>(
+    flight: &Flight,
+    header: Header<'_>,
+    host: HostKey,
+    is_sealed: bool,
+    house: &H,
+) -> Option<Vec<u8>> {
+    let terms = &flight.terms;
+    let target = Fqdn::new(&flight.target)?.hash();
+    let source = house.id(host, flight.id_type)?;
+    let destination = Id { id_type: IdType::FqdnHash, value: &target };
+    let header = Header { source, destination, ..header };
+    let mut draft = Draft::new(&header, is_sealed);
+    if !flight.cookie.is_empty() {
+        draft.push(&Tlv::cookie(&flight.cookie));
+    }
+    draft.push(&Tlv::exchange(Value::Service(flight.wanted.clone())));
+    draft.push(&Tlv::exchange(Value::Timeout(NonZeroU32::new(terms.timeout)?)));
+    let told = terms.offered.union(flight.asked.intersection(terms.available));
+    for code in told.iter() {
+        if !draft.tell(house, host, code, terms) && flight.asked.contains(code) {
+            draft.push(&Tlv::unavailable(code));
+        }
+    }
+    to_be_asked(terms).iter().for_each(|code| draft.push(&Tlv::query(code)));
+    if !terms.peer_ids.contains(IdType::Fqdn) && !terms.peer_ids.contains(IdType::FqdnHash) {
+        draft.push(&Tlv::exchange(Value::IdType(terms.peer_ids)));
+    }
+    let is_signed = told.contains(Code::SIGNATURE);
+    if is_signed && !is_sealed || told.contains(Code::CERTIFICATE) {
+        draft.certify(house, host);
+    }
+    if !is_sealed && flight.cookie.is_empty() && header.dst.is_none() {
+        draft.pad();
+    }
+    if is_signed {
+        draft.sign(house, host, None);
+    }
+    draft.finish()
+}
+
+/// Whether the other side's answer tells what is required, and what it grants.
+#[expect(clippy::too_many_arguments, reason = "an answer and its surroundings")]
+fn judge<H: House>(
+    flight: &Flight,
+    question: &[u8],
+    host: HostKey,
+    from: Rloc,
+    edge: Option<Fqdn<'_>>,
+    decoded: &Decoded<'_>,
+    house: &H,
+    now: Now,
+) -> Result<Accepted, Backoff> {
+    let (message, terms): (_, &Terms) = (&decoded.message, &flight.terms);
+    let target = Fqdn::new(&flight.target);
+    let source = message.header.source;
+    let peer = if source.is_none() { target.map_or(Id::NONE, Id::fqdn) } else { source };
+    let ask = Ask {
+        side: Side::Outbound,
+        host,
+        peer,
+        peer_name: target,
+        edge,
+        rloc: from,
+        services: &flight.wanted,
+    };
+    let is_plain = terms.peer_ids.contains(IdType::Fqdn) || terms.peer_ids.contains(IdType::FqdnHash);
+    if !(source.is_none() && is_plain || terms.peer_ids.contains(source.id_type)) {
+        return Err(backoff(Reason::ID_TYPE, Some(Code::ID_TYPE)));
+    }
+    require(&ask, terms, message, house)?;
+    if terms.required.contains(Code::SIGNATURE) {
+        let question = Some(unsealed(question, decoded));
+        signing::verify(house, edge, peer, question, (message, decoded.signed), now.unix)
+            .map_err(|reason| backoff(reason, Some(Code::SIGNATURE)))?;
+    }
+    let Some(Value::Service(told)) = message.value(Code::SERVICE) else {
+        return Err(backoff(Reason::MISSING, Some(Code::SERVICE)));
+    };
+    let services = session::granted(told, &flight.wanted);
+    if services.is_empty() {
+        return Err(backoff(Reason::UNACCEPTABLE, Some(Code::SERVICE)));
+    }
+    let timeout = match message.value(Code::TIMEOUT) {
+        Some(Value::Timeout(told)) => told.get().min(terms.timeout),
+        _ => terms.timeout,
+    };
+    Ok(Accepted { services, timeout })
+}
+
+/// Whether all that is required was told, and is what the policy takes. A signature is checked by itself.
+pub(super) fn require<H: House>(
+    ask: &Ask<'_>,
+    terms: &Terms,
+    message: &Message<'_>,
+    house: &H,
+) -> Result<(), Backoff> {
+    let told = message.told();
+    for code in to_be_asked(terms).without(Code::SIGNATURE).iter() {
+        if !told.contains(code) {
+            return Err(backoff(Reason::MISSING, Some(code)));
+        }
+        let value = message.value(code).ok_or(backoff(Reason::MISSING, Some(code)))?;
+        house.judge(terms.rule, ask, value).map_err(|reason| backoff(reason, Some(code)))?;
+    }
+    Ok(())
+}
+
+/// The bytes of a question that its answer's signature covers: all but the seal, which each copy has of its own.
+pub(super) fn unsealed<'a>(question: &'a [u8], answer: &Decoded<'_>) -> &'a [u8] {
+    let seal = if answer.message.header.seal.is_some() { crate::edge::cetp::wire::SEAL } else { 0 };
+    &question[..question.len().saturating_sub(seal)]
+}
+
+/// Services as the other side calls them.
+pub(super) fn turn(services: &[Service]) -> Services {
+    services.iter().map(turned).collect()
+}
