@@ -15,7 +15,6 @@
 //! | [`adjacency`] | next hops | the neighbour owner | every worker, management |
 //! | [`lease`] | free chunks of records, free port blocks | any worker, by CAS | any worker |
 //! | [`quiescence`] | a counter a worker | that worker | home workers |
-//! | [`tag`] | the key of session tags | nobody | the edge, every worker |
 //! | [`tcp`] | what each direction of a connection last acknowledged | the forwarding worker; home (before publication) | whichever worker sees a reset |
 //! | [`circular`] | a bit for each address of the circular pool | the pool's owner | every worker |
 //! | [`lifetime`] | nothing: what both halves tell together, TCP's state and idle times | | |
@@ -37,7 +36,6 @@ pub mod record;
 pub mod slab;
 mod sync;
 pub mod table;
-pub mod tag;
 pub mod tcp;
 
 pub use adjacency::{Adjacencies, AdjacencyId, Hop, Live, Path};
@@ -49,4 +47,3 @@ pub use quiescence::{Quiescence, Reporter};
 pub use record::{Action, Half, Record, Record4, Record6, Rewrite4};
 pub use slab::{Chunks, Slab};
 pub use table::{FlowHome, FlowTable, Full, Judge, Lookup};
-pub use tag::{Slot, TagKey};

@@ -9,7 +9,6 @@
 
 pub mod arp;
 pub mod build;
-pub mod cetp;
 pub mod checksum;
 pub mod drop;
 mod error;
@@ -27,7 +26,6 @@ pub mod udp;
 pub mod vlan;
 
 pub use arp::Arp;
-pub use cetp::CetpPayload;
 pub use checksum::{Delta, PseudoHeader};
 pub use drop::{DROP_REASONS, DropReason};
 pub use error::Error;

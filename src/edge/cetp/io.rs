@@ -53,7 +53,7 @@ pub struct Session<'a> {
     pub peer_name: Option<Fqdn<'a>>,
     /// The other edge, if an association has proved it.
     pub edge: Option<Fqdn<'a>>,
-    /// What was negotiated: directions are as in the negotiation that `side` speaks of.
+    /// What was negotiated, as if this edge had asked: `ToInbound` is towards the other host.
     pub services: &'a [Service],
     /// Seconds without a packet after which it goes.
     pub timeout: u32,

@@ -4,8 +4,13 @@
 //! | room | what it is |
 //! |---|---|
 //! | [`message`] | what edges say to each other, whatever the encoding |
-//! | [`terms`] | what a negotiation asks of hosts, policies and identities behind it |
 //! | [`wire`] | the binary encoding of what they say |
+//! | [`association`] | two edges prove who they are and agree on keys |
+//! | [`negotiation`] | two edges agree for two hosts: [`negotiation::Cetp`] is a whole edge's part |
+//! | [`terms`] | what a negotiation asks of hosts, policies and identities behind it |
+//! | [`io`] | what goes in and comes out |
+//! | [`cookie`], [`signing`] | what proves who speaks |
+//! | [`retry`], [`deadlines`], [`rate`] | when, and how often |
 //!
 //! Guarantees: sans-IO; nothing from the wire panics, blocks or grows memory. Never: reads a clock, opens a socket, or touches a
 //! packet of a host.

@@ -26,6 +26,11 @@ impl Sending {
         Sending { bytes, transaction, due: now + FIRST, tries: 1 }
     }
 
+    /// How often it was sent.
+    pub const fn tries(&self) -> u8 {
+        self.tries
+    }
+
     /// It is due: whether it is to be sent again.
     ///
     /// # Errors

@@ -91,6 +91,15 @@ pub struct LastSeen {
     pub outbound: u64,
 }
 
+/// Who gives out session tags: the owner of the table in which workers find a session by its tag.
+pub trait Tags {
+    /// A tag that nobody can guess and that no session has, nor had for as long as can be. `None`: there is no room.
+    fn reserve(&mut self) -> Option<Tag>;
+
+    /// It isn't needed any more.
+    fn release(&mut self, tag: Tag);
+}
+
 /// The rest of the edge. See the module.
 pub trait House {
     /// The name of this edge: that of its certificate, and of its association's end.

@@ -72,7 +72,7 @@ impl Peers {
         context: &mut Context<'_, H>,
         out: &mut Out<'_>,
     ) -> Option<PeerId> {
-        let (local, half) = (self.fresh_tag(id)?, Half::new()?);
+        let (local, half) = (self.fresh_tag(id, context.rng)?, Half::new()?);
         let transaction = context.rng.random();
         let bytes = self.first_question(id, local, transaction, context)?;
         let to = self.get(id).rloc()?;
@@ -212,7 +212,7 @@ impl Peers {
         keep_carriers(&mut told.rlocs, own_carriers(context.house));
         let half = Half::new().ok_or(overloaded)?;
         let id = self.place(question.name, context.now).ok_or(overloaded)?;
-        let local = self.fresh_tag(id).ok_or(overloaded)?;
+        let local = self.fresh_tag(id, context.rng).ok_or(overloaded)?;
         let header = answer_header(&message.header, Some(local));
         let wanted = Wanted { header: &header, share: &half.public, granted, cookie: None };
         let reply = self.written(&wanted, Some(question.bytes), context).ok_or(overloaded)?;

@@ -26,7 +26,6 @@ use super::message::{
 };
 use super::rate::Rate;
 use super::wire::{self, Outline};
-use crate::flow::{Slot, TagKey};
 use peer::{Association, Peer, RlocList};
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -34,6 +33,8 @@ use std::collections::HashMap;
 
 /// Shortest message, in bytes, that an edge answers whose RLOC it can't believe yet: no answer to such a one is longer.
 pub const LEAST_UNPROVEN: usize = 128;
+/// Tags of one edge that are kept: three are in use at most, and those that were are swept when there are so many.
+const TAGS: usize = 8;
 /// Signatures of strangers that are checked a second: each costs what thousands of MACs do.
 const HANDSHAKES: u32 = 1000;
 
@@ -72,7 +73,8 @@ pub struct Peers {
     peers: Vec<Peer>,
     free: Vec<u32>,
     by_name: HashMap<Box<str>, u32>,
-    tags: TagKey,
+    /// The tags of associations, and some that once were: each is looked for where it must be.
+    tags: HashMap<Tag, u32>,
     deadlines: Deadlines,
     /// What [`Self::notice`] gives out; no event makes more than two for an edge.
     notices: Vec<Notice>,
@@ -85,12 +87,12 @@ pub struct Peers {
 
 impl Peers {
     /// Room for so many.
-    pub fn new(capacity: usize, tags: TagKey, rng: &mut StdRng, now: Now) -> Peers {
+    pub fn new(capacity: usize, rng: &mut StdRng, now: Now) -> Peers {
         Peers {
-            peers: (0..capacity).map(|_| Peer::new("", [0; 2], 0)).collect(),
+            peers: (0..capacity).map(|_| Peer::new("", 0)).collect(),
             free: (0..capacity as u32).rev().collect(),
             by_name: HashMap::with_capacity(capacity),
-            tags,
+            tags: HashMap::new(),
             deadlines: Deadlines::new(capacity),
             notices: Vec::new(),
             room: Vec::with_capacity(wire::LONGEST),
@@ -152,16 +154,14 @@ impl Peers {
             return Some(id);
         }
         let id = self.free.pop()?;
-        let generations = self.peers[id as usize].generations;
-        self.peers[id as usize] = Peer::new(name.as_str(), generations, now.ms);
+        self.peers[id as usize] = Peer::new(name.as_str(), now.ms);
         self.by_name.insert(name.as_str().into(), id);
         Some(PeerId(id))
     }
 
     /// Forgets an edge: nothing of it is left.
     fn forget(&mut self, id: PeerId) {
-        let generations = self.get(id).generations;
-        let old = std::mem::replace(self.get_mut(id), Peer::new("", generations, 0));
+        let old = std::mem::replace(self.get_mut(id), Peer::new("", 0));
         self.by_name.remove(&old.name);
         self.deadlines.clear(id.0);
         self.free.push(id.0);
@@ -176,28 +176,32 @@ impl Peers {
         self.forget(id);
     }
 
-    /// A tag that neither the current nor the next association of that edge has.
-    fn fresh_tag(&mut self, id: PeerId) -> Option<Tag> {
-        let which = |tag: Tag| self.tags.slot(tag.get()).index & 1;
+    /// A tag for an association with that edge.
+    fn fresh_tag(&mut self, id: PeerId, rng: &mut StdRng) -> Option<Tag> {
+        if self.tags.len() >= TAGS * self.peers.len() {
+            let mut tags = std::mem::take(&mut self.tags);
+            tags.retain(|tag, id| self.has_tag(PeerId(*id), *tag));
+            self.tags = tags;
+        }
+        let tag = std::iter::repeat_with(|| Tag::new(rng.random()))
+            .flatten()
+            .find(|tag| !self.tags.contains_key(tag))?;
+        self.tags.insert(tag, id.0);
+        Some(tag)
+    }
+
+    fn has_tag(&self, id: PeerId, tag: Tag) -> bool {
         let peer = self.get(id);
-        let is_taken = peer.current.as_ref().map(|current| which(current.local));
-        let which = is_taken.map_or(0, |taken| 1 - taken);
-        let generation = &mut self.get_mut(id).generations[which as usize];
-        *generation = Slot::next_generation(*generation);
-        let slot = Slot { index: id.0 * 2 + which, generation: *generation };
-        Tag::new(self.tags.tag(slot))
+        let is_its = |association: &Association| association.local == tag;
+        peer.current.as_deref().is_some_and(is_its)
+            || peer.next.as_ref().is_some_and(|next| is_its(&next.association))
+            || peer.asking.as_ref().is_some_and(|asking| asking.local == tag)
     }
 
     /// The edge of one of whose associations that is the tag.
     fn by_tag(&self, tag: Tag) -> Option<PeerId> {
-        let slot = self.tags.slot(tag.get());
-        let id = PeerId(slot.index / 2);
-        let peer = self.peers.get(id.0 as usize)?;
-        let is_its = |association: &Association| association.local == tag;
-        let is_current = peer.current.as_deref().is_some_and(is_its);
-        let is_next = peer.next.as_ref().is_some_and(|next| is_its(&next.association));
-        let is_asking = peer.asking.as_ref().is_some_and(|asking| asking.local == tag);
-        (is_current || is_next || is_asking).then_some(id)
+        let id = PeerId(*self.tags.get(&tag)?);
+        self.has_tag(id, tag).then_some(id)
     }
 
     /// The edge that has told that RLOC. Looks through all: for what happens at a bounded rate.

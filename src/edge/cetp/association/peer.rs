@@ -18,8 +18,6 @@ pub type RlocList = ArrayVec<Rloc, RLOCS>;
 pub struct Peer {
     /// Empty where the place is free.
     pub name: Box<str>,
-    /// Of the two associations that may be at once.
-    pub generations: [u8; 2],
     pub rlocs: RlocList,
     /// Which of them is used.
     pub at: usize,
@@ -180,10 +178,9 @@ pub fn keep_carriers(rlocs: &mut RlocList, carriers: Carriers) {
 
 impl Peer {
     /// A free place where `name` is empty.
-    pub fn new(name: &str, generations: [u8; 2], now: u64) -> Peer {
+    pub fn new(name: &str, now: u64) -> Peer {
         Peer {
             name: name.into(),
-            generations,
             rlocs: RlocList::new(),
             at: 0,
             asking: None,

@@ -59,6 +59,9 @@ impl Peers {
     /// A session has come or gone, or something was said for hosts.
     pub fn touch(&mut self, id: PeerId, sessions: i32, now: Now) {
         let peer = self.get_mut(id);
+        if peer.is_free() {
+            return;
+        }
         peer.used = now.ms;
         peer.sessions = peer.sessions.saturating_add_signed(sessions);
         if sessions != 0 && peer.sessions <= 1 {

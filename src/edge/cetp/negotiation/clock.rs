@@ -32,9 +32,16 @@ impl Cetp {
             State::Free => (),
             State::Lingering => self.sessions.free(slot),
             State::Checking(_) => self.checked_slot(slot, false, house, now, out),
+            State::Opening(flight) if flight.is_token_doubtful() => {
+                let rloc = self.sessions.get(slot).rloc;
+                self.tokens.remove(&rloc);
+                self.start_over(slot, house, now, out);
+            }
             State::Opening(flight) => match &mut flight.sending {
                 // It has waited for an association,
-                None if peer.is_some_and(|peer| !self.peers.is_up(peer)) => self.refuse(slot, backoff(Reason::SILENT, None), false, out),
+                None if peer.is_some_and(|peer| !self.peers.is_up(peer)) => {
+                    self.refuse(slot, backoff(Reason::SILENT, None), false, out)
+                }
                 // or for a question of the other side.
                 None => {
                     flight.rounds = 0;
@@ -61,9 +68,8 @@ impl Cetp {
                     self.finish_closing(slot, now);
                 }
                 Err(reason) => {
-                    if let Some(local) = self.sessions.tag(slot) {
-                        self.close(local, reason, now, out);
-                    }
+                    let local = self.sessions.get(slot).local;
+                    self.close(local, reason, now, out);
                 }
             },
             State::Established(Some(exchange)) => match exchange.sending.again(now.ms) {
@@ -101,9 +107,7 @@ impl Cetp {
         match flight.rlocs.get(flight.at) {
             Some(rloc) if session.peer.is_none() => {
                 session.rloc = *rloc;
-                flight.rounds = 0;
-                flight.cookie.clear();
-                self.send_round(slot, house, now, out);
+                self.start_over(slot, house, now, out);
             }
             _ => self.refuse(slot, backoff(reason, None), false, out),
         }
@@ -117,7 +121,7 @@ impl Cetp {
         else {
             return;
         };
-        let pair = session.pair;
+        let (pair, local) = (session.pair, session.local);
         match exchange.purpose {
             // It isn't there any more.
             Purpose::Keepalive => return self.remove(slot, reason, now, out),
@@ -129,9 +133,7 @@ impl Cetp {
                 });
             }
             Purpose::Query(_) => {
-                if let Some(local) = self.sessions.tag(slot) {
-                    out(crate::edge::cetp::io::Output::Told { local, value: None });
-                }
+                out(crate::edge::cetp::io::Output::Told { local, value: None });
             }
             Purpose::Report => (),
         }
@@ -150,9 +152,9 @@ impl Cetp {
     }
 
     fn last_seen<H: House>(&self, slot: u32, house: &H) -> LastSeen {
-        let since = self.sessions.get(slot).since;
-        let seen = self.sessions.tag(slot).and_then(|local| house.last_seen(local));
-        let seen = seen.unwrap_or(LastSeen { inbound: 0, outbound: 0 });
+        let session = self.sessions.get(slot);
+        let since = session.since;
+        let seen = house.last_seen(session.local).unwrap_or(LastSeen { inbound: 0, outbound: 0 });
         LastSeen { inbound: seen.inbound.max(since), outbound: seen.outbound.max(since) }
     }
 

@@ -28,11 +28,6 @@ impl Draft {
         self.is_whole &= wire::push(tlv, &mut self.bytes).is_ok();
     }
 
-    /// Bytes that it would have as it is.
-    pub fn length(&self) -> usize {
-        self.bytes.len() + if self.is_sealed { wire::SEAL } else { 0 }
-    }
-
     /// Tells what the house says of a host, reliably if the terms say so. False: there is no such value.
     pub fn tell<H: House>(&mut self, house: &H, host: HostKey, code: Code, terms: &Terms) -> bool {
         if OWN.contains(code) {
@@ -94,9 +89,15 @@ pub fn answer(outline: &Outline<'_>, sst: Option<Tag>) -> Header<'static> {
     }
 }
 
-/// An answer that says that there is no state. Empty if it can't be written.
-pub fn stateless(kind: Kind, outline: &Outline<'_>, tlvs: &[Tlv<'_>], is_sealed: bool) -> Vec<u8> {
-    let mut draft = Draft::new(&Header { kind, ..answer(outline, None) }, is_sealed);
+/// An answer that makes no state; `sst` where there is some. Empty if it can't be written.
+pub fn brief(
+    kind: Kind,
+    outline: &Outline<'_>,
+    sst: Option<Tag>,
+    tlvs: &[Tlv<'_>],
+    is_sealed: bool,
+) -> Vec<u8> {
+    let mut draft = Draft::new(&Header { kind, ..answer(outline, sst) }, is_sealed);
     tlvs.iter().for_each(|tlv| draft.push(tlv));
     draft.finish().unwrap_or_default()
 }

@@ -3,7 +3,7 @@
 //! Guarantees: a question is weighed as a whole each time, so that nothing need be kept between rounds; what isn't proved to come
 //! from where it says it does costs one MAC, and its answer is no longer than itself.
 
-use super::draft::{Draft, answer, own_id, stateless, to_be_asked};
+use super::draft::{Draft, answer, brief, own_id, to_be_asked};
 use super::outbound::{require, turn, unsealed};
 use super::session::{self, Checking, Opening, Origin, State, covers, granted};
 use super::{Cetp, OWN, backoff};
@@ -20,16 +20,18 @@ use crate::edge::cetp::wire::{self, Decoded};
 use std::num::NonZeroU32;
 
 /// A question as it is weighed.
-struct Asked<'a> {
-    arrival: Arrival<'a>,
-    decoded: &'a Decoded<'a>,
-    peer: Option<PeerId>,
+pub(super) struct Asked<'a> {
+    pub arrival: Arrival<'a>,
+    pub decoded: &'a Decoded<'a>,
+    pub peer: Option<PeerId>,
     /// Where it is from is proved.
-    is_proved: bool,
+    pub is_proved: bool,
+    /// The session that it is about, by its tag here.
+    pub session: Option<Tag>,
 }
 
 /// What the policy makes of it.
-enum Verdict {
+pub(super) enum Verdict {
     Refuse(Backoff),
     /// These must be told first, and the ID be of one of these types.
     Require(Terms, CodeSet),
@@ -39,11 +41,11 @@ enum Verdict {
 }
 
 impl Asked<'_> {
-    fn message(&self) -> &Message<'_> {
+    pub(super) fn message(&self) -> &Message<'_> {
         &self.decoded.message
     }
 
-    fn header(&self) -> &Header<'_> {
+    pub(super) fn header(&self) -> &Header<'_> {
         &self.decoded.message.header
     }
 
@@ -51,14 +53,14 @@ impl Asked<'_> {
         self.peer.map_or(Origin::Rloc(self.arrival.from), Origin::Peer)
     }
 
-    fn name(&self) -> Option<Fqdn<'_>> {
+    pub(super) fn name(&self) -> Option<Fqdn<'_>> {
         match self.message().value(Code::DOMAIN) {
             Some(Value::Domain(name)) => Some(*name),
             _ => self.header().source.name(),
         }
     }
 
-    fn is_wanted_type(&self, terms: &Terms) -> bool {
+    pub(super) fn is_wanted_type(&self, terms: &Terms) -> bool {
         terms.peer_ids.contains(self.header().source.id_type)
     }
 
@@ -79,7 +81,7 @@ impl Cetp {
         now: Now,
         out: &mut Out<'_>,
     ) {
-        let mut asked = Asked { arrival: *arrival, decoded, peer, is_proved: peer.is_some() };
+        let mut asked = Asked { arrival: *arrival, decoded, peer, is_proved: peer.is_some(), session: None };
         let Some(sst) = arrival.outline.sst else { return self.counters.malformed += 1 };
         if let Some(slot) = self.sessions.by_origin.get(&(asked.origin(), sst)).copied() {
             return self.asked_again(slot, arrival, out);
@@ -137,7 +139,7 @@ impl Cetp {
         }
     }
 
-    fn weigh<H: House>(&self, asked: &Asked<'_>, host: HostKey, house: &H, now: Now) -> Verdict {
+    pub(super) fn weigh<H: House>(&self, asked: &Asked<'_>, host: HostKey, house: &H, now: Now) -> Verdict {
         let message = asked.message();
         let Some(Value::Service(wanted)) = message.value(Code::SERVICE) else {
             return Verdict::Refuse(backoff(Reason::MISSING, Some(Code::SERVICE)));
@@ -180,9 +182,14 @@ impl Cetp {
         if terms.naming_check { Verdict::Check(terms) } else { Verdict::Accept(terms) }
     }
 
-    /// An answer without state; sealed if the question was.
-    fn answer_without_state(&mut self, asked: &Asked<'_>, tlvs: &[Tlv<'_>], out: &mut Out<'_>) -> bool {
-        let mut bytes = stateless(Kind::Hosts, &asked.arrival.outline, tlvs, asked.peer.is_some());
+    /// An answer that makes no state; sealed if the question was.
+    pub(super) fn answer_without_state(
+        &mut self,
+        asked: &Asked<'_>,
+        tlvs: &[Tlv<'_>],
+        out: &mut Out<'_>,
+    ) -> bool {
+        let mut bytes = brief(Kind::Hosts, &asked.arrival.outline, asked.session, tlvs, asked.peer.is_some());
         if bytes.is_empty() || !asked.is_proved && bytes.len() > asked.arrival.bytes.len() {
             return false;
         }
@@ -197,7 +204,7 @@ impl Cetp {
         true
     }
 
-    fn refuse_question(&mut self, asked: &Asked<'_>, refusal: Backoff, out: &mut Out<'_>) {
+    pub(super) fn refuse_question(&mut self, asked: &Asked<'_>, refusal: Backoff, out: &mut Out<'_>) {
         self.counters.refused += 1;
         self.answer_without_state(asked, &[Tlv::response(Value::Backoff(refusal))], out);
     }
@@ -251,8 +258,8 @@ impl Cetp {
         let state = State::Checking(Box::new(Checking { question, until: now.ms + PATIENCE }));
         let Some(slot) = self.new_session(asked, host, sst, state) else { return self.full(asked, out) };
         self.sessions.deadlines.set(slot, now.ms + PATIENCE);
-        match (self.sessions.tag(slot), asked.name()) {
-            (Some(local), Some(name)) => out(Output::Check { local, name, rloc: asked.arrival.from }),
+        match (self.sessions.get(slot).local, asked.name()) {
+            (local, Some(name)) => out(Output::Check { local, name, rloc: asked.arrival.from }),
             _ => self.checked_slot(slot, false, house, now, out),
         }
     }
@@ -300,7 +307,7 @@ impl Cetp {
             return self.sessions.free(slot);
         };
         let arrival = Arrival { outline, bytes: &question, from };
-        let asked = Asked { arrival, decoded: &decoded, peer, is_proved: true };
+        let asked = Asked { arrival, decoded: &decoded, peer, is_proved: true, session: None };
         let verdict = match is_right {
             true => self.weigh(&asked, host, house, now),
             false => Verdict::Refuse(backoff(Reason::NAMING_CHECK, Some(Code::DOMAIN))),
@@ -339,13 +346,17 @@ impl Cetp {
             other.is_some_and(|other| matches!(self.sessions.get(other).state, State::Opening(_)));
         if is_opening && own_goes_on(house, host, &pair.peer) {
             // Both ask: the host whose hash is lower goes on, and the other side knows that as well.
-            return slot.map_or((), |slot| self.sessions.free(slot));
+            return if let Some(slot) = slot {
+                self.sessions.free(slot)
+            };
         }
         if let Some(peer) = asked.peer {
             let known = self.peers.get(peer);
             let most = known.current.as_ref().map_or(0, |current| current.granted.sessions);
             if known.sessions >= most {
-                slot.map_or((), |slot| self.sessions.free(slot));
+                if let Some(slot) = slot {
+                    self.sessions.free(slot);
+                }
                 return self.refuse_question(asked, backoff(Reason::LIMIT, None), out);
             }
         }
@@ -386,7 +397,8 @@ impl Cetp {
                 flight.sending = None;
                 self.sessions.deadlines.set(other, now.ms + 2 * PATIENCE);
                 self.sessions.unlink_pair(other);
-                self.sessions.get_mut(slot).held = Some(other);
+                let held = self.sessions.get(other).local;
+                self.sessions.get_mut(slot).held = Some(held);
             }
             State::HalfOpen(_) | State::Established(_) if is_same => {
                 self.remove(other, Reason::SUPERSEDED, now, out);
@@ -396,7 +408,7 @@ impl Cetp {
     }
 
     /// The answer that grants it. `None`: it can't be signed, or not be written.
-    fn write_answer<H: House>(
+    pub(super) fn write_answer<H: House>(
         &mut self,
         asked: &Asked<'_>,
         slot: u32,
@@ -415,7 +427,7 @@ impl Cetp {
         if services.is_empty() {
             return None;
         }
-        let mut header = answer(&asked.arrival.outline, self.sessions.tag(slot));
+        let mut header = answer(&asked.arrival.outline, Some(self.sessions.get(slot).local));
         let queries = message.queries();
         let own = match message.value(Code::ID_TYPE) {
             Some(Value::IdType(types)) if queries.contains(Code::ID_TYPE) => {
@@ -444,71 +456,12 @@ impl Cetp {
         }
         Some((draft.finish()?, Agreed { services, timeout }))
     }
-
-    /// A question for more services in a session that there is.
-    pub(super) fn asked_for_more<H: House>(
-        &mut self,
-        slot: u32,
-        arrival: &Arrival<'_>,
-        decoded: &Decoded<'_>,
-        house: &H,
-        now: Now,
-        out: &mut Out<'_>,
-    ) {
-        let session = self.sessions.get(slot);
-        let (peer, host, name) = (session.peer, session.pair.host, session.peer_name.clone());
-        let asked = Asked { arrival: *arrival, decoded, peer, is_proved: true };
-        // It stays with whom it was agreed: another ID would be another session.
-        if session::pair(host, &asked.header().source) != session.pair {
-            return self.refuse_question(&asked, backoff(Reason::ID_TYPE, Some(Code::ID_TYPE)), out);
-        }
-        match self.weigh(&asked, host, house, now) {
-            Verdict::Refuse(refusal) => self.refuse_question(&asked, refusal, out),
-            Verdict::Require(_, missing) => {
-                let tlvs: Vec<Tlv<'_>> = missing.iter().map(Tlv::query).collect();
-                self.answer_without_state(&asked, &tlvs, out);
-            }
-            // The name was checked when the session was made, and is still the same.
-            Verdict::Check(terms) if asked.name().map(Fqdn::as_str) == name.as_deref() => {
-                self.grant_more(slot, &asked, host, &terms, house, now, out);
-            }
-            Verdict::Check(_) => {
-                self.refuse_question(&asked, backoff(Reason::NAMING_CHECK, Some(Code::DOMAIN)), out);
-            }
-            Verdict::Accept(terms) => self.grant_more(slot, &asked, host, &terms, house, now, out),
-        }
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "an event and its surroundings")]
-    fn grant_more<H: House>(
-        &mut self,
-        slot: u32,
-        asked: &Asked<'_>,
-        host: HostKey,
-        terms: &Terms,
-        house: &H,
-        now: Now,
-        out: &mut Out<'_>,
-    ) {
-        let Some((mut reply, agreed)) = self.write_answer(asked, slot, host, terms, house, now) else {
-            return self.refuse_question(asked, backoff(Reason::MISSING, None), out);
-        };
-        let session = self.sessions.get_mut(slot);
-        let more = turn(&agreed.services);
-        let is_new = !covers(&session.services, &more);
-        session::merge(&mut session.services, &more);
-        session.since = now.ms;
-        self.transmit(slot, &mut reply, out);
-        if is_new {
-            self.tell_established(slot, house, out);
-        }
-    }
 }
 
 /// What was agreed on, as the other side calls it.
-struct Agreed {
-    services: Services,
-    timeout: u32,
+pub(super) struct Agreed {
+    pub services: Services,
+    pub timeout: u32,
 }
 
 /// What the other side asks to be told, and what is told unasked.

@@ -49,7 +49,7 @@ impl Cetp {
     pub(super) fn confirm<H: House>(&mut self, slot: u32, house: &H, now: Now, out: &mut Out<'_>) {
         let session = self.sessions.get_mut(slot);
         session.state = State::Established(None);
-        let held = session.held.take();
+        let held = session.held.take().and_then(|held| self.sessions.find(held));
         self.plan_idle(slot, house, now);
         let Some(held) = held else { return };
         let State::Opening(flight) = &mut self.sessions.get_mut(held).state else { return };
@@ -92,7 +92,7 @@ impl Cetp {
         out: &mut Out<'_>,
     ) -> Option<Vec<u8>> {
         let session = self.sessions.get(slot);
-        let header = within(self.sessions.tag(slot)?, session.remote?, transaction, kind);
+        let header = within(session.local, session.remote?, transaction, kind);
         let mut draft = Draft::new(&header, session.peer.is_some());
         tlvs.iter().for_each(|tlv| draft.push(tlv));
         let mut bytes = draft.finish()?;
@@ -262,7 +262,7 @@ impl Cetp {
 
     fn whose(&self, slot: u32) -> (Option<crate::edge::cetp::message::Fqdn<'_>>, Option<Tag>) {
         let edge = self.sessions.get(slot).peer.and_then(|peer| self.peers.name(peer));
-        (edge, self.sessions.tag(slot))
+        (edge, Some(self.sessions.get(slot).local))
     }
 
     /// The other side answers, or reports that it knows nothing of it.
@@ -277,6 +277,7 @@ impl Cetp {
     ) {
         let message = &decoded.message;
         let session = self.sessions.get_mut(slot);
+        let local = session.local;
         if let State::Established(Some(exchange)) = &session.state
             && exchange.sending.transaction == message.header.transaction
         {
@@ -291,9 +292,7 @@ impl Cetp {
                     self.extended(slot, flight, &exchange.sending.bytes, arrival, decoded, house, now, out);
                 }
                 Purpose::Query(codes) => {
-                    if let Some(local) = self.sessions.tag(slot) {
-                        codes.iter().for_each(|code| out(Output::Told { local, value: message.value(code) }));
-                    }
+                    codes.iter().for_each(|code| out(Output::Told { local, value: message.value(code) }));
                 }
                 Purpose::Keepalive | Purpose::Report => (),
             }

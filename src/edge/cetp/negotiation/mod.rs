@@ -5,6 +5,7 @@
 //! | [`outbound`] | oCES: a host behind this edge asks for another |
 //! | [`inbound`] | iCES: another host asks for one behind this edge |
 //! | [`live`] | what is said within a session: acknowledgements, queries, reports, its end |
+//! | [`more`] | more services in a session |
 //! | [`clock`] | what is due |
 //! | [`session`] | what is kept of two hosts |
 //! | [`draft`] | messages as they are written |
@@ -17,6 +18,7 @@ mod clock;
 mod draft;
 mod inbound;
 mod live;
+mod more;
 mod outbound;
 pub mod session;
 
@@ -30,9 +32,8 @@ use super::message::{
     Value,
 };
 use super::rate::Rate;
-use super::terms::House;
+use super::terms::{House, Tags};
 use super::wire::{self, Decoded};
-use crate::flow::TagKey;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use session::{Origin, Sessions, State};
@@ -41,7 +42,7 @@ use std::collections::HashMap;
 /// How much an edge keeps at most.
 #[derive(Clone, Copy, Debug)]
 pub struct Size {
-    /// Sessions and questions: at most 2^24.
+    /// Sessions and questions.
     pub sessions: usize,
     /// Other edges.
     pub peers: usize,
@@ -91,15 +92,12 @@ pub struct Cetp {
 }
 
 impl Cetp {
-    /// `seed` is from a cryptographic source of random numbers: tags and cookies are as hard to guess as it is.
-    pub fn new(size: Size, seed: [u8; 32], now: Now) -> Cetp {
+    /// `seed` is from a cryptographic source of random numbers: cookies and the tags of associations are as hard to guess as it is.
+    pub fn new(size: Size, tags: Box<dyn Tags>, seed: [u8; 32], now: Now) -> Cetp {
         let mut rng = StdRng::from_seed(seed);
-        let mut key = || TagKey::new(std::array::from_fn(|_| std::array::from_fn(|_| rng.random())));
-        let keys = [key(), key()];
-        let [session_tags, peer_tags] = keys;
         Cetp {
-            peers: Peers::new(size.peers, peer_tags, &mut rng, now),
-            sessions: Sessions::new(size.sessions, session_tags),
+            peers: Peers::new(size.peers, &mut rng, now),
+            sessions: Sessions::new(size.sessions, tags),
             cookies: Cookies::new([rng.random(), rng.random()], now.seconds()),
             tokens: HashMap::new(),
             most_tokens: size.tokens,
@@ -215,7 +213,7 @@ impl Cetp {
         }
         let kind = if arrival.outline.sealed.is_some() { Kind::Edges } else { Kind::Hosts };
         let tlv = Tlv::response(Value::Unexpected(unexpected));
-        let bytes = draft::stateless(kind, &arrival.outline, &[tlv], false);
+        let bytes = draft::brief(kind, &arrival.outline, None, &[tlv], false);
         if bytes.len() <= arrival.bytes.len() {
             out(Output::Send { to: arrival.from, message: &bytes });
         }
@@ -256,7 +254,8 @@ impl Cetp {
             State::HalfOpen(_) | State::Established(_) if header.sst == session.remote => {
                 self.within(slot, arrival, decoded, house, now, out);
             }
-            State::Closing(_) | State::Lingering if header.sst == session.remote => {
+            // Who has forgotten it already says so without a tag.
+            State::Closing(_) | State::Lingering if header.sst == session.remote || header.sst.is_none() => {
                 self.after_the_end(slot, message, now, out);
             }
             _ => self.counters.unexpected += 1,
@@ -279,7 +278,7 @@ impl Cetp {
             // What is over is over: the other side needn't say so again.
             _ if is_end && !header.is_answer => {
                 let ack = [Tlv::ack(Code::TERMINATE)];
-                let mut ack = draft::stateless(Kind::Hosts, &arrival.outline, &ack, peer.is_some());
+                let mut ack = draft::brief(Kind::Hosts, &arrival.outline, None, &ack, peer.is_some());
                 match peer {
                     None if self.unexpected.allow(now.ms) => {
                         out(Output::Send { to: arrival.from, message: &ack })
@@ -394,7 +393,7 @@ impl Cetp {
     /// Says what a session is.
     pub(super) fn tell_established<H: House>(&mut self, slot: u32, house: &H, out: &mut Out<'_>) {
         let session = self.sessions.get(slot);
-        let (Some(local), Some(remote)) = (self.sessions.tag(slot), session.remote) else { return };
+        let (local, Some(remote)) = (session.local, session.remote) else { return };
         let told = session
             .peer
             .and_then(|peer| self.peers.get(peer).current.as_deref())
@@ -432,7 +431,8 @@ impl Cetp {
             self.peers.touch(peer, -1, now);
         }
         self.sessions.unlink_pair(slot);
-        if was_live && let Some(local) = self.sessions.tag(slot) {
+        if was_live {
+            let local = self.sessions.get(slot).local;
             out(Output::Ended { pair, local, reason });
         }
         if matches!(state, State::Opening(_)) {

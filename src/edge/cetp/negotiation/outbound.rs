@@ -98,7 +98,7 @@ impl Cetp {
         match &session.state {
             State::Opening(flight) if covers(&flight.wanted, question.services) => Opened::Joined,
             State::HalfOpen(_) | State::Established(_) if covers(&session.services, question.services) => {
-                self.sessions.tag(slot).map_or(Opened::Busy, Opened::Reused)
+                Opened::Reused(session.local)
             }
             State::Established(None) => match self.prepare(question, house) {
                 Ok(flight) => {
@@ -181,16 +181,18 @@ impl Cetp {
 
     fn is_held(&self, slot: u32) -> bool {
         let pair = self.sessions.get(slot).pair;
-        self.sessions.by_pair.get(&pair).is_some_and(|other| self.sessions.get(*other).held == Some(slot))
+        self.sessions
+            .by_pair
+            .get(&pair)
+            .is_some_and(|other| self.sessions.get(*other).held == Some(self.sessions.get(slot).local))
     }
 
     /// Sends a round's question.
     pub(super) fn send_round<H: House>(&mut self, slot: u32, house: &H, now: Now, out: &mut Out<'_>) {
         let transaction = self.rng.random();
         let token = self.token(self.sessions.get(slot).rloc, now);
-        let Some(local) = self.sessions.tag(slot) else { return };
         let session = self.sessions.get_mut(slot);
-        let (host, is_sealed) = (session.pair.host, session.peer.is_some());
+        let (local, host, is_sealed) = (session.local, session.pair.host, session.peer.is_some());
         let State::Opening(flight) = &mut session.state else { return };
         flight.rounds += 1;
         if let Some(token) = token.filter(|_| !is_sealed && flight.rounds == 1) {
@@ -209,11 +211,31 @@ impl Cetp {
         }
     }
 
+    /// Asks as if nothing had been said yet, under another tag: what was said may count on the other side.
+    pub(super) fn start_over<H: House>(&mut self, slot: u32, house: &H, now: Now, out: &mut Out<'_>) {
+        self.sessions.retag(slot);
+        let State::Opening(flight) = &mut self.sessions.get_mut(slot).state else { return };
+        (flight.rounds, flight.asked) = (0, CodeSet::EMPTY);
+        flight.cookie.clear();
+        self.send_round(slot, house, now, out);
+    }
+
     /// The question comes to nothing; nothing is kept.
     pub(super) fn refuse(&mut self, slot: u32, refusal: Backoff, by_peer: bool, out: &mut Out<'_>) {
         let pair = self.sessions.get(slot).pair;
         self.sessions.free(slot);
         out(Output::Refused { pair, backoff: refusal, by_peer });
+    }
+
+    /// The answer won't do: if the other side has a session for it, it is told that this is over.
+    fn disagree(&mut self, slot: u32, remote: Option<Tag>, refusal: Backoff, now: Now, out: &mut Out<'_>) {
+        let session = self.sessions.get_mut(slot);
+        (session.remote, session.since) = (remote, now.ms);
+        if remote.is_none() {
+            return self.refuse(slot, refusal, false, out);
+        }
+        out(Output::Refused { pair: session.pair, backoff: refusal, by_peer: false });
+        self.begin_closing(slot, refusal.reason, now, out);
     }
 
     /// An answer to a question that opens a session.
@@ -234,7 +256,7 @@ impl Cetp {
             return;
         }
         if message.demands().ignores_message {
-            return self.refuse(slot, backoff(Reason::UNSUPPORTED, None), false, out);
+            return self.disagree(slot, message.header.sst, backoff(Reason::UNSUPPORTED, None), now, out);
         }
         if let Some(Value::Backoff(refusal)) = message.value(Code::BACKOFF) {
             return self.refuse(slot, *refusal, true, out);
@@ -300,12 +322,7 @@ impl Cetp {
         let message = &decoded.message;
         let accepted = match judged {
             Ok(accepted) => accepted,
-            Err(refusal) => {
-                self.sessions.get_mut(slot).remote = Some(remote);
-                let pair = self.sessions.get(slot).pair;
-                out(Output::Refused { pair, backoff: refusal, by_peer: false });
-                return self.begin_closing(slot, refusal.reason, now, out);
-            }
+            Err(refusal) => return self.disagree(slot, Some(remote), refusal, now, out),
         };
         let name: Box<str> = flight.target.clone();
         let id = match message.header.source {
@@ -332,74 +349,9 @@ impl Cetp {
         self.tell_established(slot, house, out);
     }
 
-    /// Asks for more services in a session that there is.
-    pub(super) fn extend<H: House>(
-        &mut self,
-        slot: u32,
-        mut flight: Box<Flight>,
-        house: &H,
-        now: Now,
-        out: &mut Out<'_>,
-    ) {
-        let transaction = self.rng.random();
-        let session = self.sessions.get(slot);
-        let (Some(local), Some(remote)) = (self.sessions.tag(slot), session.remote) else { return };
-        let header = within(local, remote, transaction, (false, false));
-        flight.rounds += 1;
-        let written = write_round(&flight, header, session.pair.host, session.peer.is_some(), house);
-        let Some(mut bytes) = written else {
-            let (pair, refusal) = (session.pair, backoff(Reason::MISSING, Some(Code::SIGNATURE)));
-            return out(Output::Refused { pair, backoff: refusal, by_peer: false });
-        };
-        self.transmit(slot, &mut bytes, out);
-        let sending = Sending::new(bytes, transaction, now.ms);
-        self.sessions.deadlines.set(slot, sending.due);
-        let exchange = Exchange { sending, purpose: Purpose::Extend(flight) };
-        self.sessions.get_mut(slot).state = State::Established(Some(Box::new(exchange)));
-    }
-
-    /// The answer to a question for more services.
-    #[expect(clippy::too_many_arguments, reason = "an event and its surroundings")]
-    pub(super) fn extended<H: House>(
-        &mut self,
-        slot: u32,
-        mut flight: Box<Flight>,
-        question: &[u8],
-        arrival: &Arrival<'_>,
-        decoded: &Decoded<'_>,
-        house: &H,
-        now: Now,
-        out: &mut Out<'_>,
-    ) {
-        let message = &decoded.message;
-        let session = self.sessions.get(slot);
-        let (pair, host) = (session.pair, session.pair.host);
-        let edge = session.peer.and_then(|peer| self.peers.name(peer));
-        let refused = |refusal: Backoff, by_peer: bool| Output::Refused { pair, backoff: refusal, by_peer };
-        if let Some(Value::Backoff(refusal)) = message.value(Code::BACKOFF) {
-            return out(refused(*refusal, true));
-        }
-        if message.value(Code::SERVICE).is_none() {
-            match next_round(Some(&mut flight), message) {
-                Ok(None) => return self.extend(slot, flight, house, now, out),
-                Ok(Some(_)) => return out(refused(backoff(Reason::ID_TYPE, Some(Code::ID_TYPE)), false)),
-                Err(refusal) => return out(refused(refusal, false)),
-            }
-        }
-        match judge(&flight, question, host, arrival.from, edge, decoded, house, now) {
-            Err(refusal) => out(refused(refusal, false)),
-            Ok(accepted) => {
-                let session = self.sessions.get_mut(slot);
-                session::merge(&mut session.services, &accepted.services);
-                self.acknowledge(slot, message, out);
-                self.tell_established(slot, house, out);
-            }
-        }
-        self.plan_idle(slot, house, now);
-    }
-
     /// A negotiation of the other side does as well, or has come to nothing.
-    pub(super) fn resume(&mut self, held: u32, now: Now) {
+    pub(super) fn resume(&mut self, held: Tag, now: Now) {
+        let Some(held) = self.sessions.find(held) else { return };
         if matches!(self.sessions.get(held).state, State::Opening(_)) {
             let pair = self.sessions.get(held).pair;
             self.sessions.by_pair.insert(pair, held);
@@ -426,13 +378,16 @@ impl Cetp {
 }
 
 /// What was agreed on.
-struct Accepted {
-    services: Services,
-    timeout: u32,
+pub(super) struct Accepted {
+    pub services: Services,
+    pub timeout: u32,
 }
 
 /// What the other side requires: whether another round can tell it, and the types of ID that it wants.
-fn next_round(flight: Option<&mut Flight>, message: &Message<'_>) -> Result<Option<IdTypes>, Backoff> {
+pub(super) fn next_round(
+    flight: Option<&mut Flight>,
+    message: &Message<'_>,
+) -> Result<Option<IdTypes>, Backoff> {
     let Some(flight) = flight else { return Ok(None) };
     let asked = message.queries();
     let tellable = flight.terms.offered.union(flight.terms.available).with(Code::ID_TYPE);
@@ -460,7 +415,7 @@ fn next_round(flight: Option<&mut Flight>, message: &Message<'_>) -> Result<Opti
 }
 
 /// A question: what is wanted, what is told, what is asked. `None`: it can't be written, or not be signed.
-fn write_round<H: House>(
+pub(super) fn write_round<H: House>(
     flight: &Flight,
     header: Header<'_>,
     host: HostKey,
@@ -503,7 +458,7 @@ fn write_round<H: House>(
 
 /// Whether the other side's answer tells what is required, and what it grants.
 #[expect(clippy::too_many_arguments, reason = "an answer and its surroundings")]
-fn judge<H: House>(
+pub(super) fn judge<H: House>(
     flight: &Flight,
     question: &[u8],
     host: HostKey,
@@ -531,6 +486,12 @@ fn judge<H: House>(
         return Err(backoff(Reason::ID_TYPE, Some(Code::ID_TYPE)));
     }
     require(&ask, terms, message, house)?;
+    // The DNS has said where that name is: so it must be the one that is told.
+    if let (true, Some(Value::Domain(name))) = (terms.naming_check, message.value(Code::DOMAIN))
+        && Some(*name) != target
+    {
+        return Err(backoff(Reason::NAMING_CHECK, Some(Code::DOMAIN)));
+    }
     if terms.required.contains(Code::SIGNATURE) {
         let question = Some(unsealed(question, decoded));
         signing::verify(house, edge, peer, question, (message, decoded.signed), now.unix)

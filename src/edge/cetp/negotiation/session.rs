@@ -1,6 +1,6 @@
 //! What is kept of two hosts that want something of each other, from the first question to the last packet.
 //!
-//! Guarantees: a bounded number, each found by its tag, which no other one has until 255 others had its place. Never: sends anything.
+//! Guarantees: a bounded number, each found by its tag. Never: sends anything.
 
 use crate::edge::cetp::association::peer::RlocList;
 use crate::edge::cetp::cookie::COOKIE_LIFETIME;
@@ -9,8 +9,7 @@ use crate::edge::cetp::io::{Pair, PeerId};
 use crate::edge::cetp::message::value::LONGEST_COOKIE;
 use crate::edge::cetp::message::{CodeSet, Direction, Fqdn, Id, IdType, Rloc, Service, Services, Tag};
 use crate::edge::cetp::retry::Sending;
-use crate::edge::cetp::terms::{HostKey, Side, Terms};
-use crate::flow::{Slot, TagKey};
+use crate::edge::cetp::terms::{HostKey, Side, Tags, Terms};
 use arrayvec::ArrayVec;
 use std::collections::HashMap;
 
@@ -36,6 +35,15 @@ pub struct Flight {
     pub asked: CodeSet,
     /// `None` while it waits for an association, or for a negotiation of the other side that does as well.
     pub sending: Option<Sending>,
+}
+
+impl Flight {
+    /// A token was shown, and no answer has come twice: an edge that has lost its keys doesn't know its tokens.
+    pub fn is_token_doubtful(&self) -> bool {
+        self.rounds == 1
+            && !self.cookie.is_empty()
+            && self.sending.as_ref().is_some_and(|sending| sending.tries() == 2)
+    }
 }
 
 /// A question for a host behind this edge, while something is found out.
@@ -84,7 +92,8 @@ pub enum State {
 /// See the module.
 pub struct Session {
     pub state: State,
-    pub generation: u8,
+    /// By which the other side calls it.
+    pub local: Tag,
     /// Of this edge in the negotiation that made it.
     pub side: Side,
     pub pair: Pair,
@@ -109,7 +118,7 @@ pub struct Session {
     pub peer_id: Box<[u8]>,
     pub peer_name: Option<Box<str>>,
     /// A question of the own host that waits for this.
-    pub held: Option<u32>,
+    pub held: Option<Tag>,
 }
 
 impl Session {
@@ -153,7 +162,9 @@ pub enum Origin {
 pub struct Sessions {
     slots: Vec<Session>,
     free: Vec<u32>,
-    tags: TagKey,
+    tags: Box<dyn Tags>,
+    by_tag: HashMap<Tag, u32>,
+    capacity: usize,
     pub deadlines: Deadlines,
     /// The session, or the question, of two hosts.
     pub by_pair: HashMap<Pair, u32>,
@@ -172,24 +183,19 @@ pub struct Opening {
 }
 
 impl Sessions {
-    /// Room for so many, at most 2^24.
-    pub fn new(capacity: usize, tags: TagKey) -> Sessions {
-        let capacity = capacity.min(1 << 24);
+    /// Room for so many.
+    pub fn new(capacity: usize, tags: Box<dyn Tags>) -> Sessions {
         Sessions {
-            slots: Vec::new(),
+            slots: Vec::with_capacity(capacity),
             free: Vec::new(),
             tags,
+            by_tag: HashMap::new(),
+            capacity,
             deadlines: Deadlines::new(capacity),
             by_pair: HashMap::new(),
             by_origin: HashMap::new(),
             used: 0,
         }
-        .with_room(capacity)
-    }
-
-    fn with_room(mut self, capacity: usize) -> Sessions {
-        self.slots.reserve_exact(capacity);
-        self
     }
 
     /// Sessions of which anything is kept.
@@ -197,16 +203,18 @@ impl Sessions {
         self.used
     }
 
-    pub fn tag(&self, slot: u32) -> Option<Tag> {
-        let generation = self.slots.get(slot as usize)?.generation;
-        Tag::new(self.tags.tag(Slot { index: slot, generation }))
-    }
-
     /// The session of a tag that was given out and not taken back.
     pub fn find(&self, tag: Tag) -> Option<u32> {
-        let Slot { index, generation } = self.tags.slot(tag.get());
-        let session = self.slots.get(index as usize)?;
-        (session.generation == generation && !matches!(session.state, State::Free)).then_some(index)
+        self.by_tag.get(&tag).copied()
+    }
+
+    /// Gives it another tag, so that the other side doesn't take what comes now for what came before.
+    pub fn retag(&mut self, slot: u32) {
+        let Some(tag) = self.tags.reserve() else { return };
+        let old = std::mem::replace(&mut self.get_mut(slot).local, tag);
+        self.by_tag.remove(&old);
+        self.tags.release(old);
+        self.by_tag.insert(tag, slot);
     }
 
     pub fn get(&self, slot: u32) -> &Session {
@@ -219,15 +227,16 @@ impl Sessions {
 
     /// A place for a new one. `None`: there is no room.
     pub fn open(&mut self, opening: Opening) -> Option<u32> {
-        let (slot, generation) = match self.free.pop() {
-            Some(slot) => (slot, self.slots[slot as usize].generation),
-            None if self.slots.len() < self.slots.capacity() => (self.slots.len() as u32, 0),
-            None => return None,
-        };
+        if self.used == self.capacity {
+            return None;
+        }
+        let local = self.tags.reserve()?;
+        let slot = self.free.pop().unwrap_or(self.slots.len() as u32);
+        self.by_tag.insert(local, slot);
         let Opening { state, side, pair, rloc, peer } = opening;
         let session = Session {
             state,
-            generation: Slot::next_generation(generation),
+            local,
             side,
             pair,
             rule: 0,
@@ -264,7 +273,7 @@ impl Sessions {
     pub fn free(&mut self, slot: u32) {
         self.unlink_pair(slot);
         let session = self.get_mut(slot);
-        let (origin, remote) = (session.origin(), session.remote);
+        let (origin, remote, local) = (session.origin(), session.remote, session.local);
         session.state = State::Free;
         (session.peer_id, session.peer_name, session.held) = (Box::default(), None, None);
         if let Some(remote) = remote
@@ -272,6 +281,8 @@ impl Sessions {
         {
             self.by_origin.remove(&(origin, remote));
         }
+        self.by_tag.remove(&local);
+        self.tags.release(local);
         self.deadlines.clear(slot);
         self.free.push(slot);
         self.used -= 1;
