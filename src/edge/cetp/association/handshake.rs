@@ -93,7 +93,7 @@ impl Peers {
         let mut bytes = Vec::with_capacity(LEAST_UNPROVEN);
         wire::begin(&question_header(context.house.name(), self.name(id)?, local, transaction), &mut bytes)
             .ok()?;
-        pad(&mut bytes);
+        pad(&mut bytes, LEAST_UNPROVEN);
         wire::end(None, &mut bytes).ok()?;
         Some(bytes)
     }
@@ -441,10 +441,10 @@ pub fn answer_header(question: &Header<'_>, sst: Option<Tag>) -> Header<'static>
     }
 }
 
-/// Pads a question that isn't ended yet until its answer can't be longer.
-pub fn pad(bytes: &mut Vec<u8>) {
-    if bytes.len() < LEAST_UNPROVEN {
-        let missing = LEAST_UNPROVEN.saturating_sub(bytes.len() + wire::TLV_HEADER).max(1);
+/// Pads a question that isn't ended yet to so many bytes at least, until its answer can't be longer.
+pub fn pad(bytes: &mut Vec<u8>, least: usize) {
+    if bytes.len() < least {
+        let missing = least.saturating_sub(bytes.len() + wire::TLV_HEADER).max(1);
         let _ = wire::push(&Tlv::response(Value::Padding(missing as u16)), bytes);
     }
 }

@@ -54,8 +54,9 @@ impl Draft {
             signing::sign(house, Some(host), question, self.is_sealed, &mut self.bytes).is_some();
     }
 
-    pub fn pad(&mut self) {
-        crate::edge::cetp::association::handshake::pad(&mut self.bytes);
+    /// See [`handshake::pad`](crate::edge::cetp::association::handshake::pad).
+    pub fn pad(&mut self, least: usize) {
+        crate::edge::cetp::association::handshake::pad(&mut self.bytes, least);
     }
 
     /// The message. `None`: something of it couldn't be written, or it is too long.
@@ -70,6 +71,9 @@ impl Draft {
         Some(self.bytes)
     }
 }
+
+/// Bytes of the report that a message is unexpected: what is asked without a seal is no shorter, or it could not be reported.
+pub const REPORT: usize = wire::FIXED + 4 + wire::TLV_HEADER + 9;
 
 /// Stands where the seal will be.
 const PLACEHOLDER: Seal = Seal { association: Tag(std::num::NonZeroU32::MIN), epoch: 0, sequence: 1 };

@@ -5,7 +5,7 @@
 
 use super::draft::{Draft, answer, brief, own_id, to_be_asked};
 use super::outbound::{require, turn, unsealed};
-use super::session::{self, Checking, Opening, Origin, State, covers, granted};
+use super::session::{self, Checking, Opening, Origin, State, granted};
 use super::{Cetp, OWN, backoff};
 use crate::edge::cetp::association::{Arrival, LEAST_UNPROVEN};
 use crate::edge::cetp::cookie::{Bound, COOKIE, Form, Shown};

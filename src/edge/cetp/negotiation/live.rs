@@ -1,6 +1,6 @@
 //! What is said within a session: acknowledgements, queries, keepalive, reports, more services, its end.
 
-use super::draft::{Draft, within};
+use super::draft::{Draft, REPORT, within};
 use super::session::{Exchange, Purpose, State};
 use super::{Cetp, OWN};
 use crate::edge::cetp::association::{Arrival, Report};
@@ -9,7 +9,7 @@ use crate::edge::cetp::message::{
     Code, CodeSet, Message, Operation, Reason, Tag, Termination, Tlv, UnexpectedKind, Value,
 };
 use crate::edge::cetp::retry::Sending;
-use crate::edge::cetp::terms::{House, Side, Terms};
+use crate::edge::cetp::terms::{House, Side};
 use crate::edge::cetp::wire::Decoded;
 use rand::RngExt;
 
@@ -52,10 +52,10 @@ impl Cetp {
         let held = session.held.take().and_then(|held| self.sessions.find(held));
         self.plan_idle(slot, house, now);
         let Some(held) = held else { return };
-        let State::Opening(flight) = &mut self.sessions.get_mut(held).state else { return };
         // What was held asks for no more than there is, or for more within the session.
-        let flight = std::mem::replace(flight, Box::new(flight.spent()));
+        let state = std::mem::replace(&mut self.sessions.get_mut(held).state, State::Lingering);
         self.sessions.free(held);
+        let State::Opening(flight) = state else { return };
         let session = self.sessions.get(slot);
         self.sessions.by_pair.insert(session.pair, slot);
         if super::session::covers(&self.sessions.get(slot).services, &flight.wanted) {
@@ -95,6 +95,9 @@ impl Cetp {
         let header = within(session.local, session.remote?, transaction, kind);
         let mut draft = Draft::new(&header, session.peer.is_some());
         tlvs.iter().for_each(|tlv| draft.push(tlv));
+        if session.peer.is_none() && !header.is_answer {
+            draft.pad(REPORT);
+        }
         let mut bytes = draft.finish()?;
         self.transmit(slot, &mut bytes, out);
         Some(bytes)
@@ -109,7 +112,7 @@ impl Cetp {
         now: Now,
         out: &mut Out<'_>,
     ) -> bool {
-        let transaction = self.rng.random();
+        let transaction = self.new_transaction(slot);
         let session = self.sessions.get(slot);
         let is_inbound = session.side == Side::Inbound;
         if !matches!(session.state, State::Established(None)) {
@@ -319,24 +322,6 @@ impl Cetp {
             State::HalfOpen(_) | State::Established(_) if is_its => self.remove(slot, Reason::LOST, now, out),
             State::Closing(_) if is_its => self.finish_closing(slot, now),
             _ => (),
-        }
-    }
-}
-
-/// What is left of a question that goes on elsewhere.
-impl super::session::Flight {
-    fn spent(&self) -> Self {
-        super::session::Flight {
-            target: Box::default(),
-            rlocs: self.rlocs.clone(),
-            at: 0,
-            terms: Terms::clone(&self.terms),
-            wanted: self.wanted.clone(),
-            id_type: self.id_type,
-            rounds: 0,
-            cookie: arrayvec::ArrayVec::new(),
-            asked: CodeSet::EMPTY,
-            sending: None,
         }
     }
 }

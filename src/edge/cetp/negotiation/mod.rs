@@ -376,6 +376,11 @@ impl Cetp {
         }
     }
 
+    /// A transaction within a session: never that of the question that made it, whose answer may come once more.
+    pub(super) fn new_transaction(&mut self, slot: u32) -> u16 {
+        self.sessions.get(slot).transaction.wrapping_add(self.rng.random_range(1..=u16::MAX))
+    }
+
     /// Sends the message of a session; one in an association is sealed just now.
     pub(super) fn transmit(&mut self, slot: u32, bytes: &mut [u8], out: &mut Out<'_>) {
         let session = self.sessions.get(slot);
@@ -470,3 +475,6 @@ const OWN: CodeSet = CodeSet::of(&[
     Code::SIGNATURE,
     Code::CERTIFICATE,
 ]);
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -13,7 +13,6 @@ use crate::edge::cetp::message::{Backoff, Code, Fqdn, Reason, Tlv, Value};
 use crate::edge::cetp::retry::Sending;
 use crate::edge::cetp::terms::{HostKey, House, Terms};
 use crate::edge::cetp::wire::Decoded;
-use rand::RngExt;
 
 impl Cetp {
     /// Asks for more services in a session that there is.
@@ -25,7 +24,7 @@ impl Cetp {
         now: Now,
         out: &mut Out<'_>,
     ) {
-        let transaction = self.rng.random();
+        let transaction = self.new_transaction(slot);
         let session = self.sessions.get(slot);
         let Some(remote) = session.remote else { return };
         let header = within(session.local, remote, transaction, (false, false));

@@ -1,10 +1,10 @@
 //! The outbound side (oCES): a host behind this edge asks for another, in one to three rounds.
 
 use super::draft::{Draft, own_id, to_be_asked, within};
-use super::session::{self, Exchange, Flight, Opening, Purpose, State, covers, turned};
+use super::session::{self, Flight, Opening, Purpose, State, covers, turned};
 use super::{Cetp, backoff};
 use crate::edge::cetp::association::peer::RlocList;
-use crate::edge::cetp::association::{Arrival, Context, Target, peer};
+use crate::edge::cetp::association::{Arrival, Context, LEAST_UNPROVEN, Target, peer};
 use crate::edge::cetp::io::{Now, Out, Output, Pair, PeerId};
 use crate::edge::cetp::message::{
     Backoff, Code, CodeSet, Fqdn, Header, Id, IdType, IdTypes, Message, Reason, Rloc, Service, Services, Tag,
@@ -448,7 +448,7 @@ pub(super) fn write_round<H: House>(
         draft.certify(house, host);
     }
     if !is_sealed && flight.cookie.is_empty() && header.dst.is_none() {
-        draft.pad();
+        draft.pad(LEAST_UNPROVEN);
     }
     if is_signed {
         draft.sign(house, host, None);

@@ -1,0 +1,8 @@
+//! Each edge of the state machine, on a network that does as it is told.
+
+mod associated;
+pub(crate) mod lab;
+mod living;
+mod opening;
+mod policies;
+mod proofs;
