@@ -14,6 +14,8 @@ use reader::Reader;
 
 /// Longest message in bytes, its seal included: over IPv6 and some tunnels on the way it is still one packet.
 pub const LONGEST: usize = 1400;
+/// The UDP port of messages and tunnelled packets: that of the prototypes, whose NAPTR records name it.
+pub const PORT: u16 = 48_001;
 /// Bytes before the source ID.
 pub const FIXED: usize = 14;
 /// Bytes of a MAC.

@@ -173,6 +173,7 @@ fn a_silent_edge_is_given_up_with_all_that_was_in_it() {
 fn its_other_rloc_is_found() {
     let mut lab = associated(77);
     lab.take(0);
+    lab.take(1);
     let (local, remote) = lab.only(0);
     let far = lab.now + 1_000_000;
     for (edge, tag) in [(0, local), (1, remote)] {
