@@ -330,8 +330,9 @@ impl Cetp {
             id => session::keep_id(&id),
         };
         let (rule, available) = (flight.terms.rule, flight.terms.available.union(flight.terms.offered));
+        let is_named = matches!(flight.id_type, IdType::Fqdn | IdType::FqdnHash);
         let session = self.sessions.get_mut(slot);
-        session.remote = Some(remote);
+        (session.remote, session.is_named) = (Some(remote), is_named);
         (session.rule, session.available) = (rule, available);
         (session.services, session.timeout, session.since) = (accepted.services, accepted.timeout, now.ms);
         (session.peer_id, session.peer_name) = (id, Some(name));
