@@ -4,7 +4,8 @@
 //! from where it says it does costs one MAC, and its answer is no longer than itself.
 
 use super::draft::{Draft, answer, brief, own_id, to_be_asked};
-use super::outbound::{require, turn, unsealed};
+use super::judge::{require, unsealed};
+use super::outbound::turn;
 use super::session::{self, Checking, Opening, Origin, State, granted};
 use super::{Cetp, OWN, backoff};
 use crate::edge::cetp::association::{Arrival, LEAST_UNPROVEN};
@@ -371,9 +372,7 @@ impl Cetp {
         if let Some(other) = other {
             self.make_way(other, slot, asked.origin(), now, out);
         }
-        if self.sessions.by_pair.get(&pair).is_none() {
-            self.sessions.by_pair.insert(pair, slot);
-        }
+        self.sessions.by_pair.entry(pair).or_insert(slot);
         let session = self.sessions.get_mut(slot);
         (session.rule, session.available) = (terms.rule, terms.available.union(terms.offered));
         (session.services, session.timeout, session.since) = (turn(&agreed.services), agreed.timeout, now.ms);

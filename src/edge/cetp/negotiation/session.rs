@@ -201,7 +201,7 @@ impl Sessions {
     }
 
     /// Sessions of which anything is kept.
-    pub fn len(&self) -> usize {
+    pub fn used(&self) -> usize {
         self.used
     }
 

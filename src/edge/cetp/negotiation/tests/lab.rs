@@ -33,7 +33,7 @@ impl Tags for TestTags {
     }
 }
 
-type Rule = dyn Fn(&Ask<'_>) -> Result<Terms, Backoff>;
+pub type Rule = dyn Fn(&Ask<'_>) -> Result<Terms, Backoff>;
 
 /// An edge's hosts and policy. Whoever has a name has the key that is made of it.
 pub struct TestHouse {
@@ -288,6 +288,8 @@ impl Edge {
     }
 }
 
+/// When it arrives, in which order, at which edge, from where.
+type Flying = (u64, u64, usize, Rloc, Vec<u8>);
 type Tamper = dyn FnMut(usize, &mut Vec<u8>) -> bool;
 
 /// See the module.
@@ -301,7 +303,7 @@ pub struct Lab {
     pub late: u32,
     rng: StdRng,
     order: u64,
-    flying: BinaryHeap<Reverse<(u64, u64, usize, Rloc, Vec<u8>)>>,
+    flying: BinaryHeap<Reverse<Flying>>,
     due: BinaryHeap<Reverse<(u64, usize)>>,
     /// Messages and their bytes that were sent.
     pub sent: (u64, u64),
