@@ -38,9 +38,9 @@ fn rule(ask: &Ask<'_>) -> Result<Terms, Backoff> {
 
 /// Sessions that one side has and the other hasn't.
 fn one_sided(lab: &Lab) -> Vec<(usize, Tag)> {
-    let by_tag: std::collections::HashMap<Tag, Tag> =
+    let pairs: std::collections::HashSet<(Tag, Tag)> =
         lab.edges.iter().flat_map(|edge| edge.live.iter().map(|(local, remote)| (*local, *remote))).collect();
-    let is_alone = |local: &Tag, remote: &Tag| by_tag.get(remote) != Some(local);
+    let is_alone = |local: &Tag, remote: &Tag| !pairs.contains(&(*remote, *local));
     lab.edges
         .iter()
         .enumerate()
