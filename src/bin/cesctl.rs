@@ -293,7 +293,7 @@ enum What {
         #[arg(long, value_name = "ADDRESS")]
         address: Option<Ipv4Addr>,
         /// How many to show, 0 to 10000 (0 only counts) [default: 100]
-        #[arg(long, value_name = "N", value_parser = flow_limit)]
+        #[arg(long, value_name = "N")]
         limit: Option<FlowLimit>,
     },
 }

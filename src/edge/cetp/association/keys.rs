@@ -37,7 +37,7 @@ impl Half {
             let outbound = expand(&extracted, b"CETP/1 outbound")?;
             let inbound = expand(&extracted, b"CETP/1 inbound")?;
             let (send, receive) = if is_initiator { (outbound, inbound) } else { (inbound, outbound) };
-            Some(Keys { epoch, send, receive, sent: 0, window: Window::new() })
+            Some(Keys { epoch, send, receive, sent: 0, window: Window::default() })
         })
         .ok()?
     }

@@ -7,7 +7,7 @@ use crate::edge::cetp::io::{Now, Out, Output, PeerId};
 use crate::edge::cetp::message::{
     Code, KeyShare, Message, Operation, Reason, Rloc, Tag, Termination, Tlv, Unexpected, Value,
 };
-use crate::edge::cetp::retry::Sending;
+use crate::edge::cetp::retry::{PATIENCE, Sending};
 use crate::edge::cetp::terms::House;
 use rand::RngExt;
 use std::mem;
@@ -169,10 +169,15 @@ impl Peers {
                         .probe
                         .iter_mut()
                         .for_each(|(probe, _)| probe.bytes = mem::take(&mut bytes));
+                } else if peer.heard + PATIENCE > now {
+                    // Its answers were lost, and other messages of it weren't.
+                    peer.probe = None;
                 } else if *tried < peer.rlocs.len() {
                     peer.next_rloc();
                     self.probe(id, context.rng.random(), context.now, out);
                 } else {
+                    // Who hears and isn't heard knows so at least.
+                    self.say_end(id, Reason::LOST, context, out);
                     self.part(id, Reason::SILENT, out);
                 }
             }
@@ -297,10 +302,20 @@ impl Peers {
         context: &mut Context<'_, H>,
         out: &mut Out<'_>,
     ) {
+        self.say_end(id, reason, context, out);
+        self.part(id, reason, out);
+    }
+
+    fn say_end<H: House>(
+        &mut self,
+        id: PeerId,
+        reason: Reason,
+        context: &mut Context<'_, H>,
+        out: &mut Out<'_>,
+    ) {
         let tlvs = vec![Tlv::response(Value::Terminate(Termination::This(reason)))];
         let mut bytes = self.compose(id, context.rng.random(), false, tlvs);
         self.emit(id, &mut bytes, out);
-        self.part(id, reason, out);
     }
 
     /// Says under the association's MAC that a message or packet is unexpected, not too often.

@@ -7,7 +7,7 @@ pub const WIDTH: u64 = 64 * (WORDS - 1);
 const WORDS: u64 = 17;
 
 /// See the module.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Window {
     highest: u64,
     /// A ring of bits; a word is emptied when the highest number enters it.
@@ -15,10 +15,6 @@ pub struct Window {
 }
 
 impl Window {
-    pub const fn new() -> Window {
-        Window { highest: 0, seen: [0; WORDS as usize] }
-    }
-
     fn place(number: u64) -> (usize, u64) {
         ((number / 64 % WORDS) as usize, 1 << (number % 64))
     }
@@ -56,7 +52,7 @@ mod tests {
         /// Against a set.
         #[test]
         fn each_number_once(steps in prop::collection::vec((0..4u8, 0..3000u64), 1..400)) {
-            let mut window = Window::new();
+            let mut window = Window::default();
             let (mut seen, mut highest) = (HashSet::new(), 0u64);
             for (kind, step) in steps {
                 let number = match kind {

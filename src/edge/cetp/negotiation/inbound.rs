@@ -4,7 +4,8 @@
 //! from where it says it does costs one MAC, and its answer is no longer than itself.
 
 use super::draft::{Draft, answer, brief, own_id, to_be_asked};
-use super::outbound::{require, turn, unsealed};
+use super::judge::{require, unsealed};
+use super::outbound::turn;
 use super::session::{self, Checking, Opening, Origin, State, granted};
 use super::{Cetp, OWN, backoff};
 use crate::edge::cetp::association::{Arrival, LEAST_UNPROVEN};
@@ -371,9 +372,7 @@ impl Cetp {
         if let Some(other) = other {
             self.make_way(other, slot, asked.origin(), now, out);
         }
-        if self.sessions.by_pair.get(&pair).is_none() {
-            self.sessions.by_pair.insert(pair, slot);
-        }
+        self.sessions.by_pair.entry(pair).or_insert(slot);
         let session = self.sessions.get_mut(slot);
         (session.rule, session.available) = (terms.rule, terms.available.union(terms.offered));
         (session.services, session.timeout, session.since) = (turn(&agreed.services), agreed.timeout, now.ms);
@@ -389,19 +388,19 @@ impl Cetp {
     }
 
     /// What there was of the two hosts, when the other side asks anew: a question of one's own waits, and a session with the same
-    /// edge is over there.
+    /// edge, which that would have used, must be one that it has lost.
     fn make_way(&mut self, other: u32, slot: u32, origin: Origin, now: Now, out: &mut Out<'_>) {
-        let is_same = self.sessions.get(other).origin() == origin;
+        let session = self.sessions.get(other);
+        let (local, is_lost) = (session.local, session.origin() == origin && session.is_named);
         match &mut self.sessions.get_mut(other).state {
             State::Opening(flight) => {
                 flight.sending = None;
                 self.sessions.deadlines.set(other, now.ms + 2 * PATIENCE);
                 self.sessions.unlink_pair(other);
-                let held = self.sessions.get(other).local;
-                self.sessions.get_mut(slot).held = Some(held);
+                self.sessions.get_mut(slot).held = Some(local);
             }
-            State::HalfOpen(_) | State::Established(_) if is_same => {
-                self.remove(other, Reason::SUPERSEDED, now, out);
+            State::HalfOpen(_) | State::Established(_) if is_lost => {
+                self.close(local, Reason::SUPERSEDED, now, out);
             }
             _ => (),
         }

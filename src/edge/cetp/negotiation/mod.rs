@@ -5,6 +5,7 @@
 //! | [`outbound`] | oCES: a host behind this edge asks for another |
 //! | [`inbound`] | iCES: another host asks for one behind this edge |
 //! | [`live`] | what is said within a session: acknowledgements, queries, reports, its end |
+//! | [`judge`] | what the other side tells, against what is required |
 //! | [`more`] | more services in a session |
 //! | [`clock`] | what is due |
 //! | [`session`] | what is kept of two hosts |
@@ -17,6 +18,7 @@
 mod clock;
 mod draft;
 mod inbound;
+mod judge;
 mod live;
 mod more;
 mod outbound;
@@ -118,7 +120,7 @@ impl Cetp {
 
     /// Sessions and questions of which anything is kept, and other edges.
     pub fn len(&self) -> (usize, usize) {
-        (self.sessions.len(), self.peers.len())
+        (self.sessions.used(), self.peers.len())
     }
 
     /// Whether nothing is kept of anybody.

@@ -4,7 +4,8 @@
 
 use super::draft::within;
 use super::inbound::{Asked, Verdict};
-use super::outbound::{judge, next_round, turn, write_round};
+use super::judge::judge;
+use super::outbound::{next_round, turn, write_round};
 use super::session::{self, Exchange, Flight, Purpose, State, covers};
 use super::{Cetp, backoff};
 use crate::edge::cetp::association::Arrival;

@@ -1,6 +1,7 @@
 //! The outbound side (oCES): a host behind this edge asks for another, in one to three rounds.
 
 use super::draft::{Draft, own_id, to_be_asked, within};
+use super::judge::judge;
 use super::session::{self, Flight, Opening, Purpose, State, covers, turned};
 use super::{Cetp, backoff};
 use crate::edge::cetp::association::peer::RlocList;
@@ -11,8 +12,7 @@ use crate::edge::cetp::message::{
     Tlv, Value,
 };
 use crate::edge::cetp::retry::Sending;
-use crate::edge::cetp::signing;
-use crate::edge::cetp::terms::{Ask, HostKey, House, Side, Terms};
+use crate::edge::cetp::terms::{Ask, HostKey, House, Side};
 use crate::edge::cetp::wire::Decoded;
 use arrayvec::ArrayVec;
 use rand::RngExt;
@@ -330,8 +330,9 @@ impl Cetp {
             id => session::keep_id(&id),
         };
         let (rule, available) = (flight.terms.rule, flight.terms.available.union(flight.terms.offered));
+        let is_named = matches!(flight.id_type, IdType::Fqdn | IdType::FqdnHash);
         let session = self.sessions.get_mut(slot);
-        session.remote = Some(remote);
+        (session.remote, session.is_named) = (Some(remote), is_named);
         (session.rule, session.available) = (rule, available);
         (session.services, session.timeout, session.since) = (accepted.services, accepted.timeout, now.ms);
         (session.peer_id, session.peer_name) = (id, Some(name));
@@ -375,12 +376,6 @@ impl Cetp {
             self.tokens.insert(rloc, (token, until));
         }
     }
-}
-
-/// What was agreed on.
-pub(super) struct Accepted {
-    pub services: Services,
-    pub timeout: u32,
 }
 
 /// What the other side requires: whether another round can tell it, and the types of ID that it wants.
@@ -454,85 +449,6 @@ pub(super) fn write_round<H: House>(
         draft.sign(house, host, None);
     }
     draft.finish()
-}
-
-/// Whether the other side's answer tells what is required, and what it grants.
-#[expect(clippy::too_many_arguments, reason = "an answer and its surroundings")]
-pub(super) fn judge<H: House>(
-    flight: &Flight,
-    question: &[u8],
-    host: HostKey,
-    from: Rloc,
-    edge: Option<Fqdn<'_>>,
-    decoded: &Decoded<'_>,
-    house: &H,
-    now: Now,
-) -> Result<Accepted, Backoff> {
-    let (message, terms): (_, &Terms) = (&decoded.message, &flight.terms);
-    let target = Fqdn::new(&flight.target);
-    let source = message.header.source;
-    let peer = if source.is_none() { target.map_or(Id::NONE, Id::fqdn) } else { source };
-    let ask = Ask {
-        side: Side::Outbound,
-        host,
-        peer,
-        peer_name: target,
-        edge,
-        rloc: from,
-        services: &flight.wanted,
-    };
-    let is_plain = terms.peer_ids.contains(IdType::Fqdn) || terms.peer_ids.contains(IdType::FqdnHash);
-    if !(source.is_none() && is_plain || terms.peer_ids.contains(source.id_type)) {
-        return Err(backoff(Reason::ID_TYPE, Some(Code::ID_TYPE)));
-    }
-    require(&ask, terms, message, house)?;
-    // The DNS has said where that name is: so it must be the one that is told.
-    if let (true, Some(Value::Domain(name))) = (terms.naming_check, message.value(Code::DOMAIN))
-        && Some(*name) != target
-    {
-        return Err(backoff(Reason::NAMING_CHECK, Some(Code::DOMAIN)));
-    }
-    if terms.required.contains(Code::SIGNATURE) {
-        let question = Some(unsealed(question, decoded));
-        signing::verify(house, edge, peer, question, (message, decoded.signed), now.unix)
-            .map_err(|reason| backoff(reason, Some(Code::SIGNATURE)))?;
-    }
-    let Some(Value::Service(told)) = message.value(Code::SERVICE) else {
-        return Err(backoff(Reason::MISSING, Some(Code::SERVICE)));
-    };
-    let services = session::granted(told, &flight.wanted);
-    if services.is_empty() {
-        return Err(backoff(Reason::UNACCEPTABLE, Some(Code::SERVICE)));
-    }
-    let timeout = match message.value(Code::TIMEOUT) {
-        Some(Value::Timeout(told)) => told.get().min(terms.timeout),
-        _ => terms.timeout,
-    };
-    Ok(Accepted { services, timeout })
-}
-
-/// Whether all that is required was told, and is what the policy takes. A signature is checked by itself.
-pub(super) fn require<H: House>(
-    ask: &Ask<'_>,
-    terms: &Terms,
-    message: &Message<'_>,
-    house: &H,
-) -> Result<(), Backoff> {
-    let told = message.told();
-    for code in to_be_asked(terms).without(Code::SIGNATURE).iter() {
-        if !told.contains(code) {
-            return Err(backoff(Reason::MISSING, Some(code)));
-        }
-        let value = message.value(code).ok_or(backoff(Reason::MISSING, Some(code)))?;
-        house.judge(terms.rule, ask, value).map_err(|reason| backoff(reason, Some(code)))?;
-    }
-    Ok(())
-}
-
-/// The bytes of a question that its answer's signature covers: all but the seal, which each copy has of its own.
-pub(super) fn unsealed<'a>(question: &'a [u8], answer: &Decoded<'_>) -> &'a [u8] {
-    let seal = if answer.message.header.seal.is_some() { crate::edge::cetp::wire::SEAL } else { 0 };
-    &question[..question.len().saturating_sub(seal)]
 }
 
 /// Services as the other side calls them.

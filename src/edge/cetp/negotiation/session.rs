@@ -108,6 +108,8 @@ pub struct Session {
     pub reported: Option<u16>,
     /// As if this edge had asked for them.
     pub services: Services,
+    /// The other side knows the own host by its name, and finds the session by it.
+    pub is_named: bool,
     /// What the other side is told when it asks.
     pub available: CodeSet,
     /// Seconds.
@@ -199,7 +201,7 @@ impl Sessions {
     }
 
     /// Sessions of which anything is kept.
-    pub fn len(&self) -> usize {
+    pub fn used(&self) -> usize {
         self.used
     }
 
@@ -246,6 +248,7 @@ impl Sessions {
             transaction: 0,
             reported: None,
             services: Services::new(),
+            is_named: true,
             available: CodeSet::EMPTY,
             timeout: 0,
             since: 0,

@@ -68,11 +68,12 @@ fn the_first_negotiation_sets_it_up_and_the_second_takes_one_round() {
 fn a_strict_negotiation_is_short() {
     let mut lab = associated(71);
     lab.edges[1].house.rule = Box::new(|ask| {
-        let required = CodeSet::of(&[Code::DOMAIN, Code::CA_ADDRESS]);
+        let required = CodeSet::of(&[Code::DOMAIN, Code::CA_ADDRESS, Code::SIGNATURE]);
         Ok(Terms { required, needs_association: true, ..lax(ask) })
     });
     lab.edges[0].house.rule = Box::new(|ask| {
-        Ok(Terms { required: CodeSet::of(&[Code::DOMAIN]), needs_association: true, ..lax(ask) })
+        let required = CodeSet::of(&[Code::DOMAIN, Code::SIGNATURE]);
+        Ok(Terms { required, needs_association: true, ..lax(ask) })
     });
     let (sent, bytes) = lab.sent;
     lab.open((0, 2), (1, 3));

@@ -33,7 +33,7 @@ impl Tags for TestTags {
     }
 }
 
-type Rule = dyn Fn(&Ask<'_>) -> Result<Terms, Backoff>;
+pub type Rule = dyn Fn(&Ask<'_>) -> Result<Terms, Backoff>;
 
 /// An edge's hosts and policy. Whoever has a name has the key that is made of it.
 pub struct TestHouse {
@@ -68,7 +68,8 @@ pub fn host_name(edge: usize, host: u32) -> &'static str {
 }
 
 pub fn rloc(edge: usize, which: u8) -> Rloc {
-    Rloc::V4([10 + which, (edge >> 16) as u8, (edge >> 8) as u8, edge as u8 + 1].into())
+    let [_, a, b, c] = (edge as u32 + 1).to_be_bytes();
+    Rloc::V4([10 + which, a, b, c].into())
 }
 
 /// Grants everything and requires nothing.
@@ -287,6 +288,8 @@ impl Edge {
     }
 }
 
+/// When it arrives, in which order, at which edge, from where.
+type Flying = (u64, u64, usize, Rloc, Vec<u8>);
 type Tamper = dyn FnMut(usize, &mut Vec<u8>) -> bool;
 
 /// See the module.
@@ -300,7 +303,7 @@ pub struct Lab {
     pub late: u32,
     rng: StdRng,
     order: u64,
-    flying: BinaryHeap<Reverse<(u64, u64, usize, Rloc, Vec<u8>)>>,
+    flying: BinaryHeap<Reverse<Flying>>,
     due: BinaryHeap<Reverse<(u64, usize)>>,
     /// Messages and their bytes that were sent.
     pub sent: (u64, u64),
@@ -317,7 +320,10 @@ pub const WAY: u64 = 10;
 
 impl Lab {
     pub fn new(edges: usize, seed: u64) -> Lab {
-        let size = Size { sessions: 64, peers: 64, tokens: 64 };
+        Lab::sized(edges, seed, Size { sessions: 64, peers: 64, tokens: 64 })
+    }
+
+    pub fn sized(edges: usize, seed: u64, size: Size) -> Lab {
         let mut lab = Lab {
             now: 1_000_000,
             edges: Vec::new(),
@@ -384,7 +390,7 @@ impl Lab {
     }
 
     /// Which edge that is.
-    fn edge_of(to: Rloc) -> Option<(usize, u8)> {
+    pub fn edge_of(to: Rloc) -> Option<(usize, u8)> {
         let Rloc::V4(address) = to else { return None };
         let [which, a, b, c] = address.octets();
         Some((((a as usize) << 16 | (b as usize) << 8 | c as usize) - 1, which - 10))

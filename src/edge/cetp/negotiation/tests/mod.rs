@@ -7,3 +7,4 @@ mod living;
 mod opening;
 mod policies;
 mod proofs;
+mod simulation;

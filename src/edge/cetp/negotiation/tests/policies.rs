@@ -12,7 +12,7 @@ fn refusal(reason: Reason) -> Backoff {
 }
 
 /// Inbound, it wants to be told those.
-fn strict(codes: &'static [Code]) -> Box<dyn Fn(&Ask<'_>) -> Result<Terms, Backoff>> {
+fn strict(codes: &'static [Code]) -> Box<Rule> {
     Box::new(move |ask| {
         let required = if ask.side == Side::Inbound { CodeSet::of(codes) } else { CodeSet::EMPTY };
         Ok(Terms { required, ..lax(ask) })

@@ -1,0 +1,97 @@
+//! What the other side tells, against what the own policy requires.
+//!
+//! Guarantees: both sides judge by the same rules. Never: changes anything.
+
+use super::backoff;
+use super::draft::to_be_asked;
+use super::session::{self, Flight};
+use crate::edge::cetp::io::Now;
+use crate::edge::cetp::message::{Backoff, Code, Fqdn, Id, IdType, Message, Reason, Rloc, Services, Value};
+use crate::edge::cetp::signing;
+use crate::edge::cetp::terms::{Ask, HostKey, House, Side, Terms};
+use crate::edge::cetp::wire::Decoded;
+
+/// What was agreed on.
+pub(super) struct Accepted {
+    pub services: Services,
+    pub timeout: u32,
+}
+
+/// Whether the other side's answer tells what is required, and what it grants.
+#[expect(clippy::too_many_arguments, reason = "an answer and its surroundings")]
+pub(super) fn judge<H: House>(
+    flight: &Flight,
+    question: &[u8],
+    host: HostKey,
+    from: Rloc,
+    edge: Option<Fqdn<'_>>,
+    decoded: &Decoded<'_>,
+    house: &H,
+    now: Now,
+) -> Result<Accepted, Backoff> {
+    let (message, terms): (_, &Terms) = (&decoded.message, &flight.terms);
+    let target = Fqdn::new(&flight.target);
+    let source = message.header.source;
+    let peer = if source.is_none() { target.map_or(Id::NONE, Id::fqdn) } else { source };
+    let ask = Ask {
+        side: Side::Outbound,
+        host,
+        peer,
+        peer_name: target,
+        edge,
+        rloc: from,
+        services: &flight.wanted,
+    };
+    let is_plain = terms.peer_ids.contains(IdType::Fqdn) || terms.peer_ids.contains(IdType::FqdnHash);
+    if !(source.is_none() && is_plain || terms.peer_ids.contains(source.id_type)) {
+        return Err(backoff(Reason::ID_TYPE, Some(Code::ID_TYPE)));
+    }
+    require(&ask, terms, message, house)?;
+    // The DNS has said where that name is: so it must be the one that is told.
+    if let (true, Some(Value::Domain(name))) = (terms.naming_check, message.value(Code::DOMAIN))
+        && Some(*name) != target
+    {
+        return Err(backoff(Reason::NAMING_CHECK, Some(Code::DOMAIN)));
+    }
+    if terms.required.contains(Code::SIGNATURE) {
+        let question = Some(unsealed(question, decoded));
+        signing::verify(house, edge, peer, question, (message, decoded.signed), now.unix)
+            .map_err(|reason| backoff(reason, Some(Code::SIGNATURE)))?;
+    }
+    let Some(Value::Service(told)) = message.value(Code::SERVICE) else {
+        return Err(backoff(Reason::MISSING, Some(Code::SERVICE)));
+    };
+    let services = session::granted(told, &flight.wanted);
+    if services.is_empty() {
+        return Err(backoff(Reason::UNACCEPTABLE, Some(Code::SERVICE)));
+    }
+    let timeout = match message.value(Code::TIMEOUT) {
+        Some(Value::Timeout(told)) => told.get().min(terms.timeout),
+        _ => terms.timeout,
+    };
+    Ok(Accepted { services, timeout })
+}
+
+/// Whether all that is required was told, and is what the policy takes. A signature is checked by itself.
+pub(super) fn require<H: House>(
+    ask: &Ask<'_>,
+    terms: &Terms,
+    message: &Message<'_>,
+    house: &H,
+) -> Result<(), Backoff> {
+    let told = message.told();
+    for code in to_be_asked(terms).without(Code::SIGNATURE).iter() {
+        if !told.contains(code) {
+            return Err(backoff(Reason::MISSING, Some(code)));
+        }
+        let value = message.value(code).ok_or(backoff(Reason::MISSING, Some(code)))?;
+        house.judge(terms.rule, ask, value).map_err(|reason| backoff(reason, Some(code)))?;
+    }
+    Ok(())
+}
+
+/// The bytes of a question that its answer's signature covers: all but the seal, which each copy has of its own.
+pub(super) fn unsealed<'a>(question: &'a [u8], answer: &Decoded<'_>) -> &'a [u8] {
+    let seal = if answer.message.header.seal.is_some() { crate::edge::cetp::wire::SEAL } else { 0 };
+    &question[..question.len().saturating_sub(seal)]
+}
