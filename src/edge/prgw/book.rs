@@ -25,9 +25,10 @@ fn party(address: IpAddr, v4_bits: u32, v6_bits: u32) -> Party {
     }
 }
 
-/// Whoever has an IPv6 address has its /64. Inside each realm has addresses of its own: bits that neither family's party has.
+/// Whoever has an IPv6 address has its /64. Inside each realm has addresses of its own, so its number is mixed in: no two IPv4
+/// addresses become the same by it, and of IPv6 no two networks that are near to each other.
 pub fn resolver(address: IpAddr, realm: Option<u16>) -> Party {
-    party(address, 32, 64) | Party::from(realm.unwrap_or(0)) << 48
+    party(address, 32, 64) ^ Party::from(realm.unwrap_or(0)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 /// As coarse as RFC 7871 section 11.1 lets a resolver name it.
