@@ -2,9 +2,9 @@
 //!
 //! | file | what it is |
 //! |---|---|
-//! | [`authorities`] | whose certificates are believed, and for which names |
-//! | [`chain`] | a certificate chain, validated up to one of them |
-//! | [`key`] | public keys, and the edge's own |
+//! | `authorities` | whose certificates are believed, and for which names |
+//! | `chain` | a certificate chain, validated up to one of them |
+//! | `key` | public keys, and the edge's own |
 //! | [`naming`] | the naming-level check: a name and the edge that speaks for it, by the DNS |
 //! | [`load`] | all of that from the files that the configuration names |
 //!

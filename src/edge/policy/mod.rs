@@ -7,13 +7,13 @@
 //!
 //! | file | what it is |
 //! |---|---|
-//! | [`names`] | names and sets of them, by label |
-//! | [`rules`] | the rules of a level: indexed by name, in their order |
-//! | [`demands`] | what a rule asks and tells in one role, compiled |
-//! | [`decision`] | which rules decide about somebody: [`Engine::decide`] |
-//! | [`judgement`] | what a peer's answers come to: [`Decision::judge`] |
+//! | `names` | names and sets of them, by label |
+//! | `rules` | the rules of a level: indexed by name, in their order |
+//! | `demands` | what a rule asks and tells in one role, compiled |
+//! | `decision` | which rules decide about somebody: [`Engine::decide`] |
+//! | `judgement` | what a peer's answers come to: [`Decision::judge`] |
 //! | [`hosts`] | the rules of users |
-//! | [`explain`] | all of that in words |
+//! | `explain` | all of that in words |
 //!
 //! The shape of the prototype's second version maps onto it: `request` is what is required in a role, with `cmp: "optional"` as
 //! `optional`; `offer` is what is offered, and `available` what is offered `on-query`; a list of values is a set, `{min, max}` a
