@@ -331,6 +331,22 @@ fn remote_hosts_are_seen_as_written() {
 }
 
 #[test]
+fn public_addresses_that_are_only_answered_are_warned_of() {
+    let text = |outside: &str| {
+        let public = "side = \"inside\"\npublic = [\"2001:db8:9::/48\"]";
+        let ipv6 = format!("[ipv6]\ninside = [\"{outside}\"]\noutside = \"internet\"\n");
+        let realm = "[[realm]]\nname = \"more\"\nside = \"inside\"\n[[interface]]\nport = \"in\"\nvlan = 9\nrealm = \"more\"\n";
+        format!("{}{realm}{ipv6}", SMALL.replacen("side = \"inside\"", public, 1))
+    };
+    let warnings = accepted(&text("home")).warnings;
+    assert!(
+        warnings.len() == 1 && warnings[0].contains("RFC 6092") && warnings[0].contains("realm.public"),
+        "{warnings:?}"
+    );
+    assert_eq!(accepted(&text("more")).warnings, Vec::<String>::new());
+}
+
+#[test]
 fn public_prefixes_are_of_their_realm() {
     let realms = "[hosts]\n[[realm]]\nname = \"servers\"\nside = \"inside\"\npublic = [\"192.0.2.128/25\", \"2001:db8:9::/48\"]\n\
         [[realm]]\nname = \"more\"\nside = \"inside\"\npublic = [\"192.0.2.0/28\"]\n";
@@ -397,6 +413,12 @@ fn exceptions_go_to_every_interface_with_an_address_or_to_those_named() {
     assert_eq!(exception("").netns, "ces-1_x");
     assert_eq!(exception("").interfaces, [0, 1], "the one without an address is none");
     assert_eq!(exception("interfaces = [\"wan\"]").interfaces, [1]);
+    // An address may be the edge's in two realms where the kernel has one of them, and a link-local one in both.
+    let twins = "[[realm]]\nname = \"twin\"\nside = \"inside\"\n\
+        [[interface]]\nname = \"a\"\nport = \"in\"\nvlan = 6\nrealm = \"twin\"\naddresses = [\"fe80::1/64\", \"10.0.0.1/24\"]\n\
+        [[interface]]\nname = \"b\"\nport = \"in\"\nvlan = 7\nrealm = \"home\"\naddresses = [\"fe80::1/64\"]\n\
+        [exception]\nnetns = \"ces\"\ninterfaces = [\"a\", \"b\"]\n";
+    assert_eq!(accepted(&format!("{SMALL}{twins}")).exception.expect("exception").interfaces.len(), 2);
 }
 
 #[test]

@@ -57,6 +57,8 @@ mod alias_tests;
 #[cfg(test)]
 mod dhcid_tests;
 #[cfg(test)]
+mod lookup_tests;
+#[cfg(test)]
 mod property_tests;
 #[cfg(test)]
 mod tests;

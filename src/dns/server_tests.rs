@@ -7,10 +7,12 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use hickory_proto::op::{Message, ResponseCode};
+use hickory_proto::rr::rdata::CNAME;
 use hickory_proto::rr::rdata::opt::{ClientSubnet, EdnsCode, EdnsOption};
-use hickory_proto::rr::{RData, RecordType};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
 use proptest::prelude::*;
 
+use super::super::Alias;
 use super::super::tests::{CONFIG, NOW, fixture, inside, outside, question, with_edns};
 use super::super::update_tests::signed_update;
 use super::*;
@@ -293,6 +295,46 @@ fn the_time_of_proxy_addresses_passes() {
     let later = Now { at: Instant::now() + Duration::from_secs(100), ..at(0) };
     server.turn(&register, later, &mut Sent::default());
     assert_eq!(proxies.known(realm, address), crate::edge::proxies::Known::Nobody);
+}
+
+/// Finds that whatever is asked is an alias of a name of ours.
+#[derive(Default)]
+struct Leads(VecDeque<(u64, Alias)>);
+
+impl Forwarder for Leads {
+    fn ask(&mut self, forward: Forward, token: u64) -> bool {
+        let target = Name::from_ascii("a.ces.example.").expect("a name");
+        let data = RData::CNAME(CNAME(target.clone()));
+        let chain = vec![Record::from_rdata(forward.query.name().clone(), 60, data)];
+        self.0.push_back((token, Alias { forward, chain, target }));
+        true
+    }
+
+    fn poll(&mut self) -> Option<(u64, Found)> {
+        let (token, alias) = self.0.pop_front()?;
+        Some((token, Found::Alias(Box::new(alias))))
+    }
+}
+
+/// To a host of its own realm at once, of another one when the pool has decided.
+#[test]
+fn an_alias_of_ours_is_completed_where_it_is_asked() {
+    for (interface, address, ttl) in [(0, [10, 0, 0, 2], 300), (1, [203, 0, 113, 0], 0)] {
+        let gateway = Arc::new(Mutex::new(Gateway::new(Options::new(4), Secret::new([1, 2]))));
+        let (mut server, register, counters) =
+            server_with(None, Box::new(Real(gateway)), Box::new(Leads::default()));
+        let mut sent = Sent::default();
+        let message = question("www.example.org", RecordType::A).to_vec().expect("sound");
+        server.frame(&frame(&message), (0, interface), &register, at(0), &mut sent);
+        assert_eq!((sent.0.len(), counters.forwarded.get()), (0, 1));
+        assert!(server.turn(&register, at(1), &mut sent));
+        let answer = Message::from_vec(sent.0[0].1.as_ref().expect("an answer")).expect("sound");
+        let [cname, RData::A(a)] = [0, 1].map(|n| &answer.answers[n].data) else { panic!("{answer}") };
+        assert!(cname.record_type() == RecordType::CNAME && answer.answers[1].ttl == ttl, "{answer}");
+        let octets = a.0.octets();
+        assert_eq!(&octets[..3], &address[..3]);
+        assert!(ttl == 0 || octets == address);
+    }
 }
 
 /// The second waits for the first, and finds what that has made.

@@ -112,7 +112,7 @@ pub(super) fn fixture() -> (Responder, Register) {
     fixture_of(CONFIG)
 }
 
-fn fixture_of(text: &str) -> (Responder, Register) {
+pub(super) fn fixture_of(text: &str) -> (Responder, Register) {
     let config = config::parse("dns.toml", text).expect("a right configuration");
     let hosts = config.hosts.expect("hosts");
     let mut register = Register::new(100);
@@ -184,7 +184,7 @@ fn shown(message: &Message) -> String {
     text
 }
 
-fn outcome(responder: &Responder, hosts: &Register, asker: &Asker, message: &Message) -> String {
+pub(super) fn outcome(responder: &Responder, hosts: &Register, asker: &Asker, message: &Message) -> String {
     match responder.ask(&bytes(message), asker, hosts, NOW) {
         Outcome::Answer(answer) => {
             let read = Message::from_vec(&answer).expect("a well-formed answer");
@@ -207,7 +207,8 @@ fn outcome(responder: &Responder, hosts: &Register, asker: &Asker, message: &Mes
     }
 }
 
-const SOA: &str = "ces.example. 60 IN SOA ns1.ces.example. hostmaster.ces.example. 7 3600 600 604800 60";
+pub(super) const SOA: &str =
+    "ces.example. 60 IN SOA ns1.ces.example. hostmaster.ces.example. 7 3600 600 604800 60";
 
 #[test]
 fn questions_of_the_zones_come_to_what_they_should() {

@@ -119,7 +119,7 @@ impl Service {
             questions: questioned,
             out: Out { to_workers, answers, wake, counters, frame: vec![0; FRAME_MAX], has_answered: false },
             buffer: vec![0; FRAME_MAX],
-            rotates,
+            rotation: Rotation { is_wanted: rotates, last: 0 },
         };
         service.spawn("ces-dns", core, move || work.run(&stop))?;
         Ok(service)
@@ -177,20 +177,36 @@ struct Work {
     questions: Receiver<Question>,
     out: Out,
     buffer: Vec<u8>,
-    rotates: bool,
+    rotation: Rotation,
+}
+
+/// When a secret of the cookies is made anew.
+struct Rotation {
+    is_wanted: bool,
+    last: u64,
+}
+
+impl Rotation {
+    /// Once for each life of a secret; `now` is in milliseconds since the start.
+    fn is_due(&mut self, now: u64) -> bool {
+        let is_due = self.is_wanted && now - self.last > SECRET_LIFE;
+        if is_due {
+            self.last = now;
+        }
+        is_due
+    }
 }
 
 impl Work {
     fn run(mut self, stop: &AtomicBool) {
         let start = Instant::now();
-        let (mut nap, mut rotated) = (NAP_MIN, 0);
+        let mut nap = NAP_MIN;
         while !stop.load(Ordering::Acquire) {
             let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
             let at = Instant::now();
             let now = Now { seconds, ms: at.duration_since(start).as_millis() as u64, at };
-            if self.rotates && now.ms - rotated > SECRET_LIFE {
+            if self.rotation.is_due(now.ms) {
                 self.server.responder().cookies().rotate(rand::random());
-                rotated = now.ms;
             }
             if self.turn(now) {
                 nap = NAP_MIN;
@@ -271,5 +287,19 @@ impl Replies for Out {
         if !is_sent {
             self.counters.lost.add(1);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_made_anew_once_a_day_unless_it_is_configured() {
+        let mut rotation = Rotation { is_wanted: true, last: 0 };
+        let times =
+            [0, SECRET_LIFE, SECRET_LIFE + 1, SECRET_LIFE + 2, 2 * SECRET_LIFE + 1, 2 * SECRET_LIFE + 2];
+        assert_eq!(times.map(|now| rotation.is_due(now)), [false, false, true, false, false, true]);
+        assert!(!Rotation { is_wanted: false, last: 0 }.is_due(9 * SECRET_LIFE));
     }
 }
