@@ -262,9 +262,9 @@ impl Peers {
             association.use_newer(now.ms);
         }
         peer.heard = now.ms;
-        // It speaks from there: so it is there, and needn't be looked for elsewhere.
-        if let Some(at) = peer.rlocs.iter().position(|rloc| *rloc == from).filter(|at| *at != peer.at) {
-            (peer.at, peer.probe) = (at, None);
+        // It speaks from there: so it is there.
+        if let Some(at) = peer.rlocs.iter().position(|rloc| *rloc == from) {
+            peer.at = at;
         }
         if is_next {
             self.promote(id, now, out);

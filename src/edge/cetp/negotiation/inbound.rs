@@ -20,6 +20,13 @@ use crate::edge::cetp::terms::{Ask, HostKey, House, Side, Terms};
 use crate::edge::cetp::wire::{self, Decoded};
 use std::num::NonZeroU32;
 
+// What is said to who has proved nothing is never longer than the shortest question that is answered: a cookie, all that can be
+// asked for, and the types of ID that would do.
+const _: () = assert!(
+    wire::FIXED + 4 + wire::TLV_HEADER * (2 + Code::KNOWN.len()) + COOKIE + size_of::<u16>()
+        <= LEAST_UNPROVEN
+);
+
 /// A question as it is weighed.
 pub(super) struct Asked<'a> {
     pub arrival: Arrival<'a>,
@@ -184,15 +191,10 @@ impl Cetp {
     }
 
     /// An answer that makes no state; sealed if the question was.
-    pub(super) fn answer_without_state(
-        &mut self,
-        asked: &Asked<'_>,
-        tlvs: &[Tlv<'_>],
-        out: &mut Out<'_>,
-    ) -> bool {
+    pub(super) fn answer_without_state(&mut self, asked: &Asked<'_>, tlvs: &[Tlv<'_>], out: &mut Out<'_>) {
         let mut bytes = brief(Kind::Hosts, &asked.arrival.outline, asked.session, tlvs, asked.peer.is_some());
-        if bytes.is_empty() || !asked.is_proved && bytes.len() > asked.arrival.bytes.len() {
-            return false;
+        if bytes.is_empty() {
+            return;
         }
         match asked.peer {
             None => out(Output::Send { to: asked.arrival.from, message: &bytes }),
@@ -202,7 +204,6 @@ impl Cetp {
                 }
             }
         }
-        true
     }
 
     pub(super) fn refuse_question(&mut self, asked: &Asked<'_>, refusal: Backoff, out: &mut Out<'_>) {
@@ -222,7 +223,7 @@ impl Cetp {
     ) {
         let is_wanted_type = asked.is_wanted_type(terms);
         let form = if is_wanted_type { Form::Cookie } else { Form::AnySource };
-        let mut cookie = [0; COOKIE];
+        let cookie;
         let mut tlvs: Vec<Tlv<'_>> = Vec::new();
         // Who has shown a token, or a cookie for the ID that it had, needs one for the next round.
         if asked.peer.is_none() {
@@ -234,9 +235,7 @@ impl Cetp {
             tlvs.push(Tlv::exchange(Value::IdType(terms.peer_ids)));
         }
         tlvs.extend(missing.iter().map(Tlv::query));
-        if !self.answer_without_state(asked, &tlvs, out) {
-            self.answer_without_state(asked, &[Tlv::reliable(Value::Cookie(&cookie))], out);
-        }
+        self.answer_without_state(asked, &tlvs, out);
     }
 
     fn give_cookie(&mut self, asked: &Asked<'_>, sst: Tag, now: Now, out: &mut Out<'_>) {

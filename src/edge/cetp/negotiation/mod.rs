@@ -256,8 +256,7 @@ impl Cetp {
             State::HalfOpen(_) | State::Established(_) if header.sst == session.remote => {
                 self.within(slot, arrival, decoded, house, now, out);
             }
-            // Who has forgotten it already says so without a tag.
-            State::Closing(_) | State::Lingering if header.sst == session.remote || header.sst.is_none() => {
+            State::Closing(_) | State::Lingering if header.sst == session.remote => {
                 self.after_the_end(slot, message, now, out);
             }
             _ => self.counters.unexpected += 1,
@@ -275,24 +274,7 @@ impl Cetp {
     ) {
         let header = &decoded.message.header;
         let unexpected = Unexpected { kind: UnexpectedKind::UNKNOWN_TAG, sst: header.sst, dst: header.dst };
-        let is_end = matches!(decoded.message.value(Code::TERMINATE), Some(Value::Terminate(_)));
         match peer {
-            // What is over is over: the other side needn't say so again.
-            _ if is_end && !header.is_answer => {
-                let ack = [Tlv::ack(Code::TERMINATE)];
-                let mut ack = draft::brief(Kind::Hosts, &arrival.outline, None, &ack, peer.is_some());
-                match peer {
-                    None if self.unexpected.allow(now.ms) => {
-                        out(Output::Send { to: arrival.from, message: &ack })
-                    }
-                    None => (),
-                    Some(peer) => {
-                        if let Some(to) = self.peers.seal(peer, &mut ack) {
-                            out(Output::Send { to, message: &ack });
-                        }
-                    }
-                }
-            }
             None if decoded.message.told().contains(Code::UNEXPECTED) => {
                 self.unknown_there(arrival, &decoded.message, now, out);
             }
@@ -353,9 +335,13 @@ impl Cetp {
                 Notice::Unexpected(peer, unexpected) => {
                     if let Some(slot) = unexpected.sst.and_then(|tag| self.sessions.find(tag)) {
                         let session = self.sessions.get(slot);
-                        if session.peer == Some(peer) && session.remote == unexpected.dst && session.is_live()
-                        {
-                            self.remove(slot, Reason::LOST, now, out);
+                        let is_its = session.peer == Some(peer) && session.remote == unexpected.dst;
+                        match session.state {
+                            State::HalfOpen(_) | State::Established(_) if is_its => {
+                                self.remove(slot, Reason::LOST, now, out);
+                            }
+                            State::Closing(_) if is_its => self.finish_closing(slot, now),
+                            _ => (),
                         }
                     }
                 }

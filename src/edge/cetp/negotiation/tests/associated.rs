@@ -171,6 +171,27 @@ fn a_silent_edge_is_given_up_with_all_that_was_in_it() {
 }
 
 #[test]
+fn an_edge_that_is_gone_leaves_one_place() {
+    let mut lab = Lab::new(4, 87);
+    for edge in 0..4 {
+        lab.edges[edge].house.rule = Box::new(closed);
+    }
+    lab.open((0, 0), (1, 1));
+    lab.run(200);
+    let (local, _) = lab.only(0);
+    let far = lab.now + 1_000_000;
+    lab.edges[0].house.seen.insert(local, LastSeen { inbound: far, outbound: far });
+    lab.edges[1].is_cut = true;
+    lab.run(KEEPALIVE + 2 * PATIENCE + 100);
+    assert_eq!(lab.edges[0].cetp.len(), (0, 0));
+    lab.open((0, 0), (2, 1));
+    lab.open((0, 0), (3, 1));
+    lab.run(200);
+    let peer = |edge| lab.edges[0].cetp.peer(Fqdn::new(edge_name(edge)).expect("a name"));
+    assert!(peer(2).is_some() && peer(3).is_some() && peer(2) != peer(3));
+}
+
+#[test]
 fn its_other_rloc_is_found() {
     let mut lab = associated(77);
     lab.take(0);
@@ -280,7 +301,24 @@ fn what_is_sealed_counts_once_and_from_its_own_rlocs() {
         }
     }
     assert_eq!(lab.edges[1].cetp.macs(), macs, "no MAC is spent on what has come");
+    // What has not come yet, from elsewhere.
+    let kept = copies.clone();
+    lab.tamper = Some(Box::new(move |to, bytes| {
+        if to == 1 {
+            kept.borrow_mut().push(bytes.clone());
+        }
+        to != 1
+    }));
+    lab.open((0, 1), (1, 3));
+    lab.run(2 * WAY);
+    let fresh = copies.borrow().last().cloned().expect("a question");
+    let sessions = lab.edges[1].live.len();
+    for (from, more) in [(rloc(9, 0), 0), (rloc(0, 0), 1)] {
+        lab.with(1, |cetp, house, now, out| cetp.receive(from, &fresh, house, now, out));
+        assert_eq!(lab.edges[1].live.len(), sessions + more);
+    }
     // A bit is changed: the MAC is wrong, and that is all.
+    let macs = lab.edges[1].cetp.macs();
     let mut last = copies.borrow().last().cloned().expect("one");
     let number = last.len() - wire::MAC - 1;
     last[number] = last[number].wrapping_add(100);
@@ -322,6 +360,23 @@ fn reports_and_ends_of_many_sessions() {
         ),
         "{events:?}"
     );
+}
+
+#[test]
+fn the_end_of_what_is_forgotten_is_not_said_again() {
+    for is_cold in [false, true] {
+        let mut lab = if is_cold { Lab::new(2, 86) } else { associated(86) };
+        if is_cold {
+            lab.established();
+        }
+        let (local, remote) = lab.only(0);
+        let slot = lab.edges[1].cetp.sessions.find(remote).expect("a session");
+        lab.edges[1].cetp.sessions.free(slot);
+        let sent = lab.sent.0;
+        lab.with(0, |cetp, _, now, out| cetp.close(local, Reason::CLOSED, now, out));
+        lab.run(1000);
+        assert_eq!((lab.sent.0 - sent, lab.edges[0].cetp.len().0), (2, 0), "it is told so");
+    }
 }
 
 #[test]

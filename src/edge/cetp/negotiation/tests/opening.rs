@@ -91,6 +91,12 @@ fn everything_comes_twice() {
 
 #[test]
 fn a_late_copy_of_an_old_question_makes_no_session() {
+    for closer in [0, 1] {
+        late_copy(closer);
+    }
+}
+
+fn late_copy(closer: usize) {
     use std::{cell::RefCell, rc::Rc};
     let mut lab = Lab::new(2, 6);
     let copies: Rc<RefCell<Vec<Vec<u8>>>> = Rc::default();
@@ -101,8 +107,9 @@ fn a_late_copy_of_an_old_question_makes_no_session() {
         }
         true
     }));
-    let (local, _) = lab.established();
-    lab.with(0, |cetp, _, now, out| cetp.close(local, Reason::CLOSED, now, out));
+    lab.established();
+    let (local, _) = lab.only(closer);
+    lab.with(closer, |cetp, _, now, out| cetp.close(local, Reason::CLOSED, now, out));
     lab.run(1000);
     assert!(lab.edges[0].cetp.is_empty());
     for copy in copies.borrow().iter() {
@@ -134,13 +141,12 @@ fn nobody_answers() {
 #[test]
 fn the_next_rloc_is_tried() {
     let mut lab = Lab::new(2, 8);
-    // Its answers from there are lost: it has a session for the first try.
+    // What is said of the first session is lost: that stands for an RLOC from which nothing comes back.
     lab.tamper = Some(Box::new({
-        let mut answers = 0;
+        let mut first = None;
         move |to, bytes| {
-            let is_granted = to == 0 && wire::outline(bytes).is_ok_and(|outline| outline.sst.is_some());
-            answers += u32::from(is_granted);
-            !is_granted || answers > 10
+            let Ok(outline) = wire::outline(bytes) else { return false };
+            to == 1 || outline.sst.is_none() || *first.get_or_insert(outline.sst) != outline.sst
         }
     }));
     lab.open_for((0, 0), (1, 1), &[Service::ANY], &[rloc(1, 0), rloc(1, 1)]);
@@ -240,6 +246,35 @@ fn what_is_asked_for_again_is_joined_or_reused() {
     let (local, _) = lab.only(1);
     assert_eq!(lab.open((1, 1), (0, 0)), Opened::Reused(local));
     assert_eq!(lab.sent.0, sent);
+}
+
+/// The other side would have used what it has: so it has it no more.
+#[test]
+fn a_session_that_the_other_side_has_lost_is_superseded() {
+    let mut lab = Lab::new(2, 16);
+    lab.established();
+    lab.restart(1);
+    lab.open((1, 1), (0, 0));
+    lab.run(200);
+    assert_eq!(lab.ends(0), [Reason::SUPERSEDED]);
+    assert!(lab.is_agreed(0, 1));
+    let (local, _) = lab.only(0);
+    assert_eq!(lab.open((0, 0), (1, 1)), Opened::Reused(local));
+}
+
+/// Who was asked by somebody without a name can't know that it has a session with the one that it asks.
+#[test]
+fn a_session_of_an_anonymous_host_stays() {
+    let mut lab = Lab::new(2, 17);
+    lab.edges[0].house.rule = Box::new(|ask| {
+        let own_ids = IdTypes::of(&[IdType::OperatorAssured]);
+        Ok(if ask.side == Side::Outbound { Terms { own_ids, ..lax(ask) } } else { lax(ask) })
+    });
+    lab.established();
+    lab.open((1, 1), (0, 0));
+    lab.run(200);
+    assert_eq!((lab.ends(0), lab.ends(1)), (vec![], vec![]));
+    assert_eq!((lab.edges[0].live.len(), lab.edges[1].live.len()), (2, 2));
 }
 
 #[test]

@@ -116,8 +116,11 @@ fn a_cookie_is_for_whom_it_was_made_and_for_its_time() {
     let newer = cookie_of(&again[0]);
     assert_ne!(newer, cookie, "an old one is replaced");
     assert!(lab.edges[0].cetp.is_empty());
-    answers(&mut lab, home, &question(7, 4, Some(&newer), 0));
+    let granted = answers(&mut lab, home, &question(7, 4, Some(&newer), 0));
     assert_eq!(lab.edges[0].cetp.len(), (1, 0));
+    // A copy gets the same answer; what has the same tag and isn't one gets none.
+    assert_eq!(answers(&mut lab, home, &question(7, 4, Some(&newer), 0)), granted);
+    assert_eq!(answers(&mut lab, home, &question(7, 5, Some(&newer), 0)), Vec::<Vec<u8>>::new());
 }
 
 #[test]
