@@ -32,8 +32,8 @@ impl Cetp {
             // A copy of the answer that made it: the acknowledgement was lost.
             return self.acknowledge(slot, message, out);
         }
-        // Who knows this side's tag has its answer.
-        if matches!(session.state, State::HalfOpen(_)) {
+        // Who knows this side's tag has its answer, and takes it, unless it says that it doesn't.
+        if matches!(session.state, State::HalfOpen(_)) && !message.told().contains(Code::TERMINATE) {
             self.confirm(slot, house, now, out);
         }
         match header.is_answer {

@@ -2,14 +2,14 @@
 //!
 //! | file | what it is |
 //! |---|---|
-//! | [`outbound`] | oCES: a host behind this edge asks for another |
-//! | [`inbound`] | iCES: another host asks for one behind this edge |
-//! | [`live`] | what is said within a session: acknowledgements, queries, reports, its end |
-//! | [`judge`] | what the other side tells, against what is required |
-//! | [`more`] | more services in a session |
-//! | [`clock`] | what is due |
+//! | `outbound` | oCES: a host behind this edge asks for another |
+//! | `inbound` | iCES: another host asks for one behind this edge |
+//! | `live` | what is said within a session: acknowledgements, queries, reports, its end |
+//! | `judge` | what the other side tells, against what is required |
+//! | `more` | more services in a session |
+//! | `clock` | what is due |
 //! | [`session`] | what is kept of two hosts |
-//! | [`draft`] | messages as they are written |
+//! | `draft` | messages as they are written |
 //!
 //! Guarantees: the inbound side keeps nothing until a cookie, a token or an association's MAC has proved where a question is from;
 //! until then a message costs one MAC and no answer is longer than its question. Every table is bounded, every state has a

@@ -1,6 +1,6 @@
 //! The values of TLVs: `PROTOCOL.md`, "TLVs".
 //!
-//! Guarantees: what [`read`] takes, [`write`] writes again, byte by byte.
+//! Guarantees: what [`read`] takes, [`write()`] writes again, byte by byte.
 
 use super::reader::Reader;
 use crate::edge::cetp::message::value::{LONGEST_CA_ADDRESS, LONGEST_CERTIFICATE, LONGEST_COOKIE};

@@ -225,6 +225,21 @@ fn more_services_are_refused_or_not_answered() {
 }
 
 #[test]
+fn more_services_are_for_the_same_id() {
+    let mut lab = Lab::new(2, 63);
+    lab.edges[0].house.rule = Box::new(|ask| {
+        let is_ssh = ask.services[0].ports.0 == 22;
+        let own_ids = if is_ssh { IdTypes::of(&[IdType::OperatorAssured]) } else { lax(ask).own_ids };
+        Ok(Terms { own_ids, ..lax(ask) })
+    });
+    lab.open_for((0, 0), (1, 1), &[web(Direction::ToInbound)], &[rloc(1, 0)]);
+    lab.run(200);
+    lab.open_for((0, 0), (1, 1), &[ssh()], &[rloc(1, 0)]);
+    lab.run(200);
+    assert_eq!(lab.refusals(0), [(Reason::ID_TYPE, Some(Code::ID_TYPE), true)]);
+}
+
+#[test]
 fn more_services_may_need_more_to_be_told() {
     let mut lab = Lab::new(2, 61);
     lab.edges[1].house.rule = Box::new(|ask| {

@@ -56,6 +56,21 @@ fn a_token_that_counts_no_more_costs_a_round_and_no_failure() {
     assert_eq!(lab.edges[1].live.len(), 1);
 }
 
+/// The token counted, and nothing came back: what is asked anew isn't taken for what has a session there.
+#[test]
+fn a_token_is_dropped_though_it_counted() {
+    let mut lab = Lab::new(2, 19);
+    lab.established();
+    let mut first = None;
+    lab.tamper = Some(Box::new(move |to, bytes| {
+        let Ok(outline) = wire::outline(bytes) else { return false };
+        to == 1 || outline.sst.is_none() || *first.get_or_insert(outline.sst) != outline.sst
+    }));
+    lab.open((0, 2), (1, 3));
+    lab.run(1000);
+    assert_eq!(lab.edges[0].live.len(), 2);
+}
+
 #[test]
 fn the_answer_is_lost_or_the_acknowledgement() {
     for lost in 1..=5 {
@@ -229,6 +244,27 @@ fn both_ask_at_once_and_one_is_refused() {
         assert!(lab.is_agreed(0, 1), "{refuses}");
         assert_eq!(lab.refusals(1 - refuses), [(Reason::REFUSED, None, true)]);
     }
+}
+
+/// The one whose question goes on doesn't like the answer: the other's question, which waited, goes on then.
+#[test]
+fn both_ask_at_once_and_one_takes_no_answer() {
+    let mut refused = Vec::new();
+    for refuses in [0, 1] {
+        let mut lab = Lab::new(2, 18);
+        lab.edges[refuses].house.rule = Box::new(|ask| {
+            let is_outbound = ask.side == Side::Outbound;
+            let required = if is_outbound { CodeSet::of(&[Code::LIMITS]) } else { CodeSet::EMPTY };
+            Ok(Terms { required, ..lax(ask) })
+        });
+        lab.open((0, 0), (1, 1));
+        lab.open((1, 1), (0, 0));
+        lab.run(1000);
+        assert!(lab.is_agreed(0, 1), "{refuses}");
+        refused.extend(lab.refusals(refuses));
+    }
+    // The other time its question is the one that waits, and that of the other host does as well.
+    assert_eq!(refused, [(Reason::MISSING, Some(Code::LIMITS), false)]);
 }
 
 #[test]
