@@ -177,3 +177,29 @@ fn code_name(code: usize) -> String {
     };
     name.to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+
+    /// By the shortest link, by the packet buffers, and 512 bytes in any case.
+    #[test]
+    fn answers_by_udp_fit_links_and_buffers() {
+        let most = |udp_payload: u16, mtu: u16, room: u16| {
+            let text = format!(
+                "[instance]\nname = \"t\"\n[eal]\nmbuf_data_room = {room}\n[workers]\ncores = [0]\n\
+                 [[port]]\nname = \"p\"\ndevice = \"net_null0\"\nmtu = {mtu}\n[[realm]]\nname = \"net\"\nside = \"outside\"\n\
+                 [[interface]]\nport = \"p\"\nrealm = \"net\"\naddresses = [\"192.0.2.1/24\"]\nmtu = {mtu}\n\
+                 [dns]\nudp_payload = {udp_payload}\n[[dns.zones]]\napex = \"ces.example\"\n\
+                 [[dns.zones.name_servers]]\nname = \"ns1.other.example\"\n"
+            );
+            let config = config::parse("t.toml", &text).unwrap_or_else(|errors| panic!("{errors}"));
+            fitting(&config, config.dns.as_ref().expect("it is written")).udp_payload
+        };
+        assert_eq!(most(1232, 1500, 2176), 1232);
+        assert_eq!(most(4096, 1500, 2176), 1500 - 40 - 8);
+        assert_eq!(most(4096, 1280, 2176), 1280 - 40 - 8);
+        assert_eq!(most(4096, 9000, 2176), 2176 - 128 - 62);
+    }
+}

@@ -37,7 +37,7 @@ pub struct Connection {
     sent: usize,
     /// Questions that wait for their answers.
     asked: usize,
-    /// When a whole message last came or an answer last went.
+    /// When it was accepted, or a question of it last answered.
     active: u64,
     /// Since when nothing was read.
     unread_since: u64,
@@ -79,8 +79,8 @@ impl Connection {
 
     /// Hands the next whole message to `take`, if there is one and it may be asked, and says whether it was taken: what is not is
     /// there the next time.
-    pub fn next_message(&mut self, now: u64, take: impl FnOnce(&[u8]) -> bool) -> bool {
-        if self.asked >= PIPELINED || self.is_bad {
+    pub fn next_message(&mut self, take: impl FnOnce(&[u8]) -> bool) -> bool {
+        if self.asked >= PIPELINED {
             return false;
         }
         let Some((length, rest)) = self.incoming.split_first_chunk() else { return false };
@@ -93,7 +93,6 @@ impl Connection {
         if is_taken {
             self.incoming.drain(..LENGTH + length);
             self.asked += 1;
-            self.active = now;
         }
         is_taken
     }

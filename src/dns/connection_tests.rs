@@ -9,7 +9,7 @@ fn framed(message: &[u8]) -> Vec<u8> {
 
 fn next(connection: &mut Connection) -> Option<Vec<u8>> {
     let mut taken = None;
-    connection.next_message(0, |message| {
+    connection.next_message(|message| {
         taken = Some(message.to_vec());
         true
     });
@@ -31,7 +31,7 @@ fn a_crowd_of_questions_waits_its_turn() {
     assert_eq!(connection.to_send(), framed(b"yes"));
     // What is not taken is there the next time.
     connection.answered(None, 0);
-    assert!(!connection.next_message(0, |_| false));
+    assert!(!connection.next_message(|_| false));
     assert_eq!(next(&mut connection), Some(vec![PIPELINED as u8 + 1; 20]));
 }
 
@@ -53,12 +53,34 @@ fn who_is_silent_or_does_not_read_is_let_go() {
     connection.sent(5, 1_000_000 + SLOW);
     assert_eq!(connection.is_over(1_000_000 + SLOW + 1), None, "slow, and not silent");
     connection.sent(7, 1_000_000);
+    assert_eq!(connection.is_over(1_000_000 + IDLE - 1), None, "not long ago it was answered");
     assert_eq!(connection.is_over(1_000_000 + IDLE), Some(Over::Idle));
     let mut greedy = Connection::new(0);
     for _ in 0..UNREAD_MAX / 60_000 + 1 {
         greedy.answered(Some(&[0; 60_000]), 0);
     }
     assert_eq!(greedy.is_over(0), Some(Over::Idle));
+}
+
+#[test]
+fn what_is_kept_is_bounded() {
+    // A message that is not taken, and no more than that.
+    let mut connection = Connection::new(0);
+    connection.received(&framed(&vec![1; MESSAGE_MAX])[..MESSAGE_MAX + 1]);
+    assert!(connection.wants_more());
+    connection.received(&[1]);
+    assert!(!connection.wants_more());
+    assert_eq!(next(&mut connection).map(|message| message.len()), Some(MESSAGE_MAX));
+    assert!(connection.wants_more());
+    // Of answers, what the other end reads, if never all of it, is let go.
+    let mut connection = Connection::new(0);
+    connection.answered(Some(&[0; 60_000]), 0);
+    for _ in 0..50 {
+        connection.answered(Some(&[0; 60_000]), 0);
+        connection.sent(60_002, 0);
+        assert_eq!((connection.to_send().len(), connection.is_over(0)), (60_002, None));
+    }
+    assert!(connection.outgoing.len() <= UNREAD_MAX, "{}", connection.outgoing.len());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use hickory_proto::rr::RecordType::{A, ANY, MX, NAPTR, PTR, SRV, TXT};
 
-use super::tests::{CONFIG, SOA, fixture, fixture_of, inside, outcome, outside, question};
+use super::tests::{CONFIG, NOW, SOA, fixture, fixture_of, inside, outcome, outside, question};
 use super::*;
 
 fn nodata() -> String {
@@ -123,5 +123,44 @@ fn a_negative_answer_lives_as_long_as_the_zone_says() {
             assert!(found.contains(&format!("ces.example. {expected} IN SOA ")), "{found}");
             assert!(found.ends_with(&format!(" 604800 {negative_ttl}")), "{found}");
         }
+    }
+}
+
+/// By UDP, what both allow, and 512 bytes in any case; first additional records go, then all, and the asker is told by TC.
+#[test]
+fn answers_are_as_long_as_they_may_be() {
+    let servers: String = (0..8)
+        .map(|n| {
+            let addresses: Vec<String> = (1..9).map(|m| format!("\"2001:db8::{n}:{m}\"")).collect();
+            format!(
+                "[[dns.zones.name_servers]]\nname = \"ns{n}.s.ces.example\"\naddresses = [{}]\n",
+                addresses.join(",")
+            )
+        })
+        .collect();
+    const OF_FIXTURE: &str = "[[dns.zones.name_servers]]\nname = \"ns1.ces.example\"\n\
+        addresses = [\"203.0.113.1\", \"2001:db8::1\"]\n\
+        [[dns.zones.name_servers]]\nname = \"ns2.other.example\"\n";
+    let (responder, hosts) = fixture_of(&CONFIG.replacen(OF_FIXTURE, &servers, 1));
+    let ask = |payload: Option<u16>, transport| {
+        let mut message = question("ces.example", RecordType::NS);
+        if let Some(payload) = payload {
+            let mut edns = hickory_proto::op::Edns::new();
+            edns.set_max_payload(payload);
+            message.set_edns(edns);
+        }
+        let outcome = responder.ask(&message.to_vec().expect("sound"), &outside(transport), &hosts, NOW);
+        let Outcome::Answer(bytes) = outcome else { panic!("{outcome:?}") };
+        let answer = hickory_proto::op::Message::from_vec(&bytes).expect("sound");
+        (bytes.len(), answer.answers.len(), answer.additionals.len(), answer.truncation)
+    };
+    let (length, answers, additionals, is_truncated) = ask(None, Transport::Tcp);
+    assert!(length > 1232 && (answers, additionals, is_truncated) == (8, 64, false), "{length}");
+    for payload in [None, Some(0), Some(100), Some(512), Some(1232), Some(4096)] {
+        let (length, answers, additionals, is_truncated) = ask(payload, Transport::Udp);
+        assert!(
+            length <= 512 && (answers, additionals, is_truncated) == (8, 0, false),
+            "{payload:?}: {length}"
+        );
     }
 }

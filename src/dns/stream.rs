@@ -214,7 +214,7 @@ impl Service {
                     Err(_) => open.is_broken = true,
                 }
             }
-            is_full |= open.ask(*number, &self.questions, now);
+            is_full |= open.ask(*number, &self.questions);
             open.write(now);
         }
         is_full
@@ -252,7 +252,7 @@ struct Ready {
 
 impl Open {
     /// Takes whole messages to the thread of the DNS; whether one found no room there.
-    fn ask(&mut self, number: u64, questions: &Sender<Question>, now: u64) -> bool {
+    fn ask(&mut self, number: u64, questions: &Sender<Question>) -> bool {
         let (address, realm) = (self.address, self.realm);
         let mut is_full = false;
         let mut take = |message: &[u8]| {
@@ -261,7 +261,7 @@ impl Open {
             is_full = questions.try_send(question).is_err();
             !is_full
         };
-        while self.connection.next_message(now, &mut take) {}
+        while self.connection.next_message(&mut take) {}
         is_full
     }
 
@@ -285,5 +285,74 @@ fn source(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::connection::{IDLE, SLOW};
+    use super::*;
+    use crossbeam::channel::{bounded, unbounded};
+    use std::time::Duration;
+
+    /// One that listens here, with `count` connections from here.
+    fn service(count: usize) -> (Service, Vec<TcpStream>, Receiver<Question>, Sender<Answer>) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("it is bound");
+        let ((questions, asked), (answers, answered)) = (unbounded(), bounded(ANSWERS_MAX));
+        let (_, woken) = UnixStream::pair().expect("two sockets");
+        woken.set_nonblocking(true).expect("a socket");
+        let realms = HashMap::from([(address.ip(), None)]);
+        let counters = Arc::new(Counters::default());
+        let mut service = Service::new(vec![listener], realms, counters.clone(), questions, answered, woken)
+            .expect("sockets");
+        let clients: Vec<TcpStream> =
+            (0..count).map(|_| TcpStream::connect(address).expect("it listens")).collect();
+        while counters.connections.get() + counters.connections_refused.get() < count as u64 {
+            service.accept(0);
+        }
+        (service, clients, asked, answers)
+    }
+
+    fn is_closed(client: &mut TcpStream) -> bool {
+        client.set_read_timeout(Some(Duration::from_secs(5))).expect("a socket");
+        matches!(client.read(&mut [0; 9]), Ok(0) | Err(_))
+    }
+
+    #[test]
+    fn who_is_silent_or_does_not_read_is_closed_and_counted() {
+        let (mut service, mut clients, ..) = service(2);
+        service.close(IDLE - 1);
+        assert_eq!(service.open.len(), 2);
+        // One asks, is answered, and does not read.
+        service.open[1].1.connection.answered(Some(&[7; 100]), IDLE);
+        service.close(IDLE);
+        assert_eq!((service.open.len(), service.counters.connections_idle.get()), (1, 1));
+        assert!(is_closed(&mut clients[0]));
+        service.close(IDLE + SLOW - 1);
+        assert_eq!(service.open.len(), 1);
+        service.close(IDLE + SLOW);
+        assert_eq!((service.open.len(), service.counters.connections_idle.get()), (0, 2));
+        assert_eq!((service.counters.connections_open.get(), service.sources.len()), (0, 0));
+        assert!(is_closed(&mut clients[1]));
+    }
+
+    #[test]
+    fn one_source_has_its_share_of_connections() {
+        let (mut service, mut clients, ..) = service(SOURCE_MAX + 1);
+        assert_eq!((service.open.len(), service.counters.connections_refused.get()), (SOURCE_MAX, 1));
+        assert!(is_closed(&mut clients[SOURCE_MAX]));
+        // When one is closed there is room for another.
+        drop(clients.remove(0));
+        let address = service.listeners[0].local_addr().expect("it is bound");
+        while service.open.len() == SOURCE_MAX {
+            let ready = service.poll(1, 0);
+            service.serve(&ready.sockets, 0);
+            service.close(0);
+        }
+        let _client = TcpStream::connect(address).expect("it listens");
+        while service.open.len() < SOURCE_MAX {
+            service.accept(0);
+        }
     }
 }

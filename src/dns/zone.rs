@@ -92,7 +92,7 @@ impl Zone {
     pub fn has_server_below(&self, text: &str) -> bool {
         self.config.name_servers.iter().any(|server| {
             let above = server.name.as_str().strip_suffix(text);
-            !server.addresses.is_empty() && above.is_some_and(|above| above.ends_with('.'))
+            above.is_some_and(|above| above.ends_with('.'))
         })
     }
 }
