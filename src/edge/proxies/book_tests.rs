@@ -102,6 +102,20 @@ fn it_is_kept_for_the_answer_and_for_sessions_and_then_rests() {
 }
 
 #[test]
+fn one_that_comes_back_is_kept_no_longer_than_others() {
+    let (mut book, _) = book(1, 8);
+    let ask =
+        |book: &mut Book, now| book.assign(&host(HOME, 2), remote(1), "a.example", 0, now).expect("room");
+    ask(&mut book, 0);
+    book.turn(60_000);
+    ask(&mut book, 61_000);
+    book.turn(120_000);
+    assert!(matches!(book.known_at(HOME, proxy(0)), Known::Named(_)));
+    book.turn(121_000);
+    assert_eq!(book.known_at(HOME, proxy(0)), Known::Nobody);
+}
+
+#[test]
 fn one_host_does_not_take_all() {
     let (mut book, _) = book(8, 3);
     let ask = |book: &mut Book, asker, last, now| {
