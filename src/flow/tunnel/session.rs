@@ -10,7 +10,7 @@ use std::net::Ipv4Addr;
 pub struct SessionOptions<'s> {
     /// The tag that the other edge gave it, not 0.
     pub peer_tag: u32,
-    /// By the number that [`Tunnels::add_peer`] gave.
+    /// By the number that [`Tunnels::add_peer`](super::Tunnels::add_peer) gave.
     pub peer: u32,
     /// Of the host behind this edge.
     pub realm: Realm,
