@@ -65,8 +65,8 @@ fn config(bed: &Bed) -> String {
          [flow]\nsessions = 65_536\n\
          [nat44]\ninside = [\"home\"]\noutside = \"internet\"\npool = [\"203.0.113.16\"]\n\
          [nat44.timeouts]\nudp = 1\nicmp = 1\n\
-         [hosts]\n{hosts}\
-         [prgw]\npool = [\"203.0.113.64/26\"]\nadaptive = false\nper_host = 64\nper_resolver = 64\nrejects = 1024\n\
+         [hosts]\npending_reservations = 64\nreservations_per_second = 1_000_000\n{hosts}\
+         [prgw]\npool = [\"203.0.113.64/26\"]\nadaptive = false\nper_resolver = 64\nrejects = 1024\n\
          first_packets_per_second = 10_000_000\nfirst_packets_per_source_per_second = 10_000_000\n{tiers}"
     )
 }
