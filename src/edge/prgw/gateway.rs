@@ -120,6 +120,7 @@ impl Gateway {
         };
         let asker = client(subnet.map_or(question.resolver, |subnet| subnet.addr()));
         self.book.prefetch(&waiting);
+        self.book.rates.prefetch(question.host);
         self.advance(now);
         let plan = self.pool.plan(question.service);
         self.sessions.prefetch(asker, self.pool.likely(plan));

@@ -25,6 +25,11 @@ impl Rates {
         Self { whole_at: Table::new(hosts, secret) }
     }
 
+    /// That host will be asked for soon.
+    pub fn prefetch(&self, host: u32) {
+        self.whole_at.prefetch(&host);
+    }
+
     /// Whether a host of `per_second` (1 to 1,000,000) may have one more at `now`, in milliseconds.
     pub fn allows(&self, host: u32, per_second: u32, is_proven: bool, now: u64) -> bool {
         let used = self.whole_at(host, now) - now * 1000;

@@ -4,7 +4,7 @@
 //! The secret that chooses the set keeps an attacker from aiming: to drive somebody out, all of the memory must be filled with
 //! what is worth more. Preallocated.
 
-use crate::flow::memory::Region;
+use crate::flow::memory::{Region, prefetch};
 use std::hash::{BuildHasher, Hash, Hasher};
 
 const PLACES: usize = 8;
@@ -108,6 +108,14 @@ impl<K: Copy + Eq + Hash, V: Copy> Table<K, V> {
         let hash = self.secret.hash_one(key);
         let set = (u128::from(hash) * self.tags.len() as u128) >> 64;
         (set as usize, (hash as u8).max(1))
+    }
+
+    /// That key will be asked for soon, or put.
+    pub fn prefetch(&self, key: &K) {
+        let (set, _) = self.set(key);
+        prefetch(&self.tags[set]);
+        // Every second place: a line has two and a half.
+        self.places[set * PLACES..][..PLACES].iter().step_by(2).for_each(prefetch);
     }
 
     fn place(&self, key: &K) -> Option<usize> {
