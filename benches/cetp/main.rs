@@ -13,6 +13,7 @@
 mod edge;
 
 use std::collections::VecDeque;
+use std::process::Command;
 use std::time::Instant;
 
 use ces::edge::cetp::io::{Now, Output};
@@ -57,9 +58,20 @@ fn main() {
         eprintln!("cetp: no case is called {unknown}; there are {}", CASES.map(|case| case.name).join(", "));
         std::process::exit(2);
     }
-    for case in CASES.iter().filter(|case| asked.as_ref().is_none_or(|asked| asked.contains(&case.name))) {
-        show(case, &Pair::new(case.set).run(case.negotiations), json);
+    let cases: Vec<&Case> =
+        CASES.iter().filter(|case| asked.as_ref().is_none_or(|asked| asked.contains(&case.name))).collect();
+    // Each in a process of its own: how much that grows is what its sessions take.
+    match cases[..] {
+        [case] => show(case, &Pair::new(case.set).run(case.negotiations), json),
+        _ => cases.iter().for_each(|case| alone(case, json)),
     }
+}
+
+fn alone(case: &Case, json: bool) {
+    let mut command = Command::new(std::env::current_exe().expect("this program has a path"));
+    command.args(["--case", case.name]).args(json.then_some("--json"));
+    let status = command.status().expect("it starts again");
+    assert!(status.success(), "{}: {status}", case.name);
 }
 
 /// What a run came to.
