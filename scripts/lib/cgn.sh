@@ -62,7 +62,7 @@ cgn_up() {
     # What waits for a neighbour is bounded: the first packets of nine hosts at once would be too many.
     for realm in home office; do
         at "$realm" -j address show dev "$realm" | jq -r '.[0].addr_info[].local | select(startswith("10."))' |
-            while read -r host; do in_ns "$realm" ping -q -c 1 -W 1 -I "$host" "$SERVER" >/dev/null; done
+            while read -r host; do in_ns "$realm" ping -q -c 1 -w 5 -I "$host" "$SERVER" >/dev/null; done
     done
 }
 
