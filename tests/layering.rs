@@ -24,10 +24,21 @@ const MAY_USE: &[Row] = &[
     ("ring", &["dpdk", "packet", "flow"]),
     ("dataplane", &["dpdk", "packet", "flow", "route", "neigh", "nat", "firewall", "alg", "ring"]),
     ("edge", &["packet", "ring", "config", "flow"]),
-    // It reads the register of hosts, which is lent to it, has its owner change it, and asks the pools.
+    // It reads the register of hosts, which is lent to it, has its owner change it, asks the pools, and has hosts called.
     (
         "dns",
-        &["packet", "ring", "config", "flow", "edge::hosts", "edge::thread", "edge::prgw", "edge::proxies"],
+        &[
+            "packet",
+            "ring",
+            "config",
+            "flow",
+            "edge::hosts",
+            "edge::thread",
+            "edge::prgw",
+            "edge::proxies",
+            "edge::calls",
+            "edge::identity::naming",
+        ],
     ),
     ("doctor", &["config"]),
     ("exception", &["packet", "ring"]),

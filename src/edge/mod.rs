@@ -2,6 +2,7 @@
 //!
 //! | room | what it is |
 //! |---|---|
+//! | [`calls`] | a host asks, by name, for one behind an edge |
 //! | [`cetp`] | the Customer Edge Traversal Protocol: what two edges agree on for their hosts |
 //! | [`hosts`] | the host register: names, addresses, services and limits of the hosts behind the edge |
 //! | [`identity`] | who peers are: certificates, signatures, and whether names are theirs |
@@ -10,6 +11,7 @@
 //! | [`proxies`] | proxy addresses: which of them stands for which remote host inside |
 //! | [`thread`] | the thread `ces-edge`, which owns the register and the policies |
 
+pub mod calls;
 pub mod cetp;
 pub mod hosts;
 pub mod identity;

@@ -1,0 +1,71 @@
+//! Calls: a host behind this edge asks, by name, for a host behind an edge, another or this one; what is agreed becomes a proxy
+//! address that it can send to.
+//!
+//! Whoever hears the question (the DNS) hands a [`Call`] to [`Calls`] and takes what it has come to, later. Guarantees: whatever is
+//! taken over is answered, once. Never: waits.
+
+use super::hosts::HostId;
+use super::identity::naming::{Question, Speaker};
+use super::proxies::{Asker, Assigned};
+use crate::config::DomainName;
+use std::net::IpAddr;
+
+/// Who is called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Callee {
+    /// A host behind other edges, which NAPTR names, the preferred one first.
+    Remote(Vec<Speaker>),
+    /// A host behind this edge (CES–Local).
+    Local(HostId),
+}
+
+/// A host asks for another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    pub asker: Asker,
+    /// The name that was asked for.
+    pub name: DomainName,
+    pub callee: Callee,
+}
+
+/// What a call has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Agreed: the address that stands for the other host in the asker's realm.
+    Address(Assigned),
+    /// Refused, by either side, or nobody answers: there is no such name for the asker.
+    Refused,
+    /// No edge answers, and the policy lets it be called as one without.
+    Legacy,
+    /// There is no room now: it may ask again.
+    Busy,
+}
+
+/// Takes calls. See the module.
+pub trait Calls: Send {
+    /// Takes a call over, under a number that its outcome is to have; false where too many wait.
+    fn call(&mut self, call: Call, number: u64) -> bool;
+
+    /// What has come of the next call, if of any, and its number.
+    fn poll(&mut self) -> Option<(u64, Outcome)>;
+}
+
+/// What the DNS has said of a [`Question`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    Speakers(Vec<Speaker>),
+    Addresses(Vec<IpAddr>),
+    /// There is nothing of that name and type.
+    Nothing,
+    /// There was no answer.
+    Failed,
+}
+
+/// Asks the DNS what a naming-level check asks. Whatever is taken over is answered, once. Never: waits.
+pub trait Lookups: Send {
+    /// Takes a question over, under a number that its answer is to have; false where too many wait.
+    fn ask(&mut self, question: Question, number: u64) -> bool;
+
+    /// What has been found for the next question, if for any, and its number.
+    fn poll(&mut self) -> Option<(u64, Answer)>;
+}
