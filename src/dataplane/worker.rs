@@ -182,8 +182,31 @@ pub struct Worker {
     /// Milliseconds that a full round of the sweep takes: of IPv4, of IPv6.
     sweep_rounds: [u32; 2],
     ticked: u32,
-    heard: u32,
+    silence: Silence,
     empty: u32,
+}
+
+/// Since when an input that can end has brought nothing.
+#[derive(Clone, Copy, Default)]
+struct Silence {
+    input: usize,
+    since: u32,
+}
+
+impl Silence {
+    /// Something came.
+    fn broken(&mut self, now: u32) {
+        self.since = now;
+    }
+
+    /// Whether `input`, the one that is read now, is over. One that another worker has just gone on to begins now, however long this
+    /// one has been idle.
+    fn is_over(&mut self, input: usize, now: u32) -> bool {
+        if self.input != input {
+            *self = Silence { input, since: now };
+        }
+        now.wrapping_sub(self.since) >= END_OF_INPUT
+    }
 }
 
 impl Worker {
@@ -215,7 +238,7 @@ impl Worker {
             idle: parts.idle,
             clock: Clock::new(),
             ticked: 0,
-            heard: 0,
+            silence: Silence::default(),
             empty: 0,
         }
     }
@@ -372,7 +395,8 @@ impl Worker {
     /// After an empty round: the end of an input, a nap, or just the next round.
     fn rest(&mut self, got: usize, reporter: &Reporter) {
         if got > 0 {
-            (self.empty, self.heard) = (0, self.core.now);
+            self.empty = 0;
+            self.silence.broken(self.core.now);
             return;
         }
         self.end_input();
@@ -390,14 +414,16 @@ impl Worker {
 
     /// Where inputs end: the worker that polls an input's first queue passes on to the next after some silence.
     fn end_input(&mut self) {
-        if self.control.inputs == 0 || self.core.now.wrapping_sub(self.heard) < END_OF_INPUT {
+        if self.control.inputs == 0 {
             return;
         }
         let current = self.control.input.load(Ordering::Relaxed);
+        if !self.silence.is_over(current, self.core.now) {
+            return;
+        }
         let mine = self.rx.iter().any(|rx| rx.port == current && rx.queue.queue() == 0);
         // A worker that is slow to be scheduled may not have seen the last of this input yet.
         if mine && self.control.nothing_is_between_workers() {
-            self.heard = self.core.now;
             self.control.input.store(current + 1, Ordering::Release);
         }
     }
@@ -406,6 +432,18 @@ impl Worker {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_input_is_as_old_as_its_turn() {
+        let mut silence = Silence::default();
+        silence.broken(1000);
+        assert!(!silence.is_over(0, 1000 + END_OF_INPUT - 1));
+        assert!(silence.is_over(0, 1000 + END_OF_INPUT));
+        // Another worker went on meanwhile: this one has not looked at the next input yet.
+        assert!(!silence.is_over(1, 5000));
+        assert!(!silence.is_over(1, 5000 + END_OF_INPUT - 1));
+        assert!(silence.is_over(1, 5000 + END_OF_INPUT));
+    }
 
     #[test]
     fn the_sweep_keeps_up_with_short_idle_times() {
