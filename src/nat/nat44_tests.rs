@@ -159,7 +159,7 @@ impl Bed {
     pub fn sweep_all(&mut self) {
         for (flows, nat) in &mut self.homes {
             for _ in 0..=flows.owned_records() / 128 + 1 {
-                nat.sweep(flows, 100_000, self.now);
+                nat.sweep(flows, flows.owned_records().max(1), self.now);
             }
         }
         self.reporters.iter().for_each(Reporter::quiescent);

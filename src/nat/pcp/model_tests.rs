@@ -151,18 +151,23 @@ fn take(b: &mut Bed, m: &mut Model, step: &Step) {
         }
         Step::Knock { end, remote } => {
             let Some((inside, end)) = m.ends.get(end % m.ends.len().max(1)).copied() else { return };
-            let own = (Ipv4Addr::new(10, 0, 0, inside.0), inside.2);
             let came = knock(b, inside.1, end, (remote, 999));
-            match m.maps.get(&inside) {
-                Some((_, there)) if *there == end => {
-                    assert!(came == Ok(own) || came == Err(DropReason::NatInboundQuota), "{came:?}");
-                    m.came.insert((inside, remote));
+            let is_open =
+                |m: &Model, inside: &Inside| m.maps.get(inside).is_some_and(|(_, there)| *there == end);
+            match came {
+                // Whoever has the end by now.
+                Ok((address, port)) => {
+                    let reached = (address.octets()[3], inside.1, port);
+                    let is_mapped = is_open(m, &reached);
+                    // Whoever came in goes on; nobody new does.
+                    let goes_on = m.sent.contains(&reached) || m.came.contains(&(reached, remote));
+                    assert!(is_mapped || goes_on, "{reached:?} is open to {remote}");
+                    assert!(!is_open(m, &inside) || reached == inside);
+                    if is_mapped {
+                        m.came.insert((reached, remote));
+                    }
                 }
-                // Whoever came in goes on; nobody new does.
-                _ if !m.sent.contains(&inside) && !m.came.contains(&(inside, remote)) => {
-                    assert_ne!(came, Ok(own));
-                }
-                _ => (),
+                Err(why) => assert!(!is_open(m, &inside) || why == DropReason::NatInboundQuota, "{why:?}"),
             }
         }
         Step::Pass(tens) => {
