@@ -13,7 +13,7 @@ use super::tcp;
 use super::world::World;
 use crate::dpdk::Mbuf;
 use crate::flow::record::Record;
-use crate::flow::{Action, Protocol, Realm, Record4};
+use crate::flow::{Action, KeepsPath, Protocol, Realm, Record4};
 use crate::nat::icmp_error;
 use crate::packet::build::IcmpError;
 use crate::packet::ipv4::fragment::Fragments;
@@ -158,7 +158,7 @@ fn onward(core: &mut Core, world: &World, mbuf: Mbuf, record: &Record4) {
         Some(hop) => core.send_to(mbuf, &hop),
         None => match realm_out(world, record) {
             Some(realm) => {
-                let session = (record.common(), reroute::flow_hash_of(record));
+                let session = (record.common() as &dyn KeepsPath, reroute::flow_hash_of(record));
                 resolve::towards(core, world, mbuf, realm, Some(session), 0);
             }
             None => core.out.drop(mbuf, DropReason::NoSession),

@@ -15,7 +15,7 @@ use super::world::{NEIGHBOR_OWNER, World};
 use crate::dpdk::Mbuf;
 use crate::firewall::{Flow6, icmpv6, parse};
 use crate::flow::record::Record;
-use crate::flow::{Realm, Record6};
+use crate::flow::{KeepsPath, Realm, Record6};
 use crate::packet::build::Icmpv6Error;
 use crate::packet::ipv6::{self, is_forwardable_destination, is_forwardable_source};
 use crate::packet::{DropReason, Ipv6, Link, MacAddr, Protocol, TcpFlags, TcpMut};
@@ -260,7 +260,7 @@ fn depart(core: &mut Core, world: &World, mut mbuf: Mbuf, record: &Record6, real
     match world.adjacencies.hop(record.common().path()) {
         Some(hop) => core.send_to(mbuf, &hop),
         None => {
-            let session = (record.common(), super::reroute::flow_hash(&mbuf.data()[IP..]));
+            let session = (record.common() as &dyn KeepsPath, super::reroute::flow_hash(&mbuf.data()[IP..]));
             resolve::towards(core, world, mbuf, realm, Some(session), 0);
         }
     }
