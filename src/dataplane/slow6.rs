@@ -2,6 +2,7 @@
 //! get their answers; everything else needs a session, or makes one by the rules of [`crate::firewall`].
 
 use super::core::Core;
+use super::decapsulate;
 use super::errors;
 use super::local;
 use super::nd;
@@ -65,6 +66,9 @@ pub fn judge<'w>(
             return Err(DropReason::Ipv6SourceInvalid);
         }
         sources::check(core, world, arrival, source.into())?;
+        if let Some(outer) = decapsulate::outside(world, mbuf, arrival.interface, arrival.realm) {
+            return Ok(Verdict::Tunnelled(outer));
+        }
         return local::ipv6(core, world, &ip, mbuf, arrival).map(|()| Verdict::Done);
     }
     if !is_forwardable_source(source) {

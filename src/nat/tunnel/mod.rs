@@ -69,6 +69,27 @@ pub fn local_halves(
     (Half { action: out.action.with(Action::OUTBOUND), ..out }, back)
 }
 
+/// A flow that was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opened {
+    pub flow: Ref,
+    /// Flows of an earlier session of the same hosts that were in its way, and are gone.
+    pub ended: u64,
+}
+
+/// A flow of that key whose session is over makes way for one of its successor.
+fn make_way(flows: &mut FlowHome, table: &TunnelTable, key: &Key4) -> Result<u64, DropReason> {
+    let Some((found, record)) = flows.table().lookup::<Record4>(key) else { return Ok(0) };
+    let action = record.common().action();
+    let initiator = if action.is_initiator() { found } else { record.common().twin() };
+    // Those of local sessions may live at another home: they wait for the sweep.
+    let is_ours = matches!(action.kind(), Action::ENCAPSULATE | Action::DECAPSULATE);
+    if !is_ours || table.find(own_tag(record)).is_some() {
+        return Err(DropReason::ProxyCollision);
+    }
+    Ok(u64::from(flows.remove::<Record4>(initiator)))
+}
+
 /// A packet of that key, from the host of `session` or, in [`Realm::TUNNEL`], from the other one, has no flow: makes one at this home,
 /// which is the session's. `tcp_flags` are the segment's, 0 for other protocols.
 ///
@@ -81,7 +102,7 @@ pub fn open(
     key: &Key4,
     tcp_flags: u8,
     now: u32,
-) -> Result<Ref, DropReason> {
+) -> Result<Opened, DropReason> {
     opens(key, tcp_flags)?;
     let (host, proxy) = session.pair();
     let is_out = key.realm() != Realm::TUNNEL;
@@ -90,8 +111,11 @@ pub fn open(
     if !allows(session, if is_out { Opens::Host } else { Opens::Remote }) {
         return Err(DropReason::CetpNotNegotiated);
     }
-    let create =
-        |flows: &mut FlowHome, first, other| flows.create::<Record4>(first, other, now).map_err(full);
+    let create = |flows: &mut FlowHome, first: &Half<_, _>, other: &Half<_, _>| {
+        let ended = make_way(flows, table, &first.key)? + make_way(flows, table, &other.key)?;
+        let flow = flows.create::<Record4>(first, other, now).map_err(full)?;
+        Ok(Opened { flow, ended })
+    };
     if session.is_local() {
         let twin = table.twin(session).ok_or(DropReason::CetpNoTunnel)?;
         if !allows(twin, Opens::Remote) {
