@@ -91,20 +91,17 @@ pub(super) fn burst<'w>(
     let (mut forwarded, mut bytes) = (0, 0);
     for Waiting { mut mbuf, record, lookup, tag, place } in batch.drain(..) {
         let length = mbuf.len();
-        let session = tunnels.table.at(place, tag);
-        let way = session.and_then(|session| Way::from(tunnels, session));
-        let acted = match (session, &way) {
-            (Some(session), _) if session.is_local() => {
-                local(core, world, tunnels, &mut mbuf, (record, &lookup), session)
-            }
-            (Some(_), Some(way)) => encapsulate(core, world, tunnels, &mut mbuf, (record, &lookup), way),
-            _ => Acted::Not,
+        let to = tunnels.table.at(place, tag).and_then(|session| To::of(tunnels, session));
+        let acted = match &to {
+            Some(To::Edge(way)) => encapsulate(core, world, tunnels, &mut mbuf, (record, &lookup), way),
+            Some(To::Host { from, to }) => local(core, world, &mut mbuf, (record, &lookup), (from, to)),
+            None => Acted::Not,
         };
         match acted {
             Acted::Sent => {
                 forwarded += 1;
                 bytes += length as u64;
-                leave(core, world, mbuf, way.as_ref(), session);
+                leave(core, world, mbuf, to.as_ref());
             }
             Acted::Dropped(why) => core.out.drop(mbuf, why),
             Acted::Not => odd(mbuf),
@@ -114,16 +111,37 @@ pub(super) fn burst<'w>(
     core.out.counters.forwarded_bytes.add(bytes);
 }
 
+/// Where packets of a session go on the fast way.
+enum To<'w> {
+    Edge(Way<'w>),
+    /// From the session's host to that of its twin.
+    Host {
+        from: &'w Session,
+        to: &'w Session,
+    },
+}
+
+impl<'w> To<'w> {
+    #[inline(always)]
+    fn of(tunnels: &'w Tunnels, session: &'w Session) -> Option<Self> {
+        match Way::from(tunnels, session) {
+            Some(way) => Some(To::Edge(way)),
+            None => Some(To::Host { from: session, to: tunnels.table.twin(session)? }),
+        }
+    }
+}
+
 /// Out, its addresses written: by the next hop that was seen to be there.
 #[inline(always)]
-fn leave(core: &mut Core, world: &World, mut mbuf: Mbuf, way: Option<&Way<'_>>, session: Option<&Session>) {
-    let path = match way {
-        Some(Way { ends: Ends::Ethernet { interface, .. }, .. }) => {
+fn leave(core: &mut Core, world: &World, mut mbuf: Mbuf, to: Option<&To<'_>>) {
+    let path = match to {
+        Some(To::Edge(Way { ends: Ends::Ethernet { interface, .. }, .. })) => {
             let own = &world.interfaces[usize::from(*interface)];
             return core.send(mbuf, own.port, own.vlan);
         }
-        Some(way) => way.rloc.path(),
-        None => session.map(|session| session.path()).unwrap_or_default(),
+        Some(To::Edge(way)) => way.rloc.path(),
+        Some(To::Host { to, .. }) => to.path(),
+        None => return core.out.drop(mbuf, DropReason::CetpNoTunnel),
     };
     match (world.adjacencies.live(path), mbuf.data_mut().first_chunk_mut::<12>()) {
         (Some(hop), Some(macs)) => {
@@ -147,7 +165,12 @@ fn may_send(core: &Core, world: &World, record: &Record4) -> bool {
 
 /// Rewrites a common packet of a half, and counts it there.
 #[inline(always)]
-fn translate(core: &Core, world: &World, mbuf: &mut Mbuf, (record, lookup): (&Record4, &Lookup)) -> Option<()> {
+fn translate(
+    core: &Core,
+    world: &World,
+    mbuf: &mut Mbuf,
+    (record, lookup): (&Record4, &Lookup),
+) -> Option<()> {
     let length = mbuf.len() as u32;
     let is_tcp = record.key().protocol() == Protocol::Tcp as u8;
     let headers = mbuf.data_mut().first_chunk_mut::<HEADERS>()?;
@@ -205,12 +228,10 @@ fn encapsulate(
 fn local(
     core: &mut Core,
     world: &World,
-    tunnels: &Tunnels,
     mbuf: &mut Mbuf,
     half: (&Record4, &Lookup),
-    session: &Session,
+    (session, twin): (&Session, &Session),
 ) -> Acted {
-    let Some(twin) = tunnels.table.twin(session) else { return Acted::Not };
     let length = mbuf.len();
     let live = world.adjacencies.live(twin.path());
     if live.is_none_or(|hop| length > usize::from(hop.limit())) {
@@ -294,7 +315,11 @@ impl<'w> Way<'w> {
     fn mtu(&self, world: &World) -> Option<u16> {
         let link = match self.ends {
             Ends::Ethernet { interface, .. } => world.interfaces.get(usize::from(interface))?.mtu,
-            _ => world.adjacencies.live(self.rloc.path())?.limit().saturating_sub(ethernet::HEADER_LENGTH as u16),
+            _ => world
+                .adjacencies
+                .live(self.rloc.path())?
+                .limit()
+                .saturating_sub(ethernet::HEADER_LENGTH as u16),
         };
         Some(link.min(self.rloc.mtu()))
     }
@@ -409,14 +434,7 @@ fn trim(mbuf: &mut Mbuf) {
     }
 }
 
-fn forward(
-    core: &mut Core,
-    world: &World,
-    tunnels: &Tunnels,
-    way: &Way<'_>,
-    mbuf: Mbuf,
-    record: &Record4,
-) {
+fn forward(core: &mut Core, world: &World, tunnels: &Tunnels, way: &Way<'_>, mbuf: Mbuf, record: &Record4) {
     core.out.counters.forwarded_packets.add(1);
     core.out.counters.forwarded_bytes.add(mbuf.len() as u64);
     send(core, world, tunnels, way, mbuf, entropy(&record.key()));
