@@ -155,7 +155,6 @@ pub(super) fn home_of(world: &World, key: &Key4) -> Option<usize> {
 }
 
 /// A packet without a flow, of hosts that may have a session: its flow is made here, or it is its home's. `None`: they have none.
-#[expect(clippy::too_many_arguments, reason = "as the rest of a miss has them")]
 pub(super) fn opening<'w>(
     core: &mut Core,
     world: &'w World,

@@ -77,7 +77,7 @@ impl Script {
     }
 
     /// From a host by a port.
-    fn from_host(&mut self, port: usize, packet: &Packet) -> Vec<u8> {
+    fn host_sends(&mut self, port: usize, packet: &Packet) -> Vec<u8> {
         let last = packet.source.0.octets()[3];
         let frame = packet.frame(mac(port, last), MacAddr(own(port)));
         self.input[port].push(frame.clone());
@@ -85,7 +85,7 @@ impl Script {
     }
 
     /// To a host by a port.
-    fn to_host(&mut self, name: &'static str, port: usize, packet: &Packet) {
+    fn host_gets(&mut self, name: &'static str, port: usize, packet: &Packet) {
         let last = packet.destination.0.octets()[3];
         let mut frame = packet.frame(MacAddr(own(port)), mac(port, last));
         frame.resize(frame.len().max(60), 0);
@@ -93,26 +93,26 @@ impl Script {
     }
 
     /// To the other edge, by carrier.
-    fn to_edge(&mut self, name: &'static str, carrier: usize, inner: &[u8]) {
+    fn edge_gets(&mut self, name: &'static str, carrier: usize, inner: &[u8]) {
         let payload = payload(inner, 0);
         let frame = carried(to_outside()[carrier], own(CORE), station(CORE, 9), inner[15], &payload);
         self.output[CORE].push((name, frame));
     }
 
-    fn edge_sends(&mut self, carrier: Carrier, service: u8, payload: &[u8]) -> Vec<u8> {
+    fn outside_sends(&mut self, carrier: Carrier, service: u8, payload: &[u8]) -> Vec<u8> {
         let frame = carried(carrier, station(CORE, 9), own(CORE), service, payload);
         self.input[CORE].push(frame.clone());
         frame
     }
 
     /// From the other edge, by carrier.
-    fn from_edge(&mut self, carrier: usize, inner: &[u8]) {
-        self.edge_sends(from_outside()[carrier], inner[15], &payload(inner, 0));
+    fn edge_sends(&mut self, carrier: usize, inner: &[u8]) {
+        self.outside_sends(from_outside()[carrier], inner[15], &payload(inner, 0));
     }
 
     /// From the other edge, and dropped; it is a stray if it is told.
     fn refused(&mut self, name: &'static str, carrier: Carrier, service: u8, payload: &[u8], is_stray: bool) {
-        let frame = self.edge_sends(carrier, service, payload);
+        let frame = self.outside_sends(carrier, service, payload);
         self.drop(name, 1);
         if is_stray {
             self.up.push((STRAY, frame[..frame.len().min(STRAY_LENGTH)].to_vec()));
@@ -127,8 +127,8 @@ fn into_tunnels(s: &mut Script, tags: &Tags) {
         for (carrier, proxy) in proxies.into_iter().enumerate() {
             let (own, theirs) = (tag(tags.outside[carrier]), tag(THEIRS[carrier]));
             let text = [round; 20];
-            s.from_host(HOME, &packet((A, 5000), (proxy, 53), UDP, &text, 64));
-            s.to_edge("datagram", carrier, &bare(&packet((own, 5000), (theirs, 53), UDP, &text, 63)));
+            s.host_sends(HOME, &packet((A, 5000), (proxy, 53), UDP, &text, 64));
+            s.edge_gets("datagram", carrier, &bare(&packet((own, 5000), (theirs, 53), UDP, &text, 63)));
         }
         // A connection, whose second segment goes the fast way.
         let (own, theirs) = (tag(tags.outside[0]), tag(THEIRS[0]));
@@ -136,34 +136,34 @@ fn into_tunnels(s: &mut Script, tags: &Tags) {
             0 => syn(announced),
             _ => Carried::Tcp { flags: TcpFlags::ACK, options: vec![] },
         };
-        s.from_host(HOME, &packet((A, 6000), (PROXY4, 80), segment(1460), b"", 64));
-        s.to_edge("segment", 0, &bare(&packet((own, 6000), (theirs, 80), segment(1436), b"", 63)));
+        s.host_sends(HOME, &packet((A, 6000), (PROXY4, 80), segment(1460), b"", 64));
+        s.edge_gets("segment", 0, &bare(&packet((own, 6000), (theirs, 80), segment(1436), b"", 63)));
         // Another host of that realm talks to the very same address, of another session.
         let (own, theirs) = (tag(tags.outside[3]), tag(THEIRS[3]));
         let short = Packet { trailer: vec![7; 9], ..packet((A2, 5000), (PROXY4, 53), UDP, b"q", 64) };
-        s.from_host(HOME, &short);
-        s.to_edge("padded", 0, &bare(&packet((own, 5000), (theirs, 53), UDP, b"q", 63)));
+        s.host_sends(HOME, &short);
+        s.edge_gets("padded", 0, &bare(&packet((own, 5000), (theirs, 53), UDP, b"q", 63)));
         s.noise(HOME);
     }
     let (own, theirs) = (tag(tags.outside[0]), tag(THEIRS[0]));
-    s.from_host(HOME, &packet((A, 77), (PROXY4, 0), Carried::EchoRequest { sequence: 3 }, b"ping", 64));
+    s.host_sends(HOME, &packet((A, 77), (PROXY4, 0), Carried::EchoRequest { sequence: 3 }, b"ping", 64));
     let echo = packet((own, 77), (theirs, 0), Carried::EchoRequest { sequence: 3 }, b"ping", 63);
-    s.to_edge("echo", 0, &bare(&echo));
+    s.edge_gets("echo", 0, &bare(&echo));
     // Nobody looks into this one.
     let (own6, theirs6) = (tag(tags.outside[1]), tag(THEIRS[1]));
-    s.from_host(HOME, &packet((A, 0), (PROXY6, 0), Carried::Raw(50), b"sealed, whatever it is", 64));
-    s.to_edge(
+    s.host_sends(HOME, &packet((A, 0), (PROXY6, 0), Carried::Raw(50), b"sealed, whatever it is", 64));
+    s.edge_gets(
         "ESP",
         1,
         &bare(&packet((own6, 0), (theirs6, 0), Carried::Raw(50), b"sealed, whatever it is", 63)),
     );
     let options = |p: Packet| Packet { ip_options: vec![148, 4, 0, 0], ..p };
-    s.from_host(HOME, &options(packet((A, 5000), (PROXY4, 53), UDP, b"options", 64)));
-    s.to_edge("options", 0, &bare(&options(packet((own, 5000), (theirs, 53), UDP, b"options", 63))));
+    s.host_sends(HOME, &options(packet((A, 5000), (PROXY4, 53), UDP, b"options", 64)));
+    s.edge_gets("options", 0, &bare(&options(packet((own, 5000), (theirs, 53), UDP, b"options", 63))));
     // Not what was negotiated.
     let back = Path::untagged(MacAddr(crate::edge::own(HOME)), mac(HOME, 2));
     let edge = Ipv4Addr::new(10, 0, 0, 1);
-    let frame = s.from_host(HOME, &packet((A, 5000), (PROXY4, 54), UDP, b"no", 64));
+    let frame = s.host_sends(HOME, &packet((A, 5000), (PROXY4, 54), UDP, b"no", 64));
     s.drop("cetp_not_negotiated", 1);
     s.output[HOME].push(("refusal", error(edge, back, IcmpError::AdministrativelyProhibited, &frame)));
 }
@@ -173,19 +173,19 @@ fn sizes(s: &mut Script, tags: &Tags) {
     let (own, theirs) = (tag(tags.outside[0]), tag(THEIRS[0]));
     let datagram = |from, to, length: usize, ttl| packet(from, to, UDP, &vec![9; length - 28], ttl);
     // To the byte.
-    s.from_host(HOME, &datagram((A, 5000), (PROXY4, 53), 1476, 64));
-    s.to_edge("as long as may be", 0, &bare(&datagram((own, 5000), (theirs, 53), 1476, 63)));
+    s.host_sends(HOME, &datagram((A, 5000), (PROXY4, 53), 1476, 64));
+    s.edge_gets("as long as may be", 0, &bare(&datagram((own, 5000), (theirs, 53), 1476, 63)));
     let back = Path::untagged(MacAddr(crate::edge::own(HOME)), mac(HOME, 2));
-    let frame = s.from_host(HOME, &datagram((A, 5000), (PROXY4, 53), 1477, 64));
+    let frame = s.host_sends(HOME, &datagram((A, 5000), (PROXY4, 53), 1477, 64));
     let needed = IcmpError::FragmentationNeeded { mtu: 1476 };
     s.output[HOME].push(("too big", error(Ipv4Addr::new(10, 0, 0, 1), back, needed, &frame)));
     s.drop("packet_too_big", 1);
     // What may be cut is cut inside, as a router would.
-    let frame = s.from_host(HOME, &datagram((A, 5000), (PROXY4, 53), 1490, 64));
+    let frame = s.host_sends(HOME, &datagram((A, 5000), (PROXY4, 53), 1490, 64));
     *s.input[HOME].last_mut().expect("pushed") = cuttable(frame, 0x4711, 0);
     let whole = bare(&datagram((own, 5000), (theirs, 53), 1490, 63));
     for piece in pieces(&whole, 0x4711, 1448) {
-        s.to_edge("piece", 0, &piece);
+        s.edge_gets("piece", 0, &piece);
     }
     // And what has come in pieces goes in pieces.
     let frame =
@@ -193,7 +193,7 @@ fn sizes(s: &mut Script, tags: &Tags) {
     s.input[HOME].extend(pieces(&frame, 0x4712, 400));
     let whole = bare(&datagram((own, 5000), (theirs, 53), 828, 63));
     for piece in pieces(&whole, 0x4712, 400) {
-        s.to_edge("fragment", 0, &piece);
+        s.edge_gets("fragment", 0, &piece);
     }
 }
 
@@ -213,11 +213,11 @@ fn pieces(frame: &[u8], identification: u16, first: usize) -> Vec<Vec<u8>> {
 fn local_pair(s: &mut Script) {
     for round in 0..2u8 {
         let text = [round; 20];
-        s.from_host(HOME, &packet((A, 5000), (PROXY_OF_B, 7), UDP, &text, 64));
-        s.to_host("local", TWIN, &packet((PROXY_OF_A, 5000), (B, 7), UDP, &text, 63));
+        s.host_sends(HOME, &packet((A, 5000), (PROXY_OF_B, 7), UDP, &text, 64));
+        s.host_gets("local", TWIN, &packet((PROXY_OF_A, 5000), (B, 7), UDP, &text, 63));
         s.noise(HOME);
-        s.from_host(TWIN, &packet((B, 7), (PROXY_OF_A, 5000), UDP, &text, 64));
-        s.to_host("local answer", HOME, &packet((PROXY_OF_B, 7), (A, 5000), UDP, &text, 63));
+        s.host_sends(TWIN, &packet((B, 7), (PROXY_OF_A, 5000), UDP, &text, 64));
+        s.host_gets("local answer", HOME, &packet((PROXY_OF_B, 7), (A, 5000), UDP, &text, 63));
     }
     // The other host's router says that it is too long: the sender hears it of who stands for that host.
     let seen = packet((PROXY_OF_A, 5000), (B, 7), UDP, &[0; 20], 62).frame(MacAddr::ZERO, MacAddr::ZERO);
@@ -242,8 +242,8 @@ fn out_of_tunnels(s: &mut Script, tags: &Tags) {
         for (carrier, proxy) in proxies.into_iter().enumerate() {
             let (own, theirs) = (tag(tags.outside[carrier]), tag(THEIRS[carrier]));
             let text = [round; 20];
-            s.from_edge(carrier, &bare(&packet((theirs, 53), (own, 5000), UDP, &text, 61)));
-            s.to_host("answer", HOME, &packet((proxy, 53), (A, 5000), UDP, &text, 60));
+            s.edge_sends(carrier, &bare(&packet((theirs, 53), (own, 5000), UDP, &text, 61)));
+            s.host_gets("answer", HOME, &packet((proxy, 53), (A, 5000), UDP, &text, 60));
         }
         let (own, theirs) = (tag(tags.outside[0]), tag(THEIRS[0]));
         // The other host opens a connection, of a service that it may.
@@ -251,19 +251,19 @@ fn out_of_tunnels(s: &mut Script, tags: &Tags) {
             0 => syn(announced),
             _ => Carried::Tcp { flags: TcpFlags::ACK, options: vec![] },
         };
-        s.from_edge(0, &bare(&packet((theirs, 999), (own, 80), segment(1460), b"", 61)));
-        s.to_host("connection", HOME, &packet((PROXY4, 999), (A, 80), segment(1436), b"", 60));
-        s.from_edge(0, &bare(&packet((theirs, 53), (own, 5000), UDP, b"x", 61)));
-        s.to_host("short", HOME, &packet((PROXY4, 53), (A, 5000), UDP, b"x", 60));
+        s.edge_sends(0, &bare(&packet((theirs, 999), (own, 80), segment(1460), b"", 61)));
+        s.host_gets("connection", HOME, &packet((PROXY4, 999), (A, 80), segment(1436), b"", 60));
+        s.edge_sends(0, &bare(&packet((theirs, 53), (own, 5000), UDP, b"x", 61)));
+        s.host_gets("short", HOME, &packet((PROXY4, 53), (A, 5000), UDP, b"x", 60));
         s.noise(CORE);
     }
     let (own, theirs) = (tag(tags.outside[0]), tag(THEIRS[0]));
-    s.from_edge(0, &bare(&packet((theirs, 77), (own, 0), Carried::EchoReply { sequence: 3 }, b"ping", 61)));
+    s.edge_sends(0, &bare(&packet((theirs, 77), (own, 0), Carried::EchoReply { sequence: 3 }, b"ping", 61)));
     let reply = packet((PROXY4, 77), (A, 0), Carried::EchoReply { sequence: 3 }, b"ping", 60);
-    s.to_host("echo", HOME, &reply);
+    s.host_gets("echo", HOME, &reply);
     let answer = bare(&packet((theirs, 53), (own, 5000), UDP, &[3; 372], 61));
     for piece in pieces(&answer, 0x4713, 200) {
-        s.from_edge(0, &piece);
+        s.edge_sends(0, &piece);
     }
     let whole = packet((PROXY4, 53), (A, 5000), UDP, &[3; 372], 60);
     for piece in pieces(&whole.frame(MacAddr(crate::edge::own(HOME)), mac(HOME, 2)), 0x4713, 200) {
@@ -272,7 +272,7 @@ fn out_of_tunnels(s: &mut Script, tags: &Tags) {
     // A router there reports on a packet of A's.
     let seen = bare(&packet((own, 5000), (theirs, 53), UDP, &[0; 20], 60));
     let path = Path::untagged(MacAddr::ZERO, MacAddr::ZERO);
-    s.from_edge(0, &error(theirs, path, IcmpError::HostUnreachable, &seen));
+    s.edge_sends(0, &error(theirs, path, IcmpError::HostUnreachable, &seen));
     let sent = bare(&packet((A, 5000), (PROXY4, 53), UDP, &[0; 20], 60));
     let path = Path::untagged(MacAddr(crate::edge::own(HOME)), mac(HOME, 2));
     s.output[HOME].push(("error", a_hop_less(error(PROXY4, path, IcmpError::HostUnreachable, &sent))));
@@ -307,10 +307,10 @@ fn refusals(s: &mut Script, tags: &Tags) {
     let refused = bare(&packet((theirs, 5), (own, 53), UDP, b"not offered", 61));
     s.refused("cetp_not_negotiated", v4, 0, &payload(&refused, 0), false);
     let nowhere = Path::untagged(MacAddr::ZERO, MacAddr::ZERO);
-    s.to_edge("refusal", 0, &error(own, nowhere, IcmpError::AdministrativelyProhibited, &refused));
+    s.edge_gets("refusal", 0, &error(own, nowhere, IcmpError::AdministrativelyProhibited, &refused));
     let late = bare(&packet((tag(THEIRS[1]), 53), (tag(tags.outside[1]), 5000), UDP, &[0; 20], 1));
     s.refused("ttl_exceeded", v6, 0, &payload(&late, 0), false);
-    s.to_edge("too late", 1, &error(tag(tags.outside[1]), nowhere, IcmpError::TimeExceeded, &late));
+    s.edge_gets("too late", 1, &error(tag(tags.outside[1]), nowhere, IcmpError::TimeExceeded, &late));
 }
 
 /// What edges say to each other.
