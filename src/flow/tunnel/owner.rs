@@ -4,7 +4,7 @@ use super::rloc::{Peer, RLOCS_OF_A_PEER, Rloc, RlocOptions};
 use super::services::Services;
 use super::session::{Session, SessionOptions, pair_of};
 use super::tag::TagKey;
-use super::{SESSIONS_MAX, Sizes, TABLE, TunnelTable};
+use super::{LOCAL, SESSIONS_MAX, Sizes, TABLE, TunnelTable};
 use crate::flow::hash::HashKey;
 use crate::flow::index::{Index, Ref};
 use crate::flow::memory::Region;
@@ -157,7 +157,8 @@ impl Tunnels {
         true
     }
 
-    /// The session of a reserved tag begins at `now`, wrapping milliseconds of the workers.
+    /// The session of a reserved tag begins at `now`, wrapping milliseconds of the workers. Of two local ones both tags are reserved
+    /// before the first is installed; no packet passes before both are, nor after either was removed.
     ///
     /// # Errors
     /// [`Refused`]; the tag stays reserved.
@@ -168,8 +169,14 @@ impl Tunnels {
         if taken || options.peer_tag == 0 || !Services::fits(options.services) {
             return Err(Refused::Session);
         }
-        let held =
-            self.held_peers.get_mut(options.peer as usize).and_then(Option::as_mut).ok_or(Refused::Number)?;
+        if options.peer == LOCAL {
+            let is_own = |state| self.place(options.peer_tag, state).is_some_and(|other| other != place);
+            if !is_own(State::Reserved) && !is_own(State::Published) {
+                return Err(Refused::Tag);
+            }
+        } else {
+            self.known_peer(options.peer)?;
+        }
         let session = &table.sessions[place as usize];
         session.write(options, tag, now);
         let hash = table.hash_of(options.realm, pair_of(options.host, options.proxy));
@@ -180,7 +187,9 @@ impl Tunnels {
             self.retire(Retired::Session(place));
             return Err(Refused::Full);
         }
-        *held += 1;
+        if let Some(Some(held)) = self.held_peers.get_mut(options.peer as usize) {
+            *held += 1;
+        }
         self.uses[place as usize].state = State::Published;
         Ok(())
     }
