@@ -11,7 +11,8 @@ use super::Error;
 use super::assemble::DnsRings;
 use crate::config::{Config, Dns, Realms, Side};
 use crate::dns::circular::Pool;
-use crate::dns::counters::{Count, Counters, POOL_ENDS, SILENCES};
+use crate::dns::counters::{CALL_ENDS, Count, Counters, DISCOVERY_ENDS, LOOKUP_ENDS, POOL_ENDS, SILENCES};
+use crate::dns::discovery::Callers;
 use crate::dns::forward::{self, Resolver};
 use crate::dns::forwarder::Forwarder;
 use crate::dns::server::Parts;
@@ -38,7 +39,7 @@ pub struct DnsControl {
     resolver: Option<Arc<forward::Counters>>,
 }
 
-/// Starts the threads, where the configuration has zones.
+/// Starts the threads, where the configuration has zones. `callers` make calls of hosts' questions, and ask for naming checks.
 ///
 /// # Errors
 /// What is missing, and what to do about it.
@@ -48,6 +49,7 @@ pub fn start(
     pool: Option<Pool>,
     proxies: Option<Arc<Proxies>>,
     edge: Option<&Edge>,
+    callers: Callers,
     core: usize,
 ) -> Result<Option<DnsControl>, Error> {
     let (Some(dns), Some(rings)) = (&config.dns, rings) else { return Ok(None) };
@@ -67,6 +69,7 @@ pub fn start(
             changer: edge.map(Edge::changer),
             pool,
             forwarder: resolver.map(|resolver| Box::new(resolver) as Box<dyn Forwarder>),
+            callers,
             counters: Arc::new(Counters::default()),
         },
         hosts: edge.map(|edge| edge.reader().clone()),
@@ -126,6 +129,12 @@ impl DnsControl {
             counts.collect::<BTreeMap<String, u64>>()
         };
         let codes = counters.answers.iter().enumerate().filter(|(_, count)| count.get() > 0);
+        let seen = |names: &[&str], counts: &[Count]| {
+            let mut counts = named(names, counts);
+            counts.retain(|_, count| *count > 0);
+            counts
+        };
+        let waiting = Some(counters.calls_waiting.get()).filter(|count| *count > 0);
         let resolver = self.resolver.iter().flat_map(|counters| counters.iter());
         DnsStatus {
             questions: DnsQuestions {
@@ -146,6 +155,12 @@ impl DnsControl {
             },
             forwarded: counters.forwarded.get(),
             resolver: resolver.map(|(name, count)| (name.to_owned(), count)).collect(),
+            discovery: seen(&DISCOVERY_ENDS, &counters.discovery),
+            calls: seen(&CALL_ENDS, &counters.calls)
+                .into_iter()
+                .chain(waiting.map(|count| ("waiting".to_owned(), count)))
+                .collect(),
+            lookups: seen(&LOOKUP_ENDS, &counters.lookups),
             connections: DnsConnections {
                 accepted: counters.connections.get(),
                 open: counters.connections_open.get(),

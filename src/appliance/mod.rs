@@ -46,6 +46,7 @@ pub mod watch;
 use crate::config::{Config, Stop};
 use crate::dataplane::{Control, Worker, WorkerCounters};
 use crate::dns::circular::Pool;
+use crate::dns::discovery::Callers;
 use crate::dpdk::{Eal, Lcore};
 use crate::edge::prgw::CircularPool;
 use crate::edge::thread::Edge;
@@ -154,7 +155,10 @@ impl Appliance {
         let (pool, circular) = if config.dns.is_some() { (pool, None) } else { (None, pool) };
         let proxies = parts.proxies.take().map(|bindings| proxies::book(&config, bindings));
         // Before the register's owner: it ends before it does.
-        let dns = dns::start(&config, dns_rings, pool, proxies.clone(), edge.as_ref(), layout.control)?;
+        // Nobody makes calls yet.
+        let callers = Callers::default();
+        let dns =
+            dns::start(&config, dns_rings, pool, proxies.clone(), edge.as_ref(), callers, layout.control)?;
         let hosts = Arc::new(HostControl::new(config.clone(), edge));
         let owners = Arc::new(Owners { dns, routes, pools, hosts, proxies });
         let shown = Shown::new(config.clone(), &parts, &layout, owners.clone(), started);

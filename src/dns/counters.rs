@@ -48,6 +48,64 @@ pub enum PoolEnd {
 /// The ends of [`PoolEnd`], in order.
 pub const POOL_ENDS: [&str; 6] = ["reserved", "demanded", "silence", "try_again", "empty", "no_address"];
 
+/// What became of looking for another edge before a question of a host is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiscoveryEnd {
+    /// An edge speaks for the name.
+    Edge,
+    /// Its last name is one of ours.
+    Own,
+    NoEdge,
+    /// There was no answer.
+    Failed,
+    /// There was none in time.
+    Late,
+    /// Too many wait already, altogether or of that asker.
+    Limited,
+}
+
+/// The ends of [`DiscoveryEnd`], in order.
+pub const DISCOVERY_ENDS: [&str; 6] = ["edge", "own", "no_edge", "failed", "late", "limited"];
+
+/// What became of questions that called somebody. [`CallEnd::Local`], [`CallEnd::Remote`] and [`CallEnd::Joined`] are how they began;
+/// all of these together are as many as those from [`CallEnd::Address`] to [`CallEnd::Expired`], but for those that wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallEnd {
+    /// A host of ours is called.
+    Local,
+    /// One behind another edge.
+    Remote,
+    /// Somebody whom the asker calls already.
+    Joined,
+    Address,
+    Refused,
+    Legacy,
+    /// There was no room for the call.
+    Busy,
+    /// Nothing has come of it in time.
+    Expired,
+    /// Not made: too many wait already, altogether or of that asker.
+    Limited,
+    /// A call, not a question: it came to something when nobody waited any more.
+    Late,
+}
+
+/// The ends of [`CallEnd`], in order.
+pub const CALL_ENDS: [&str; 10] =
+    ["local", "remote", "joined", "address", "refused", "legacy", "busy", "expired", "limited", "late"];
+
+/// What became of questions of naming checks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LookupEnd {
+    Speakers,
+    Addresses,
+    Nothing,
+    Failed,
+}
+
+/// The ends of [`LookupEnd`], in order.
+pub const LOOKUP_ENDS: [&str; 4] = ["speakers", "addresses", "nothing", "failed"];
+
 /// The reasons of [`Silence`], in order.
 pub const SILENCES: [&str; 6] = ["short", "response", "foreign", "exhausted", "too_long", "overload"];
 
@@ -81,6 +139,11 @@ pub struct Counters {
     pub updates_waiting: Count,
     /// Questions that were taken to other servers.
     pub forwarded: Count,
+    pub discovery: [Count; DISCOVERY_ENDS.len()],
+    pub calls: [Count; CALL_ENDS.len()],
+    /// A level: questions of hosts that wait for NAPTR or for a call.
+    pub calls_waiting: Count,
+    pub lookups: [Count; LOOKUP_ENDS.len()],
     /// Connections that were accepted.
     pub connections: Count,
     /// A level: those that are open.
@@ -104,6 +167,18 @@ impl Counters {
 
     pub(super) fn pool_end(&self, end: PoolEnd) {
         self.pool[end as usize].add(1);
+    }
+
+    pub(super) fn discovery(&self, end: DiscoveryEnd) {
+        self.discovery[end as usize].add(1);
+    }
+
+    pub(super) fn call(&self, end: CallEnd) {
+        self.calls[end as usize].add(1);
+    }
+
+    pub(super) fn lookup(&self, end: LookupEnd) {
+        self.lookups[end as usize].add(1);
     }
 
     pub(super) fn answer(&self, message: &[u8]) {

@@ -18,7 +18,7 @@ use super::update::DHCID;
 use super::zone::{self, Zone, address_record, any_record, naptr_records};
 use super::{Asker, Transport};
 use crate::config::{DnsView, DomainName, EdgeIdentity, OtherRealms, Realms, ServiceTarget};
-use crate::edge::hosts::{Found, HostRef, Register};
+use crate::edge::hosts::{Found, HostId, HostRef, Register};
 use crate::edge::prgw::HostLimits;
 
 /// See the module.
@@ -33,16 +33,23 @@ pub(super) struct Lookup<'a> {
     pub query: &'a Query,
     /// The name of the question in lower case; it is of the zone.
     pub text: &'a str,
+    /// Whether hosts of ours are called where their addresses are asked for.
+    pub makes_calls: bool,
     pub now: u32,
 }
 
 /// What it comes to.
 #[derive(Debug)]
 pub(super) enum Finding {
-    Records { answers: Vec<Record>, additionals: Vec<Record> },
+    Records {
+        answers: Vec<Record>,
+        additionals: Vec<Record>,
+    },
     NoData,
     NoName,
     Reserve(Reserve),
+    /// The host is to be called.
+    Call(HostId),
 }
 
 impl Finding {
@@ -166,6 +173,9 @@ impl Lookup<'_> {
         if !self.is_seen(&found.host) {
             return Finding::NoName;
         }
+        if let Some(called) = self.called(&found.host) {
+            return called;
+        }
         let parts = found.host.parts();
         let is_private = self
             .asker
@@ -211,6 +221,24 @@ impl Lookup<'_> {
             subnet: None,
             proof: Proof { tcp, cookie: false, label },
         })
+    }
+
+    /// What becomes of a question for the addresses of a host that is called; `None` where none is made of it: where hosts make none,
+    /// of the host itself, and where its realm is routed to the asker's.
+    fn called(&self, host: &HostRef<'_>) -> Option<Finding> {
+        let realm = self.asker.realm.filter(|_| self.makes_calls)?;
+        let parts = host.parts();
+        let is_reached = match realm == parts.realm {
+            true => parts.addresses().any(|address| address == self.asker.address),
+            false => self.other_realms(realm) == OtherRealms::Private,
+        };
+        match self.record_type() {
+            _ if is_reached => None,
+            RecordType::A | RecordType::ANY => Some(Finding::Call(host.id)),
+            // Proxy addresses are of IPv4.
+            RecordType::AAAA => Some(Finding::NoData),
+            _ => None,
+        }
     }
 
     /// `_label._protocol.host`: the services of the host whose names begin with that label (RFC 2782).

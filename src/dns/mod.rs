@@ -20,6 +20,7 @@
 //! | [`datagram`] | from a frame to a question, and back |
 //! | [`circular`] | from a deferral to the pool and back |
 //! | [`updates`] | updates on their way into the register |
+//! | [`discovery`] | other edges: what questions of hosts become calls, and what naming checks ask |
 //! | [`forwarder`] | the seam to whoever asks other servers |
 //! | [`stream`], [`connection`] | the thread `ces-dns-tcp`: DNS over TCP |
 //! | [`counters`] | what they count |
@@ -37,6 +38,7 @@ pub mod connection;
 pub mod cookie;
 pub mod counters;
 pub mod datagram;
+pub mod discovery;
 pub mod forward;
 pub mod forwarder;
 mod lookup;
@@ -73,7 +75,7 @@ use hickory_proto::op::{Message, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{DNSClass, Name, Record, RecordType};
 
 use crate::config::{Dns, Foreign, Realms};
-use crate::edge::hosts::Register;
+use crate::edge::hosts::{HostId, Register};
 use crate::edge::proxies::Proxies;
 use cookie::{Cookies, Secret};
 use lookup::Finding;
@@ -114,6 +116,8 @@ pub enum Outcome {
     Reserve(Box<Deferral>),
     /// Somebody else's name, asked from inside.
     Forward(Box<Forward>),
+    /// That host of ours is to be called.
+    Call(Box<Alias>, HostId),
     /// The register must be changed first: [`Responder::updated`].
     Update(Box<Update>),
     /// It is not answered.
@@ -144,11 +148,11 @@ pub struct Forward {
     pub pending: Pending,
 }
 
-/// A name of others that was asked by a host of ours, and leads to one of ours.
+/// A question of a host of ours, and the name that it has led to: one of ours, or of somebody who is called.
 #[derive(Clone, Debug)]
 pub struct Alias {
     pub forward: Forward,
-    /// The records that lead there, from the name that was asked on.
+    /// The records that lead there, from the name that was asked on; none where it is that name.
     pub chain: Vec<Record>,
     pub target: Name,
 }
@@ -160,6 +164,8 @@ pub struct Responder {
     cookies: Cookies,
     realms: Realms,
     proxies: Option<Arc<Proxies>>,
+    /// Whether questions of hosts become calls.
+    makes_calls: bool,
 }
 
 impl Responder {
@@ -172,6 +178,7 @@ impl Responder {
             config: config.clone(),
             realms: realms.clone(),
             proxies: None,
+            makes_calls: false,
         }
     }
 
@@ -243,12 +250,17 @@ impl Responder {
         {
             return answer(&pending, Sections::code(ResponseCode::Refused));
         }
-        let own = Own { zone, query, text: &text, chain: Vec::new() };
+        let own = Own { zone, query, text: &text, chain: Vec::new(), makes_calls: self.calls_for(asker) };
         self.own(own, pending, asker, hosts, now)
     }
 
     /// The answer about a name of others that leads to one of ours: what led there, and what that one comes to.
     pub fn complete(&self, alias: Alias, hosts: &Register, now: u64) -> Outcome {
+        let makes_calls = self.calls_for(&alias.forward.asker);
+        self.aliased(alias, hosts, now, makes_calls)
+    }
+
+    fn aliased(&self, alias: Alias, hosts: &Register, now: u64, makes_calls: bool) -> Outcome {
         let Alias { forward: Forward { query, asker, pending }, chain, target } = alias;
         let text = name::text(&target);
         let zone = text.as_ref().and_then(|text| zone::find(&self.zones, text));
@@ -256,25 +268,15 @@ impl Responder {
             return answer(&pending, Sections { answers: chain, ..Sections::default() });
         };
         let query = Query::query(target, query.query_type());
-        self.own(Own { zone, query: &query, text: &text, chain }, pending, &asker, hosts, now as u32)
+        let own = Own { zone, query: &query, text: &text, chain, makes_calls };
+        self.own(own, pending, &asker, hosts, now as u32)
     }
 
     /// What a name of ours comes to.
     fn own(&self, own: Own<'_>, pending: Pending, asker: &Asker, hosts: &Register, now: u32) -> Outcome {
-        let Own { zone, query, text, chain } = own;
-        let lookup = lookup::Lookup {
-            zone,
-            edge: self.config.edge.as_ref(),
-            cookies: &self.cookies,
-            views: &self.config.views,
-            hosts,
-            realms: &self.realms,
-            asker,
-            query,
-            text,
-            now,
-        };
-        let finding = lookup.find();
+        let Own { zone, query, text, chain, makes_calls } = own;
+        let lookup = self.lookup(zone, query, text, asker, hosts, now);
+        let finding = lookup::Lookup { makes_calls, ..lookup }.find();
         // AA is about the name that was asked (RFC 1035 section 4.1.1).
         let known = Sections { is_authoritative: chain.is_empty(), answers: chain, ..Sections::default() };
         let negative =
@@ -302,6 +304,37 @@ impl Responder {
                 let name = query.name().clone();
                 Outcome::Reserve(Box::new(Deferral { reserve, pending, zone, name, known }))
             }
+            Finding::Call(host) => {
+                let target = query.name().clone();
+                let query = pending.query.clone().unwrap_or_else(|| query.clone());
+                let forward = Forward { query, asker: *asker, pending };
+                Outcome::Call(Box::new(Alias { forward, chain: known.answers, target }), host)
+            }
+        }
+    }
+
+    /// The search for a name of that zone, where nobody is called.
+    fn lookup<'a>(
+        &'a self,
+        zone: &'a Zone,
+        query: &'a Query,
+        text: &'a str,
+        asker: &'a Asker,
+        hosts: &'a Register,
+        now: u32,
+    ) -> lookup::Lookup<'a> {
+        lookup::Lookup {
+            zone,
+            edge: self.config.edge.as_ref(),
+            cookies: &self.cookies,
+            views: &self.config.views,
+            hosts,
+            realms: &self.realms,
+            asker,
+            query,
+            text,
+            makes_calls: false,
+            now,
         }
     }
 
@@ -339,6 +372,8 @@ struct Own<'a> {
     text: &'a str,
     /// What of others' records led to it.
     chain: Vec<Record>,
+    /// Whether hosts are called.
+    makes_calls: bool,
 }
 
 fn answer(pending: &Pending, sections: Sections) -> Outcome {

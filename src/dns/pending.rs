@@ -97,6 +97,20 @@ impl Pending {
         (pending, result)
     }
 
+    /// Of a question of the edge's own: no EDNS, and an answer of any length.
+    pub(super) fn of_edge(query: Query) -> Pending {
+        Pending {
+            id: 0,
+            op_code: OpCode::Query,
+            recursion_desired: true,
+            recursion_available: true,
+            checking_disabled: false,
+            query: Some(query),
+            edns: None,
+            limit: TCP_MAX,
+        }
+    }
+
     /// The client's cookie, and whether what came with it is a proof.
     pub fn cookie(&self) -> Option<Shown> {
         self.edns.and_then(|edns| edns.cookie)

@@ -6,13 +6,13 @@
 use std::net::IpAddr;
 
 use hickory_proto::op::{Query, ResponseCode};
-use hickory_proto::rr::rdata::{PTR, SOA};
-use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
+use hickory_proto::rr::rdata::PTR;
+use hickory_proto::rr::{DNSClass, RData, Record, RecordType};
 
 use super::Asker;
 use super::name::{self, Reverse};
 use super::pending::Sections;
-use super::zone::any_record;
+use super::zone::{any_record, local_soa};
 use crate::edge::proxies::{Known, Proxies, TTL};
 use crate::flow::Realm;
 
@@ -27,7 +27,8 @@ pub(super) fn find(query: &Query, text: &str, asker: &Asker, proxies: &Proxies) 
     let realm = Realm(asker.realm.filter(|_| query.query_class() == DNSClass::IN)?);
     let known = proxies.known(realm, address);
     let sections = Sections { is_authoritative: true, ..Sections::default() };
-    let negative = |code| Sections { code, authorities: vec![soa(query.name())], ..sections.clone() };
+    let soa = || local_soa(query.name().trim_to(ZONE_LABELS), NEGATIVE_TTL);
+    let negative = |code| Sections { code, authorities: vec![soa()], ..sections.clone() };
     let owner = || query.name().clone();
     Some(match (known, query.query_type()) {
         (Known::Else, _) => return None,
@@ -42,14 +43,6 @@ pub(super) fn find(query: &Query, text: &str, asker: &Asker, proxies: &Proxies) 
         }
         (Known::Named(_), _) => negative(ResponseCode::NoError),
     })
-}
-
-/// As of a zone that is served locally (RFC 6303 section 3).
-fn soa(asked: &Name) -> Record {
-    let zone = asked.trim_to(ZONE_LABELS);
-    let nobody = Name::from_labels([&b"nobody"[..], b"invalid"]).unwrap_or_default();
-    let soa = SOA::new(zone.clone(), nobody, 1, 3600, 1200, 604_800, NEGATIVE_TTL);
-    Record::from_rdata(zone, NEGATIVE_TTL, RData::SOA(soa))
 }
 
 #[cfg(test)]

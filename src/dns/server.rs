@@ -1,4 +1,5 @@
-//! What the thread `ces-dns` does with a question: answers it, or keeps it until the pool, the register or other servers have decided.
+//! What the thread `ces-dns` does with a question: answers it, or keeps it until the pool, the register, other servers or other edges
+//! have decided.
 //!
 //! Sans-IO: frames and messages come in with the time and the register, answers go out by [`Replies`].
 //!
@@ -12,12 +13,17 @@ use std::time::Instant;
 use super::circular::{self, Decided, Pool};
 use super::counters::Counters;
 use super::datagram::{self, Ends};
+use super::discovery::waiting::Waiting as Calling;
+use super::discovery::{Callers, lookups};
 use super::forwarder::{Forwarder, Found};
 use super::update::End;
 use super::updates::{Done, Updates, Waiting};
 use super::{Asker, Decision, Deferral, Forward, Outcome, Responder, Silence, Transport, Update};
+use crate::edge::calls::Callee;
 use crate::edge::hosts::Register;
 use crate::edge::thread::Changer;
+
+mod calls;
 
 /// Questions by TCP that the pool is to be asked about once more.
 const RETRIES_MAX: usize = 1024;
@@ -63,6 +69,7 @@ pub struct Parts {
     pub pool: Option<Pool>,
     /// `None`: others' names are refused.
     pub forwarder: Option<Box<dyn Forwarder>>,
+    pub callers: Callers,
     pub counters: Arc<Counters>,
 }
 
@@ -75,6 +82,10 @@ pub struct Server {
     forwarder: Option<Box<dyn Forwarder>>,
     /// By their number, which grows.
     forwarded: BTreeMap<u64, ReplyTo>,
+    /// `None`: nobody makes calls.
+    calling: Option<Calling>,
+    /// `None`: nobody makes naming checks.
+    lookups: Option<lookups::Desk>,
     /// By when they are due, and their number.
     retries: BTreeMap<(u64, u64), (Box<Deferral>, ReplyTo)>,
     next: u64,
@@ -83,8 +94,12 @@ pub struct Server {
 
 impl Server {
     pub fn new(parts: Parts) -> Server {
+        let Parts { mut responder, callers: Callers { calls, lookups }, .. } = parts;
+        responder.make_calls(calls.is_some());
         Server {
-            responder: parts.responder,
+            responder,
+            calling: calls.map(|calls| Calling::new(calls, parts.counters.clone())),
+            lookups,
             realms: parts.realms,
             updates: Updates::new(parts.changer),
             pool: parts.pool,
@@ -142,9 +157,18 @@ impl Server {
         replies: &mut impl Replies,
     ) {
         match self.responder.ask(message, asker, hosts, now.seconds) {
+            Outcome::Forward(forward) => self.discover(*forward, to, now, replies),
+            Outcome::Update(update) => self.update(update, message, asker, to, now, replies),
+            outcome => self.go_on(outcome, to, now, replies),
+        }
+    }
+
+    /// What a question comes to that is no update, and for which no other edge is looked for.
+    fn go_on(&mut self, outcome: Outcome, to: ReplyTo, now: Now, replies: &mut impl Replies) {
+        match outcome {
             Outcome::Reserve(deferral) => self.reserve(deferral, to, false, now, replies),
             Outcome::Forward(forward) => self.forward(*forward, to, replies),
-            Outcome::Update(update) => self.update(update, message, asker, to, now, replies),
+            Outcome::Call(alias, host) => self.call(*alias, Callee::Local(host), to, now, replies),
             outcome => self.end(outcome, &to, replies),
         }
     }
@@ -159,17 +183,19 @@ impl Server {
                 break;
             };
             busy = true;
-            let Some(to) = self.forwarded.remove(&token) else { continue };
+            let Some(to) = self.forwarded.remove(&token) else {
+                self.found(token, found, hosts, now, replies);
+                continue;
+            };
             let outcome = match found {
                 Found::Answer(message) if message.is_empty() => Outcome::Silence(Silence::TooLong),
                 Found::Answer(message) => Outcome::Answer(message),
                 Found::Alias(alias) => self.responder.complete(*alias, hosts, now.seconds),
             };
-            match outcome {
-                Outcome::Reserve(deferral) => self.reserve(deferral, to, false, now, replies),
-                outcome => self.end(outcome, &to, replies),
-            }
+            self.go_on(outcome, to, now, replies);
         }
+        busy |= self.turn_calls(hosts, now, replies);
+        busy |= self.turn_lookups(hosts, now);
         while let Some(entry) = self.retries.first_entry().filter(|entry| entry.key().0 <= now.ms) {
             let (deferral, to) = entry.remove();
             busy = true;
@@ -190,7 +216,9 @@ impl Server {
                 replies.send(to, None);
             }
             // Neither a decision nor a refusal is one of these.
-            Outcome::Reserve(_) | Outcome::Forward(_) | Outcome::Update(_) => self.overload(to, replies),
+            Outcome::Reserve(_) | Outcome::Forward(_) | Outcome::Call(..) | Outcome::Update(_) => {
+                self.overload(to, replies);
+            }
         }
     }
 

@@ -112,6 +112,7 @@ fn server_with(
         responder,
         realms: REALMS.to_vec(),
         changer,
+        callers: Callers::default(),
         pool: Some(Pool {
             gateway,
             address: Box::new(address),

@@ -129,6 +129,14 @@ pub fn any_record(owner: Name, ttl: u32) -> Record {
     Record::from_rdata(owner, ttl, RData::HINFO(HINFO::from_bytes(cpu, os)))
 }
 
+/// The SOA of an answer that says no of a name that is of no zone of ours, for so many seconds: as of one that is served locally (RFC
+/// 6303 section 3).
+pub fn local_soa(apex: Name, negative_ttl: u32) -> Record {
+    let nobody = Name::from_labels([&b"nobody"[..], b"invalid"]).unwrap_or_default();
+    let soa = SOA::new(apex.clone(), nobody, 1, 3600, 1200, 604_800, negative_ttl);
+    Record::from_rdata(apex, negative_ttl, RData::SOA(soa))
+}
+
 /// How other edges find this one: a record for each address that its tunnels end at.
 pub fn naptr_records(owner: &Name, edge: &EdgeIdentity) -> Vec<Record> {
     let record = |(address, preference): (&IpAddr, u16)| {

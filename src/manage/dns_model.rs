@@ -23,6 +23,12 @@ pub struct DnsStatus {
     pub forwarded: u64,
     /// What became of them there, by name; empty where there are no upstreams.
     pub resolver: BTreeMap<String, u64>,
+    /// What became of looking for another edge, by name; those that never were are left out, here and in the next two.
+    pub discovery: BTreeMap<String, u64>,
+    /// What became of questions that called somebody, and how many wait.
+    pub calls: BTreeMap<String, u64>,
+    /// What naming checks were told.
+    pub lookups: BTreeMap<String, u64>,
     pub connections: DnsConnections,
 }
 

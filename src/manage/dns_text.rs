@@ -22,6 +22,9 @@ pub fn dns(dns: &DnsStatus) -> String {
     rows("pool", &named(&dns.pool));
     rows("forwarded", &[("", dns.forwarded)]);
     rows("resolver", &named(&dns.resolver));
+    rows("discovery", &named(&dns.discovery));
+    rows("calls", &named(&dns.calls));
+    rows("lookups", &named(&dns.lookups));
     rows(
         "updates",
         &[
@@ -60,6 +63,9 @@ mod tests {
             silences: counts("foreign", 5200),
             pool: counts("reserved", 5300),
             resolver: counts("timeouts", 5400),
+            discovery: counts("no_edge", 5410),
+            calls: counts("refused", 5420),
+            lookups: counts("speakers", 5430),
             truncated: 5500,
             lost: 5501,
             forwarded: 5502,
@@ -67,9 +73,11 @@ mod tests {
         };
         (status.questions.udp, status.updates.failed, status.connections.idle) = (5600, 5601, 5602);
         let text = dns(&status);
-        let named = status.answers.iter().chain(&status.silences).chain(&status.pool).chain(&status.resolver);
+        let named = [&status.answers, &status.silences, &status.pool, &status.resolver];
+        let seen = [&status.discovery, &status.calls, &status.lookups];
         let others = ["truncated", "lost", "forwarded", "udp", "failed", "idle"].map(str::to_owned);
         let others = others.iter().zip([&5500, &5501, &5502, &5600, &5601, &5602]);
+        let named = named.into_iter().chain(seen).flatten();
         for (name, n) in named.chain(others) {
             let line = text.lines().find(|line| line.contains(&count(*n)));
             assert!(line.is_some_and(|line| line.contains(name.as_str())), "{name}: {text}");

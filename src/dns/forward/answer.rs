@@ -157,7 +157,7 @@ pub(super) fn believe(message: Message, question: &Question, doubts: &Doubts) ->
 }
 
 /// The names that `query` leads to by the CNAMEs of `records`, its own first.
-fn chain(records: &[Record], query: &Query) -> Vec<Name> {
+pub(in crate::dns) fn chain(records: &[Record], query: &Query) -> Vec<Name> {
     let mut names = vec![query.name().clone()];
     if matches!(query.query_type(), RecordType::CNAME | RecordType::ANY) {
         return names;

@@ -47,6 +47,8 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::Pid;
 use tokio::sync::mpsc;
 
+pub(in crate::dns) use answer::chain;
+
 use super::{Forward, forwarder};
 use crate::config::{self, RouteTarget, Side, UpstreamProtocol, Upstreams};
 use crate::edge::proxies::Proxies;

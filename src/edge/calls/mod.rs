@@ -23,7 +23,7 @@ pub enum Callee {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
     pub asker: Asker,
-    /// The name that was asked for.
+    /// The name that was asked for, or to which its aliases lead: the one that the other edge knows.
     pub name: DomainName,
     pub callee: Callee,
 }
