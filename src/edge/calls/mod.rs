@@ -4,6 +4,8 @@
 //! Whoever hears the question (the DNS) hands a [`Call`] to [`Calls`] and takes what it has come to, later. Guarantees: whatever is
 //! taken over is answered, once. Never: waits.
 
+pub mod granted;
+
 use super::hosts::HostId;
 use super::identity::naming::{Question, Speaker};
 use super::proxies::{Asker, Assigned};

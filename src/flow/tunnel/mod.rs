@@ -44,6 +44,9 @@ use tag::TagKey;
 
 /// Sessions, at most: a tag has 32 bits, of which ten at least tell one use of a place from the next.
 pub const SESSIONS_MAX: usize = 1 << 22;
+/// The peer of a session between two hosts that are both behind this edge (CES–Local): its peer tag is the own tag of the other
+/// host's session, its twin.
+pub const LOCAL: u32 = u32::MAX;
 /// Table number within the index of pairs.
 const TABLE: u8 = 1;
 

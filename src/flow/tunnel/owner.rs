@@ -1,10 +1,10 @@
 //! The one writer of tunnels: reserves tags, begins and ends sessions, knows edges and their RLOCs.
 
 use super::rloc::{Peer, RLOCS_OF_A_PEER, Rloc, RlocOptions};
-use super::services::Services;
+use super::services::{Service, Services};
 use super::session::{Session, SessionOptions, pair_of};
 use super::tag::TagKey;
-use super::{SESSIONS_MAX, Sizes, TABLE, TunnelTable};
+use super::{LOCAL, SESSIONS_MAX, Sizes, TABLE, TunnelTable};
 use crate::flow::hash::HashKey;
 use crate::flow::index::{Index, Ref};
 use crate::flow::memory::Region;
@@ -168,8 +168,10 @@ impl Tunnels {
         if taken || options.peer_tag == 0 || !Services::fits(options.services) {
             return Err(Refused::Session);
         }
-        let held =
-            self.held_peers.get_mut(options.peer as usize).and_then(Option::as_mut).ok_or(Refused::Number)?;
+        let is_known = self.held_peers.get(options.peer as usize).is_some_and(Option::is_some);
+        if options.peer != LOCAL && !is_known {
+            return Err(Refused::Number);
+        }
         let session = &table.sessions[place as usize];
         session.write(options, tag, now);
         let hash = table.hash_of(options.realm, pair_of(options.host, options.proxy));
@@ -180,9 +182,31 @@ impl Tunnels {
             self.retire(Retired::Session(place));
             return Err(Refused::Full);
         }
-        *held += 1;
+        if let Some(Some(held)) = self.held_peers.get_mut(options.peer as usize) {
+            *held += 1;
+        }
         self.uses[place as usize].state = State::Published;
         Ok(())
+    }
+
+    /// A session has these services from now on, which are what it had and more.
+    ///
+    /// # Errors
+    /// [`Refused::Tag`] where that tag has no session, [`Refused::Session`] for more services than fit, or less than there were.
+    pub fn grow(&mut self, tag: u32, services: &[Service]) -> Result<(), Refused> {
+        let place = self.place(tag, State::Published).ok_or(Refused::Tag)?;
+        let session = &self.shared.sessions[place as usize];
+        if !session.services().grow(services) {
+            return Err(Refused::Session);
+        }
+        Ok(())
+    }
+
+    /// How many sessions, edges and RLOCs are in use, those included whose tag is only reserved.
+    pub fn used(&mut self) -> [usize; 3] {
+        self.reclaim();
+        let sizes = [self.shared.sessions.len(), self.shared.peers.len(), self.shared.rlocs.len()];
+        std::array::from_fn(|kind| sizes[kind] - self.free[kind].len())
     }
 
     /// A session is over. False where that tag has none.

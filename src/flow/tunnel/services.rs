@@ -56,6 +56,20 @@ impl Services {
         }
     }
 
+    /// Adds services behind those that there are, which come first in the list; false, and nothing changed, where they don't, or
+    /// there is no room. A worker that looks meanwhile sees some of the new ones: none of the old is missing at any time.
+    pub(super) fn grow(&self, services: &[Service]) -> bool {
+        let has = |(i, cell): (usize, &AtomicU64)| {
+            let before = cell.load(Ordering::Relaxed);
+            before == 0 || services.get(i).map(Service::word) == Some(before)
+        };
+        let grows = Services::fits(services) && self.0.iter().enumerate().all(has);
+        if grows {
+            self.write(services);
+        }
+        grows
+    }
+
     /// Whether `opener`, one of the two hosts, may open a flow of that protocol (by its IANA number) to `port` of the other. Of
     /// protocols other than TCP and UDP nobody has looked at ports: all of them must have been negotiated.
     pub fn allow(&self, opener: Opens, protocol: u8, port: u16) -> bool {
