@@ -108,7 +108,11 @@ mod tests {
             let codes = required(Attributes::of(attribute), false);
             let by_itself = matches!(
                 attribute,
-                Attribute::Id | Attribute::Cookie | Attribute::Rloc | Attribute::Encapsulation | Attribute::Timeout
+                Attribute::Id
+                    | Attribute::Cookie
+                    | Attribute::Rloc
+                    | Attribute::Encapsulation
+                    | Attribute::Timeout
             );
             assert_eq!(codes.is_empty(), by_itself, "{name}");
         }

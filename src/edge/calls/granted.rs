@@ -158,7 +158,8 @@ mod tests {
     }
 
     fn services() -> impl Strategy<Value = Services> {
-        let protocol = prop::sample::select(vec![None, Some(TCP), Some(UDP), Some(ICMP), Some(SCTP), Some(99)]);
+        let protocol =
+            prop::sample::select(vec![None, Some(TCP), Some(UDP), Some(ICMP), Some(SCTP), Some(99)]);
         let port = || prop::sample::select(vec![0u16, 1, 2, 3, 9, 10, u16::MAX - 1, u16::MAX]);
         (protocol, port(), port()).prop_map(|(protocol, one, other)| match protocol {
             None | Some(TCP | UDP) => Services { protocol, first: one.min(other), last: one.max(other) },

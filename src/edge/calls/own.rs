@@ -121,3 +121,15 @@ impl Credentials {
         self.chains.borrow().len()
     }
 }
+
+#[cfg(test)]
+impl Credentials {
+    /// For another life of the same edge.
+    pub fn take_keys(&mut self) -> Option<Keys> {
+        self.keys.take()
+    }
+
+    pub fn set_keys(&mut self, keys: Keys) {
+        self.keys = Some(keys);
+    }
+}

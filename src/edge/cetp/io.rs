@@ -68,6 +68,8 @@ pub enum Output<'a> {
     Established(Session<'a>),
     /// Nothing comes of a question; `by_peer` says who refused.
     Refused { pair: Pair, backoff: Backoff, by_peer: bool },
+    /// A question of another edge is refused, by whatever it says of itself.
+    Declined { peer: Id<'a>, name: Option<Fqdn<'a>>, host: Id<'a>, rloc: Rloc, backoff: Backoff },
     /// A session is gone: its tag finds nothing any more.
     Ended { pair: Pair, local: Tag, reason: Reason },
     /// Does the DNS say that the name is behind that RLOC, and behind that edge where one is proved?

@@ -164,13 +164,7 @@ impl Book {
     ///
     /// # Errors
     /// Why there is none.
-    pub fn hold(
-        &mut self,
-        asker: &Asker,
-        host: [u8; 16],
-        name: &str,
-        now: u64,
-    ) -> Result<Ipv4Addr, Refused> {
+    pub fn hold(&mut self, asker: &Asker, host: [u8; 16], name: &str, now: u64) -> Result<Ipv4Addr, Refused> {
         let number = self.counted(asker, Remote::Host(host), now)?;
         let (_, address) = self.shared.address(number).ok_or(Refused::NoRemote)?;
         let entry = &mut self.entries[number as usize];

@@ -155,6 +155,12 @@ impl Cetp {
         let Some(Value::Service(wanted)) = message.value(Code::SERVICE) else {
             return Verdict::Refuse(backoff(Reason::MISSING, Some(Code::SERVICE)));
         };
+        // Whoever tells a name has the hash of that one: what is proved of the one holds for the other.
+        let source = asked.header().source;
+        let is_others = |name: &Fqdn<'_>| source.id_type == IdType::FqdnHash && source.value != name.hash();
+        if asked.name().is_some_and(|name| is_others(&name)) {
+            return Verdict::Refuse(backoff(Reason::UNACCEPTABLE, Some(Code::DOMAIN)));
+        }
         let edge = asked.peer.and_then(|peer| self.peers.name(peer));
         let ask = Ask {
             side: Side::Inbound,
@@ -224,6 +230,14 @@ impl Cetp {
 
     pub(super) fn refuse_question(&mut self, asked: &Asked<'_>, refusal: Backoff, out: &mut Out<'_>) {
         self.counters.refused += 1;
+        let header = asked.header();
+        out(Output::Declined {
+            peer: header.source,
+            name: asked.name(),
+            host: header.destination,
+            rloc: asked.arrival.from,
+            backoff: refusal,
+        });
         self.answer_without_state(asked, &[Tlv::response(Value::Backoff(refusal))], out);
     }
 

@@ -169,6 +169,22 @@ impl Cetp {
         self.peers.ask(&target, &mut context, out).map(Some).ok_or(backoff(Reason::SILENT, None))
     }
 
+    /// Begins an association with an edge, if there is none; what comes of it an output says. False: one was in vain just now, or there
+    /// is no room.
+    pub fn associate<H: House>(
+        &mut self,
+        edge: Fqdn<'_>,
+        rlocs: &[Rloc],
+        house: &H,
+        now: Now,
+        out: &mut Out<'_>,
+    ) -> bool {
+        let mut context = Context { house, cookies: &mut self.cookies, rng: &mut self.rng, now };
+        let asked = self.peers.ask(&Target { name: edge, rlocs }, &mut context, out);
+        self.drain(house, now, out);
+        asked.is_some()
+    }
+
     /// An association is there: what waits for it goes.
     pub(super) fn start_waiting<H: House>(&mut self, peer: PeerId, house: &H, now: Now, out: &mut Out<'_>) {
         for slot in self.sessions.of_peer(peer) {

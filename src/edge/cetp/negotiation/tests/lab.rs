@@ -172,7 +172,13 @@ impl House for TestHouse {
         Some(Signature::Ed25519(room))
     }
 
-    fn verify(&self, signer: &Signer<'_>, text: &[u8], by: &Signature<'_>, _: u64) -> Result<SignedBy, Reason> {
+    fn verify(
+        &self,
+        signer: &Signer<'_>,
+        text: &[u8],
+        by: &Signature<'_>,
+        _: u64,
+    ) -> Result<SignedBy, Reason> {
         let edge = signer.edge.map(|edge| edge.as_str().as_bytes());
         let name = edge.or(signer.certificates.first().copied()).ok_or(Reason::BAD_CERTIFICATE)?;
         let Signature::Ed25519(signature) = by else { return Err(Reason::BAD_SIGNATURE) };
@@ -231,7 +237,7 @@ pub enum Event {
 
 fn event(output: &Output<'_>) -> Option<Event> {
     Some(match output {
-        Output::Send { .. } => return None,
+        Output::Send { .. } | Output::Declined { .. } => return None,
         Output::Established(session) => Event::Established {
             local: session.local,
             remote: session.remote,
