@@ -17,6 +17,7 @@
 //! | [`refusals`] | what was refused lately, and why |
 
 mod calling;
+pub mod carrier;
 mod claims;
 mod codes;
 pub mod edges;

@@ -66,7 +66,7 @@ fn either_policy_can_refuse_and_its_rule_is_told() {
 #[test]
 fn only_my_own_devices() {
     let mut lab = Lab::new(&["", ""], &[]);
-    lab.user_rules(0, 2, &["own"]);
+    lab.user_rules(0, 2, &["own-devices"]);
     // Host 1 is of the same group, host 3 is of none.
     let own = lab.call_local(0, 1, 2);
     lab.reached(0, own);
