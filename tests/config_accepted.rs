@@ -782,6 +782,30 @@ fn the_circular_pool_has_defaults_by_its_size_and_every_number_of_the_operators(
 }
 
 #[test]
+fn tunnels_end_at_own_addresses_and_have_defaults() {
+    let edge = "[hosts]\n[dns]\n[dns.edge]\ncesid = \"ces1.ces.example\"\nrlocs = [\"2001:db8::1\", \"203.0.113.1\"]\n\
+        [[dns.zones]]\napex = \"ces.example\"\n[[dns.zones.name_servers]]\nname = \"ns.other.example\"\n";
+    let config = accepted(&format!("{SMALL}{edge}[cetp]\n"));
+    let tunnels = config.tunnels.as_ref().expect("it is written");
+    assert_eq!((tunnels.port, tunnels.sessions, tunnels.edges), (48_001, 65_536, 1024));
+    assert_eq!(tunnels.ethernet, [] as [u16; 0]);
+    let rlocs: Vec<_> = tunnels.rlocs.iter().map(|rloc| (rloc.address.to_string(), rloc.interface)).collect();
+    assert_eq!(rlocs, [("2001:db8::1".to_owned(), 1), ("203.0.113.1".to_owned(), 1)]);
+    assert!(config.to_string().ends_with(", tunnels for 65536 sessions"), "{config}");
+    let numbers = "port = 4800\nsessions = 10\nedges = 3\nethernet = [\"wan\", \"in\"]\n[cetp.identity]\n";
+    let tunnels = accepted(&format!("{SMALL}{edge}[cetp]\n{numbers}")).tunnels.expect("it is written");
+    assert_eq!((tunnels.port, tunnels.sessions, tunnels.edges), (4800, 10, 3));
+    assert_eq!(tunnels.ethernet, [1, 0]);
+    // Who says only who the edge is has tunnels where it can, and needs none.
+    let identity = "[cetp.identity]\n";
+    assert_eq!(accepted(&format!("{SMALL}{edge}")).tunnels, None);
+    assert!(accepted(&format!("{SMALL}{edge}{identity}")).tunnels.is_some());
+    for without in ["", &edge.replace("203.0.113.1", "203.0.113.9"), &edge["[hosts]\n".len()..]] {
+        assert_eq!(accepted(&format!("{SMALL}{without}{identity}")).tunnels, None, "{without}");
+    }
+}
+
+#[test]
 fn sleeping_workers_share_a_core() {
     let text = SMALL.replace("cores = [3, 4]", "cores = [1, 1]\nidle = \"sleep\"");
     assert_eq!(accepted(&text).workers.cores, [1, 1]);

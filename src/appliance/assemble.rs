@@ -1,6 +1,6 @@
 //! The parts of every worker: pool, ports, tables, rings.
 
-use super::{Error, circular, links, plan, proxies, routes, translation};
+use super::{Error, circular, links, plan, proxies, routes, translation, tunnels};
 use crate::config::{self, Config, Distribute, Stop};
 use crate::dataplane::dns::{Dns, DnsRates};
 use crate::dataplane::fragments::Fragments;
@@ -16,6 +16,7 @@ use crate::dataplane::{
 };
 use crate::dpdk::{Eal, Pool, PoolOptions, Port, RxQueue, TxQueue};
 use crate::firewall::{self, Firewall};
+use crate::flow::tunnel::Tunnels;
 use crate::flow::{Adjacencies, Bindings, FlowHome, FlowTable, HashKey, Realm};
 use crate::nat::NatHome;
 use crate::neigh::{Announcer, Neighbors, Timers};
@@ -47,6 +48,8 @@ pub struct Parts {
     pub circular: Option<circular::Parts>,
     /// Who says whom proxy addresses stand for, where there are any.
     pub proxies: Option<Bindings>,
+    /// Who owns the tunnels to other edges, and the ends of the thread that negotiates, where there are tunnels.
+    pub tunnels: Option<(Tunnels, tunnels::Rings)>,
 }
 
 /// What the workers share, and who else has to do with it.
@@ -54,6 +57,7 @@ struct Shared {
     world: World,
     circular: Option<circular::Parts>,
     proxies: Option<Bindings>,
+    tunnels: Option<Tunnels>,
 }
 
 /// See [`Parts::dns`].
@@ -95,7 +99,7 @@ pub fn assemble(config: &Config, eal: &Eal) -> Result<Parts, Error> {
     pool.data_room = config.eal.mbuf_data_room;
     let pool = Pool::new(eal, &pool)?;
     let (ports, mut queues) = start_ports(config, eal, &pool)?;
-    let Shared { world, mut circular, proxies } = shared(config, &ports, workers, &mut random)?;
+    let Shared { world, mut circular, proxies, tunnels } = shared(config, &ports, workers, &mut random)?;
     let world = Arc::new(world);
     let board = Arc::new(Board::new(usize::from(config.flow.neighbors), ports.len()));
     let inputs = (config.workers.stop == Stop::EndOfInput).then_some(config.ports.len());
@@ -107,6 +111,7 @@ pub fn assemble(config: &Config, eal: &Eal) -> Result<Parts, Error> {
     // The neighbour owner sends for the kernel.
     let mut down = config.exception.is_some().then_some(down);
     let mut dns_rings = DnsRings::default();
+    let mut edge_rings = tunnels::Rings::default();
     for (id, mut peers) in ring::mesh(workers, plan::HANDOFF_RING).into_iter().enumerate() {
         let out = Output::new(tx_sides(config, &ports, &mut queues, id), &mut peers, counters[id].clone());
         let (seed, secret) = (random.random(), random.random());
@@ -121,6 +126,7 @@ pub fn assemble(config: &Config, eal: &Eal) -> Result<Parts, Error> {
             dns_rings.down.push(answers);
             Dns::new(dns_rates(config), secret, up, down)
         });
+        let cetp = tunnels.as_ref().map(|_| tunnels::worker(&mut edge_rings, workers, secret));
         let neighbors = match id {
             NEIGHBOR_OWNER => Some(neighbors(config, &world, board.clone())?),
             _ => None,
@@ -140,7 +146,8 @@ pub fn assemble(config: &Config, eal: &Eal) -> Result<Parts, Error> {
             pool: pool.clone(),
             icmp_errors: Answers::new(plan::part(config.limits.icmp_errors_per_second, workers), secret),
             punts: Punts::new(rates(config), world.interfaces.len(), secret, to_kernel, down.take())
-                .with_dns(dns),
+                .with_dns(dns)
+                .with_cetp(cetp),
             claims: circular
                 .as_mut()
                 .zip(config.prgw.as_ref())
@@ -151,14 +158,15 @@ pub fn assemble(config: &Config, eal: &Eal) -> Result<Parts, Error> {
             },
         });
     }
-    for part in parts.iter_mut().filter(|_| config.nat44.is_some()) {
+    for part in parts.iter_mut().filter(|_| config.nat44.is_some() || tunnels.is_some()) {
         let limits = plan::fragments(config);
         part.fragments = Some(Fragments::new(limits, part.id, workers, || random.random()));
     }
     let kernel = config.exception.is_some().then_some(KernelRings { up, down: to_worker });
     let dns = config.dns.is_some().then_some(dns_rings);
     let ports = Arc::new(ports);
-    Ok(Parts { workers: parts, counters, world, board, control, ports, kernel, dns, circular, proxies })
+    let tunnels = tunnels.map(|tunnels| (tunnels, edge_rings));
+    Ok(Parts { workers: parts, counters, world, board, control, ports, kernel, dns, circular, proxies, tunnels })
 }
 
 /// Each worker's part of the questions to the edge's DNS.
@@ -301,6 +309,17 @@ fn shared(config: &Config, ports: &[Port], workers: usize, random: &mut StdRng) 
         Some(proxies) => nat.with_proxies(proxies),
         None => nat,
     });
+    let (tunnels, owner) = tunnels::tunnels(config, workers, &flows, random).unzip();
+    let nat = nat.map(|nat| match &tunnels {
+        Some(tunnels) => nat.with_tunnels(tunnels.table.clone()),
+        None => nat,
+    });
+    let ends_tunnels = |port: usize| {
+        let mut on_port = (0..).zip(&config.interfaces).filter(|(_, i)| usize::from(i.port) == port);
+        on_port.any(|(number, _)| tunnels::end_on(config, number))
+    };
+    let links = by_port.iter().enumerate();
+    let links = links.map(|(port, on)| Links::new(on).with_tunnels(ends_tunnels(port))).collect();
     let world = World {
         workers,
         spread: config.workers.distribute == Distribute::Software && workers > 1,
@@ -316,11 +335,12 @@ fn shared(config: &Config, ports: &[Port], workers: usize, random: &mut StdRng) 
             .zip(police)
             .map(|(hash, (rate, subscribers))| Policer::new(rate, subscribers, hash)),
         nat: nat.map(Arc::new),
+        tunnels,
         interfaces,
-        links: by_port.iter().map(|interfaces| Links::new(interfaces)).collect(),
+        links,
         flows,
     };
-    Ok(Shared { world, circular: pool.1, proxies: proxies.1 })
+    Ok(Shared { world, circular: pool.1, proxies: proxies.1, tunnels: owner })
 }
 
 /// The rate of a subscriber, and how many there are at a time.

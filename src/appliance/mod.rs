@@ -14,6 +14,7 @@
 //! | [`pools`] | the pools: shown, drained, removed; who has what by formula |
 //! | [`circular`] | the circular pool: its parts, its desk, how it is shown |
 //! | [`proxies`] | proxy addresses: their book, how they are shown |
+//! | [`tunnels`] | tunnels to other edges: what workers share of them, who owns them |
 //! | [`hosts`] | the host register: shown, changed, imported |
 //! | [`policy`] | the rules of users: shown, changed; what would be decided |
 //! | [`dns`] | the edge's DNS: started, shown |
@@ -39,6 +40,7 @@ pub mod proxies;
 pub mod routes;
 pub mod source;
 pub mod translation;
+pub mod tunnels;
 pub mod watch;
 
 use crate::config::{Config, Stop};

@@ -41,7 +41,8 @@ fn pcp(p: &config::Pcp) -> PcpOptions {
     }
 }
 
-fn timeouts(t: &config::Timeouts) -> Timeouts {
+/// Idle times.
+pub fn timeouts(t: &config::Timeouts) -> Timeouts {
     Timeouts {
         udp: t.udp * 1000,
         udp_ports: t.udp_ports.iter().map(|&(port, seconds)| (port, seconds * 1000)).collect(),

@@ -1,4 +1,5 @@
-//! The sections about the edge's identity and whom it believes: `[cetp.identity]`.
+//! The sections about what edges say to each other: `[cetp]`, whose keys about tunnels are in `tunnels`, and the edge's identity and
+//! whom it believes: `[cetp.identity]`.
 //!
 //! Guarantees: a certificate has its key and the edge a name for it, authorities are apart, and whoever refuses certificates without
 //! a revocation list has lists. Never: opens a file that it names.
@@ -9,6 +10,7 @@ use super::dns::EdgeIdentity;
 use super::error::{Place, Report, Wrong};
 use super::policy_model::{ID_TYPES, Kinds, NamePattern};
 use super::section::{Located, Section, or};
+use super::tunnels::{self, Tunnels};
 use super::values;
 
 /// `[cetp]`: what edges say to each other.
@@ -64,12 +66,18 @@ const CRLS_MAX: usize = 64;
 const ADDRESSES_MAX: usize = 16;
 const NAMES_MAX: usize = 1024;
 
-/// The section, if it is there and right.
-pub(super) fn read<'a>(report: &Report<'a>, mut section: Section<'a>, edge: Option<&EdgeIdentity>) -> Cetp {
+/// The section, if it is there and right; and its tunnels.
+pub(super) fn read<'a>(
+    report: &Report<'a>,
+    mut section: Section<'a>,
+    others: &tunnels::Others<'_>,
+) -> (Cetp, Option<Tunnels>) {
+    let edge = others.dns.1.and_then(|dns| dns.edge.as_ref());
     let identity = section.table("identity", "cetp.identity");
     let identity = if identity.is_written() { read_identity(report, identity, edge) } else { None };
+    let tunnels = tunnels::read(report, &mut section, others);
     section.finish();
-    Cetp { identity }
+    (Cetp { identity }, tunnels)
 }
 
 fn read_identity<'a>(

@@ -10,7 +10,7 @@
 //! was never asked for is an unknown key. One file a group of sections: `system`, `ports`, `network`
 //! (with `interface`, `bogons` and `proxies`), `routes`, `nat44` (with `nat_pools` and `nat_model`), `ipv6` (and `sides`, what both share), `exception`,
 //! `hosts` (with `host_model` and `domain_name`), `dns` (with `upstreams`), `prgw`,
-//! `cetp`, `policy` (with `policy_model` and `policy_rule`). The commented examples are in `configs/`.
+//! `cetp` (with `tunnels`), `policy` (with `policy_model` and `policy_rule`). The commented examples are in `configs/`.
 
 mod bogons;
 mod cetp;
@@ -40,6 +40,7 @@ mod routes;
 mod section;
 mod sides;
 mod system;
+mod tunnels;
 mod upstreams;
 mod values;
 
@@ -70,6 +71,7 @@ pub use policy_rule::{
     Action, Direction, Lists, Policy, PolicyRule, RuleWrong, Services, ServicesWrong, UserRule, Who,
 };
 pub use prgw::{Prgw, PrgwProof, PrgwTier};
+pub use tunnels::{OwnRloc, Tunnels};
 pub use upstreams::{Upstream, UpstreamProtocol, Upstreams};
 
 use error::Report;
@@ -145,8 +147,9 @@ fn judge<'a>(report: &Report<'a>, mut document: Section<'a>) -> Option<Config> {
     let translation = (is_translated, nat44.as_ref());
     let has_hosts = document.contains("hosts") || document.contains("host");
     let prgw = prgw::read(report, document.table("prgw", "prgw"), &around, translation, has_hosts);
-    let edge = dns.as_ref().and_then(|dns| dns.edge.as_ref());
-    let cetp = cetp::read(report, document.table("cetp", "cetp"), edge);
+    let around_tunnels =
+        tunnels::Others { network: &network, dns: (document.contains("dns"), dns.as_ref()), has_hosts };
+    let (cetp, tunnels) = cetp::read(report, document.table("cetp", "cetp"), &around_tunnels);
     let policy = policy::read(report, document.table("policy", "policy"));
     let others = proxies::Others {
         nat44: translation,
@@ -177,6 +180,7 @@ fn judge<'a>(report: &Report<'a>, mut document: Section<'a>) -> Option<Config> {
         dns,
         prgw,
         cetp,
+        tunnels,
         policy,
         limits,
         manage: Manage { socket, log: manage },

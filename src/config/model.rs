@@ -14,6 +14,7 @@ use super::host_model::Hosts;
 use super::nat_model::{Nat44, PoolRange};
 use super::policy_rule::Policy;
 use super::prgw::Prgw;
+use super::tunnels::Tunnels;
 use ipnet::IpNet;
 
 pub use super::model_functions::{Exception, Fragments, Ipv6, Limits, SourceCheck, TcpMss, Timeouts6, Vlan};
@@ -54,6 +55,8 @@ pub struct Config {
     pub prgw: Option<Prgw>,
     /// `[cetp]`: the edge's identity, and whom it believes.
     pub cetp: Cetp,
+    /// Of `[cetp]`: tunnels to other edges; `None` where there is no such section, `[dns.edge]` or register of hosts: there are none.
+    pub tunnels: Option<Tunnels>,
     /// `[policy]`: who may talk to whom; what holds without the section is [`Policy::default`].
     pub policy: Policy,
     /// `[limits]`: what the edge answers and holds at most.
@@ -401,6 +404,9 @@ impl fmt::Display for Config {
         let proxies: u32 = self.realms.iter().filter(|r| r.remote == Remote::Proxy).map(Realm::proxies).sum();
         if proxies > 0 {
             write!(f, ", {proxies} proxy addresses")?;
+        }
+        if let Some(tunnels) = &self.tunnels {
+            write!(f, ", tunnels for {} sessions", tunnels.sessions)?;
         }
         match &self.exception {
             Some(exception) => write!(f, ", exceptions to namespace \"{}\"", exception.netns),

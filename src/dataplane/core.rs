@@ -35,7 +35,7 @@ pub struct Core {
     pub punts: Punts,
     /// Where there is a circular pool.
     pub claims: Option<Claims>,
-    /// Where there is a NAT.
+    /// Where there is a NAT, or tunnels.
     pub fragments: Option<Fragments>,
     /// Hairpins between their legs, each with the ports that it has now: a fragment may not show them.
     pub second_legs: ArrayVec<(Mbuf, u32), BURST>,

@@ -2,6 +2,7 @@
 //! the next link (RFC 1191, RFC 791 section 2.3), and the segment size that a SYN announces (RFC 9293 section 3.7.1).
 
 use super::core::Core;
+use super::encapsulate;
 use super::errors;
 use super::fragments;
 use super::message;
@@ -10,11 +11,12 @@ use super::resolve;
 use super::rewrite;
 use super::slow::{self, Arrival, Place};
 use super::tcp;
+use super::tunnels;
 use super::world::World;
 use crate::dpdk::Mbuf;
 use crate::flow::record::Record;
-use crate::flow::{Action, Protocol, Realm, Record4};
-use crate::nat::icmp_error;
+use crate::flow::{Action, Path, Protocol, Realm, Record4};
+use crate::nat::{icmp_error, tunnel};
 use crate::packet::build::IcmpError;
 use crate::packet::ipv4::fragment::Fragments;
 use crate::packet::{DropReason, Error, Ipv4, TcpFlags, TcpMut};
@@ -35,6 +37,12 @@ pub fn act(
 ) {
     let Place { ip, l4, protocol } = place;
     let kind = record.common().action().kind();
+    if kind == Action::ENCAPSULATE {
+        return encapsulate::act(core, world, mbuf, record, place, tcp_flags, arrival);
+    }
+    if !tunnels::lives(world, record) {
+        return core.out.drop(mbuf, DropReason::CetpNoTunnel);
+    }
     let egress = match egress(core, world, record) {
         _ if kind == Action::HAIRPIN => None,
         Ok(interface) => Some(interface),
@@ -59,21 +67,32 @@ pub fn act(
         return core.out.drop(mbuf, DropReason::PacketTooBig);
     }
     let length = mbuf.len();
-    if !rewrite::general(mbuf.data_mut(), ip, l4, &record.rewrite(), kind, protocol) {
+    if !rewrite::general(mbuf.data_mut(), ip, l4, &tunnel::rewrite_of(record), kind, protocol) {
         return core.out.drop(mbuf, DropReason::L4HeaderInvalid);
     }
     tcp::count(core, world, record, length, tcp_flags, tcp::segment4(&mbuf, ip, l4));
     if protocol == Protocol::Tcp as u8 && TcpFlags(tcp_flags).contains(TcpFlags::SYN) {
         // A hairpin's way is bounded in two steps: by the interface that it comes in by, then by the one that it leaves by.
-        let ingress = (!arrival.hairpin).then_some(arrival.interface);
-        clamp(world, &mut mbuf, l4, ingress.into_iter().chain(egress));
+        let within = kind == Action::DECAPSULATE;
+        let ingress = (!arrival.hairpin && !within).then_some(arrival.interface);
+        let tunnel = if within { encapsulate::segment_limit(world, record) } else { None };
+        clamp(world, &mut mbuf, l4, ingress.into_iter().chain(egress), tunnel);
+    }
+    if record.common().action().is_tunnelled() {
+        tunnels::count(core, world, record, length);
     }
     depart(core, world, mbuf, record, arrival);
 }
 
 /// An ICMP error about a packet of this half's session travels along it.
 pub fn report(core: &mut Core, world: &World, mut mbuf: Mbuf, record: &Record4, arrival: Arrival) {
-    let (half, rewrite, action) = (record.key(), record.rewrite(), record.common().action());
+    let (half, rewrite, action) = (record.key(), tunnel::rewrite_of(record), record.common().action());
+    if action.kind() == Action::ENCAPSULATE {
+        return encapsulate::report(core, world, mbuf, record, arrival);
+    }
+    if !tunnels::lives(world, record) {
+        return core.out.drop(mbuf, DropReason::CetpNoTunnel);
+    }
     match icmp_error::translate(&mut mbuf.data_mut()[14..], &half, &rewrite, action) {
         Ok(()) => depart(core, world, mbuf, record, arrival),
         Err(why) => core.out.drop(mbuf, why),
@@ -82,7 +101,7 @@ pub fn report(core: &mut Core, world: &World, mut mbuf: Mbuf, record: &Record4, 
 
 /// A new session remembers its next hop before its first packet asks for it, if that is resolved.
 pub(super) fn settle(core: &mut Core, world: &World, record: &Record4) {
-    if record.common().action().kind() == Action::FORWARD
+    if matches!(record.common().action().kind(), Action::FORWARD | Action::DECAPSULATE)
         && let Some(realm) = realm_out(world, record)
     {
         let [_, _, _, _, a, b, c, d] = record.rewrite().addresses.to_le_bytes();
@@ -93,7 +112,7 @@ pub(super) fn settle(core: &mut Core, world: &World, record: &Record4) {
 
 /// The interface that packets of this half leave by, or what the routes say instead.
 fn egress(core: &mut Core, world: &World, record: &Record4) -> Result<u16, DropReason> {
-    if let Some(interface) = world.adjacencies.interface(record.common().path()) {
+    if let Some(interface) = world.adjacencies.interface(path(world, record)) {
         return Ok(interface);
     }
     let realm = realm_out(world, record).ok_or(DropReason::NoSession)?;
@@ -117,9 +136,16 @@ fn is_too_big(mbuf: &Mbuf, mtu: u16) -> bool {
     mbuf.len() > usize::from(mtu) + 14
 }
 
-/// Keeps the announced segment size within what fits the interfaces on the way.
-fn clamp(world: &World, mbuf: &mut Mbuf, l4: usize, interfaces: impl Iterator<Item = u16>) {
-    let most = interfaces.filter_map(|i| world.interfaces[usize::from(i)].segment_limit(IPV4_AND_TCP)).min();
+/// Keeps the announced segment size within what fits the interfaces on the way, and a tunnel.
+pub(super) fn clamp(
+    world: &World,
+    mbuf: &mut Mbuf,
+    l4: usize,
+    interfaces: impl Iterator<Item = u16>,
+    tunnel: Option<u16>,
+) {
+    let fits = interfaces.filter_map(|i| world.interfaces[usize::from(i)].segment_limit(IPV4_AND_TCP));
+    let most = fits.chain(tunnel).min();
     if let Some(most) = most
         && let Some(segment) = mbuf.data_mut().get_mut(l4..)
         && let Ok(mut tcp) = TcpMut::parse(segment)
@@ -154,16 +180,21 @@ pub(super) fn depart(core: &mut Core, world: &World, mut mbuf: Mbuf, record: &Re
 }
 
 fn onward(core: &mut Core, world: &World, mbuf: Mbuf, record: &Record4) {
-    match world.adjacencies.hop(record.common().path()) {
+    match world.adjacencies.hop(path(world, record)) {
         Some(hop) => core.send_to(mbuf, &hop),
         None => match realm_out(world, record) {
             Some(realm) => {
-                let session = (record.common(), reroute::flow_hash_of(record));
+                let session = (encapsulate::keeper(world, record), reroute::flow_hash_of(record));
                 resolve::towards(core, world, mbuf, realm, Some(session), 0);
             }
             None => core.out.drop(mbuf, DropReason::NoSession),
         },
     }
+}
+
+/// What packets of this half go by. That of a local one is its receiver's.
+fn path(world: &World, record: &Record4) -> Path {
+    tunnels::receiver(world, record).map_or(record.common().path(), |session| session.path())
 }
 
 /// Cuts a packet into fragments of at most `mtu` bytes (RFC 791 section 3.2), each a packet of the edge's own.

@@ -5,6 +5,7 @@ use super::core::Core;
 use super::message;
 use super::resolve;
 use super::slow::Arrival;
+use super::tunnels;
 use super::world::World;
 use crate::dpdk::Mbuf;
 use crate::firewall::parse;
@@ -27,6 +28,9 @@ pub fn answer4(
     arrival: Arrival,
     error: IcmpError,
 ) -> bool {
+    if arrival.realm == Realm::TUNNEL {
+        return tunnels::answer(core, world, ip, error);
+    }
     let Ok(link) = Link::parse(mbuf.data()) else { return false };
     let interface = &world.interfaces[usize::from(arrival.interface)];
     // The second leg of a hairpin shows a translated source: its way back is not the one that it came.
@@ -72,6 +76,9 @@ fn answer_untranslated4(
     error: IcmpError,
 ) -> bool {
     let Some((sender, interface)) = sender4(core, world, ip, realm) else { return false };
+    let untranslated = untranslated(ip, &sender);
+    let Ok(quote) = Ipv4::parse_quoted(&untranslated) else { return false };
+    let Some(interface) = interface else { return tunnels::answer(core, world, &quote, error) };
     let Some(source) = world.speaks_as(interface, sender.source()) else { return false };
     // Nobody's link-layer address is known here; the rule about broadcasts was kept when the packet came in.
     if !may_generate_error(MacAddr::ZERO, ip) || !core.icmp_errors.allow(sender.source().into(), core.now) {
@@ -79,27 +86,28 @@ fn answer_untranslated4(
     }
     let own = &world.interfaces[usize::from(interface)];
     let path = Path::untagged(own.mac, MacAddr::ZERO);
-    let untranslated = untranslated(ip, &sender);
-    let Ok(quote) = Ipv4::parse_quoted(&untranslated) else { return false };
     let Some(message) = message::icmp_error(&core.pool, &path, source, error, &quote) else { return false };
     core.out.counters.originated_packets.add(1);
     resolve::towards(core, world, message, sender.realm(), None, 0);
     true
 }
 
-/// What a translated packet came as, and the interface by which its sender is reached.
-fn sender4(core: &mut Core, world: &World, ip: &Ipv4<'_>, realm: Realm) -> Option<(Key4, u16)> {
+/// What a translated packet came as, and the interface by which its sender is reached; none of one that came by a tunnel.
+fn sender4(core: &mut Core, world: &World, ip: &Ipv4<'_>, realm: Realm) -> Option<(Key4, Option<u16>)> {
     // Its answers would be translated back to that.
     let key = super::slow::transport(ip, realm).ok()?.key;
     let (_, back) = world.flows.lookup::<Record4>(&key.reversed(realm))?;
     let sender = world.flows.twin(back)?.key();
+    if sender.realm() == Realm::TUNNEL {
+        return Some((sender, None));
+    }
     // Behind its second leg a hairpin has been translated twice: its source is an address of ours.
     if world.nat.as_deref().is_some_and(|nat| nat.is_outside(sender.realm()) && nat.contains(sender.source()))
     {
         return None;
     }
     let (interface, _) = world.next_hop(core.routes.now(), sender.realm(), sender.source(), 0).ok()?;
-    Some((sender, interface))
+    Some((sender, Some(interface)))
 }
 
 /// The same for IPv6 (RFC 4443 section 3.1), of which nothing was translated.

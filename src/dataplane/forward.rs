@@ -2,17 +2,22 @@
 
 use super::classify::{self, Common, HEADERS, HEADERS6, Ingress, at, at6, common4, common6};
 use super::core::Core;
+use super::decapsulate;
+use super::encapsulate::{self, Batch};
 use super::newcomers;
 use super::police::Subscriber;
 use super::rewrite;
 use super::slow::{self, Arrival};
+use super::tunnels;
 use super::vlan::{self, Links, Vlan};
 use super::world::World;
 use crate::dpdk::{BURST, Burst, Checksum, Mbuf};
 use crate::flow::table::Family;
+use crate::flow::tunnel::Session;
 use crate::flow::{FlowTable, Key4, Live, Lookup, Protocol, Record4, Record6};
 use crate::packet::DropReason;
 use crate::ring::Task;
+use arrayvec::ArrayVec;
 
 /// How many packets ahead of its use a cache line is asked for: some 400 cycles of work, about what memory takes.
 const AHEAD: usize = 8;
@@ -161,24 +166,70 @@ pub fn burst<const TAGGED: bool>(
     if TAGGED {
         untag(core, packets, links);
     }
+    if links.ends_tunnels() {
+        out_of_tunnels::<TAGGED>(core, world, lanes, packets, links);
+    }
     if world.spread {
         spread::<TAGGED>(core, world, packets, links);
     }
     let Lanes { v4, v6, rest, odd } = lanes;
-    run::<Record4, TAGGED>(core, world, v4, packets, links, |_, mbuf, _| {
+    let mut batch = Batch::new();
+    run::<Record4, TAGGED>(core, world, v4, packets, links, |_, _| (), |_, mbuf, _, hit| {
+        let for_a_session = world.tunnels.as_ref().zip(hit);
+        let mbuf = match for_a_session {
+            Some((tunnels, (record, lookup))) => {
+                match encapsulate::gather(tunnels, &mut batch, mbuf, record, lookup) {
+                    Some(mbuf) => mbuf,
+                    None => return,
+                }
+            }
+            None => mbuf,
+        };
         let gathered = if slow::is_ipv6(&mbuf) { &mut *rest } else { &mut *odd };
         gathered.push(mbuf);
     });
+    if let Some(tunnels) = world.tunnels.as_ref().filter(|_| !batch.is_empty()) {
+        encapsulate::burst(core, world, tunnels, &mut batch, |mbuf| odd.push(mbuf));
+    }
     if !odd.is_empty() {
         newcomers::receive(core, world, odd, |mbuf| ingress_of::<TAGGED>(links, mbuf));
     }
     if !rest.is_empty() {
-        run::<Record6, TAGGED>(core, world, v6, rest, links, |core, mbuf, ingress| {
+        run::<Record6, TAGGED>(core, world, v6, rest, links, |_, _| (), |core, mbuf, ingress, _| {
             slow::receive(core, world, mbuf, Arrival::on(ingress));
         });
     }
     slow::second_legs(core, world);
     core.out.flush();
+}
+
+/// What other edges have sent of hosts' packets goes on from here; the rest of the burst is left.
+#[inline(never)]
+fn out_of_tunnels<const TAGGED: bool>(
+    core: &mut Core,
+    world: &World,
+    lanes: &mut Lanes,
+    packets: &mut Burst,
+    links: &Links,
+) {
+    let Some(tunnels) = &world.tunnels else { return };
+    let (mut inside, mut sessions) = (Burst::new(), ArrayVec::<&Session, BURST>::new());
+    let ingress = |mbuf: &Mbuf| ingress_of::<TAGGED>(links, mbuf);
+    decapsulate::take_out(core, world, tunnels, packets, ingress, &mut inside, &mut sessions);
+    if inside.is_empty() {
+        return;
+    }
+    let now = core.now;
+    let count = |i: usize, length: usize| sessions[i].count_in(length as u32, now);
+    run::<Record4, true>(
+        core,
+        world,
+        &mut lanes.v4,
+        &mut inside,
+        &tunnels.arrivals,
+        count,
+        |core, mbuf, ingress, _| slow::receive(core, world, mbuf, Arrival::on(ingress)),
+    );
 }
 
 /// How a packet of this port came in. Of a tagged port its own word names the place of its interface.
@@ -187,19 +238,21 @@ fn ingress_of<'l, const TAGGED: bool>(links: &'l Links, mbuf: &Mbuf) -> &'l Ingr
     links.at(if TAGGED { mbuf.tag() } else { 0 })
 }
 
-/// One family's part of a burst: all packets leave it, those that are not common, or have no session, by `other`.
+/// One family's part of a burst: all packets leave it, those that are not common, or have no session, by `other`, which gets the half
+/// that was found, if one was. `sent` hears the place and the length of each that is sent.
 ///
 /// Classify runs over the whole burst; then each packet acts while those behind it advance: the one `AHEAD` places behind
 /// has its second bucket looked at if need be, the one twice as far behind its first. So two cache misses a packet overlap
 /// with the work on others, spread evenly.
 #[inline(never)]
-fn run<R: Fast, const TAGGED: bool>(
+fn run<'w, R: Fast + 'w, const TAGGED: bool>(
     core: &mut Core,
-    world: &World,
+    world: &'w World,
     lanes: &mut FamilyLanes<R>,
     packets: &mut Burst,
     links: &Links,
-    mut other: impl FnMut(&mut Core, Mbuf, &Ingress),
+    sent: impl Fn(usize, usize),
+    mut other: impl FnMut(&mut Core, Mbuf, &Ingress, Option<(&'w R, Lookup)>),
 ) where
     R::Key: Default,
 {
@@ -226,13 +279,14 @@ fn run<R: Fast, const TAGGED: bool>(
         };
         match acted {
             Acted::Sent => {
+                sent(i, length);
                 forwarded += 1;
                 bytes += length;
             }
             Acted::Dropped => (),
             Acted::Not(mbuf) => {
                 let ingress = ingress_of::<TAGGED>(links, &mbuf);
-                other(core, mbuf, ingress);
+                other(core, mbuf, ingress, record.map(|record| (record, lane.lookup)));
             }
         }
     }
@@ -376,7 +430,10 @@ fn spread<const TAGGED: bool>(core: &mut Core, world: &World, packets: &mut Burs
 
 /// The home of a common packet, and its key.
 fn home(world: &World, mbuf: &Mbuf, ingress: &Ingress) -> Option<(usize, Key4)> {
-    let nat = world.nat.as_deref()?;
     let Common { key, .. } = classify::of_a_flow4(mbuf.data(), mbuf.len(), ingress)?;
-    Some((slow::home_of(nat, &key)?, key))
+    let home = match world.nat.as_deref() {
+        Some(nat) => slow::home_of(nat, &key),
+        None => tunnels::home_of(world, &key),
+    };
+    Some((home?, key))
 }

@@ -17,13 +17,15 @@
 
 use super::core::Core;
 use super::depart;
+use super::encapsulate;
 use super::rewrite;
 use super::slow::{self, Arrival, Flow, IP, Place, Verdict};
 use super::sources;
+use super::tunnels;
 use super::world::World;
 use crate::dpdk::Mbuf;
 use crate::flow::record::Record;
-use crate::flow::{HashKey, Key4, Realm, Record4};
+use crate::flow::{Action, HashKey, Key4, Realm, Record4};
 use crate::nat::fragments::{Datagrams, Fate, Fragment, Head, Identifications, Limits, Seen};
 use crate::packet::{self, DropReason, Ipv4, Ipv4Mut};
 use crate::ring::Task;
@@ -68,29 +70,33 @@ pub fn gather<'w>(
     ip: &Ipv4<'_>,
     arrival: Arrival,
 ) -> Result<Verdict<'w>, DropReason> {
-    let nat = world.nat.as_deref().ok_or(DropReason::Ipv4Fragment)?;
-    let outbound = nat.is_inside(arrival.realm);
-    if !outbound && !nat.is_outside(arrival.realm) {
-        return Err(DropReason::Ipv4Fragment);
-    }
-    if !outbound && !nat.contains(ip.destination()) && !nat.knows_untranslated() {
-        return Err(DropReason::NoSession);
+    let home = tunnels::meeting_place(world, ip, arrival.realm)?;
+    let nat = world.nat.as_deref();
+    // Whose address leaves is nobody's but that host's: its own identifications tell its datagrams apart.
+    let outbound = home.is_none() && nat.is_some_and(|nat| nat.is_inside(arrival.realm));
+    if home.is_none() && !outbound {
+        let nat = nat.filter(|nat| nat.is_outside(arrival.realm)).ok_or(DropReason::Ipv4Fragment)?;
+        if !nat.contains(ip.destination()) && !nat.knows_untranslated() {
+            return Err(DropReason::NoSession);
+        }
     }
     if arrival.hops == 0 {
         sources::check(core, world, arrival, ip.source().into())?;
     }
     let fragment = Fragment::of(ip, arrival.realm)?;
-    let meeting_place = if outbound {
-        nat.home_of_inside(arrival.realm, ip.source())
-    } else {
-        nat.meeting_place(&fragment.datagram)
+    let meeting_place = match (home, nat) {
+        (Some(home), _) => home,
+        (None, Some(nat)) if outbound => nat.home_of_inside(arrival.realm, ip.source()),
+        (None, Some(nat)) => nat.meeting_place(&fragment.datagram),
+        (None, None) => return Err(DropReason::Ipv4Fragment),
     };
     if meeting_place != core.id {
         return Ok(Verdict::Hand(meeting_place));
     }
     let fragments = core.fragments.as_mut().ok_or(DropReason::Ipv4Fragment)?;
     // Behind the edge nobody knows a proxy address; towards one that stands for nobody nothing leaves.
-    let destination = nat.remote_of(&fragment.datagram).unwrap_or(ip.destination());
+    let remote = nat.and_then(|nat| nat.remote_of(&fragment.datagram).ok());
+    let destination = remote.unwrap_or(ip.destination());
     let head = fragment.is_first().then(|| {
         let ports = first(ip, arrival.realm)?.key.tail as u32;
         let identification =
@@ -217,11 +223,21 @@ fn session<'w>(
 
 /// A fragment other than the first: it has an IPv4 header, and data.
 pub(super) fn later(core: &mut Core, world: &World, mut mbuf: Mbuf, record: &Record4, arrival: Arrival) {
+    let kind = record.common().action().kind();
+    if kind == Action::ENCAPSULATE {
+        return encapsulate::later(core, world, mbuf, record, arrival);
+    }
+    if !tunnels::lives(world, record) {
+        return core.out.drop(mbuf, DropReason::CetpNoTunnel);
+    }
     let length = mbuf.len();
-    if !rewrite::header(mbuf.data_mut(), IP, &record.rewrite(), record.common().action().kind()) {
+    if !rewrite::header(mbuf.data_mut(), IP, &record.rewrite(), kind) {
         return core.out.drop(mbuf, DropReason::Truncated);
     }
     record.common().count(length as u32, core.now);
+    if record.common().action().is_tunnelled() {
+        tunnels::count(core, world, record, length);
+    }
     depart::depart(core, world, mbuf, record, arrival);
 }
 

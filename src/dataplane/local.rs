@@ -1,7 +1,9 @@
 //! To an address of the edge's own. Echo is answered here (RFC 1122 section 3.2.2.6, RFC 4443 section 4.2), and what
-//! subscribers ask of the NAT ([`super::pcp`]); questions to the edge's DNS go up to its thread ([`super::dns`]); everything else to the kernel's interface where there is one (the exception path), and is refused as a host does where there is none: a
+//! subscribers ask of the NAT ([`super::pcp`]); questions to the edge's DNS go up to its thread ([`super::dns`]), other edges' messages
+//! to who negotiates ([`super::cetp`]); everything else to the kernel's interface where there is one (the exception path), and is refused as a host does where there is none: a
 //! reset for TCP (RFC 9293 section 3.5.2), port or protocol unreachable for others (RFC 1122 section 3.2.2.1).
 
+use super::cetp;
 use super::core::Core;
 use super::dns;
 use super::errors;
@@ -49,6 +51,10 @@ pub fn ipv4(
     if ip.protocol() == Protocol::UDP && !ip.is_fragment() && dns::is_question(core, ip.payload()) {
         return dns::up(core, arrival.interface, source, ip.payload(), &ip.pseudo_header(), mbuf);
     }
+    let is_datagram = ip.protocol() == Protocol::UDP && !ip.is_fragment();
+    if is_datagram && cetp::is_of_an_edge(world.tunnels.as_ref(), ip.payload()) {
+        return cetp::up(core, arrival.interface, source, ip.payload(), &ip.pseudo_header(), mbuf);
+    }
     let class = class_of(ip.protocol(), ip.payload(), ip.fragment_offset() > 0);
     let up = core.punts.up(world, arrival.interface, class, source, mbuf, core.now);
     if up != Err(DropReason::LocalNoListener) {
@@ -92,6 +98,9 @@ pub fn ipv6(
     let is_datagram = upper.protocol == Protocol::UDP && upper.fragment.is_none();
     if is_datagram && dns::is_question(core, upper.payload) {
         return dns::up(core, arrival.interface, source, upper.payload, &ip.pseudo_header(), mbuf);
+    }
+    if is_datagram && cetp::is_of_an_edge(world.tunnels.as_ref(), upper.payload) {
+        return cetp::up(core, arrival.interface, source, upper.payload, &ip.pseudo_header(), mbuf);
     }
     let class = class_of(upper.protocol, upper.payload, upper.is_later_fragment());
     let up = core.punts.up(world, arrival.interface, class, source, mbuf, core.now);

@@ -35,6 +35,9 @@
 //! | [`pcp`] | what subscribers ask of the NAT, and that its state began anew |
 //! | [`punt`] | the rings to and from the kernel's interfaces, and what is let through |
 //! | [`dns`] | questions to the edge's DNS, up to its thread, and the answers |
+//! | [`cetp`] | messages of other edges, up to who negotiates, and what that says |
+//! | [`tunnels`] | flows between hosts that have a session |
+//! | [`encapsulate`], [`decapsulate`] | their packets' way into a tunnel, and out of it |
 //! | [`errors`] | ICMP errors of the edge's own |
 //! | [`message`] | the edge's own packets: ARP, echo replies, ICMP errors |
 //! | [`resolve`] | from a destination to a next hop; the neighbour owner |
@@ -49,13 +52,16 @@
 
 pub mod announce;
 pub mod board;
+pub mod cetp;
 pub mod claims;
 pub mod classify;
 pub mod conflicts;
 pub mod core;
 pub mod counters;
+pub mod decapsulate;
 pub mod depart;
 pub mod dns;
+pub mod encapsulate;
 pub mod errors;
 pub mod forward;
 pub mod fragments;
@@ -75,6 +81,7 @@ pub mod slow;
 pub mod slow6;
 pub mod sources;
 pub mod tcp;
+pub mod tunnels;
 pub mod unsolicited;
 pub mod vlan;
 pub mod worker;

@@ -5,6 +5,7 @@
 //! of neighbour messages leaves half of what is listened to for the other links; a full ring never makes a worker wait. A drop costs a worker a few dozen cycles, whatever comes.
 
 use super::core::Core;
+use super::cetp::{self, Cetp};
 use super::dns::{self, Dns};
 use super::limit::{Answers, Shares, TokenBucket};
 use super::world::{Interface, World};
@@ -59,6 +60,8 @@ pub struct Punts {
     from_kernel: Option<FrameReceiver>,
     /// Where the edge serves DNS.
     pub(super) dns: Option<Dns>,
+    /// Where it has tunnels to other edges.
+    pub(super) cetp: Option<Cetp>,
 }
 
 impl Punts {
@@ -82,12 +85,18 @@ impl Punts {
             to_kernel,
             from_kernel,
             dns: None,
+            cetp: None,
         }
     }
 
     /// The edge serves DNS, by these rings.
     pub fn with_dns(self, dns: Option<Dns>) -> Self {
         Self { dns, ..self }
+    }
+
+    /// It talks to other edges, by these rings.
+    pub fn with_cetp(self, cetp: Option<Cetp>) -> Self {
+        Self { cetp, ..self }
     }
 
     /// Whether one more echo request may be answered.
@@ -141,18 +150,23 @@ impl Punts {
 }
 
 /// What control threads send: the kernel's frames go out by the interface that they were sent by, the answers of the DNS to whoever
-/// asked. Returns the frames taken.
+/// asked, and what other edges are told to them. Returns the frames taken.
 pub fn down(core: &mut Core, world: &World) -> usize {
-    let kernel = drain(core, world, |p| p.from_kernel.as_mut(), |core, _, by, mbuf| core.originate(by, mbuf));
-    kernel + drain(core, world, |p| p.dns.as_mut().map(Dns::down), dns::send)
+    let kernel =
+        drain(core, world, |p| p.from_kernel.as_mut(), |core, _, by, _, mbuf| core.originate(by, mbuf));
+    let answers = |core: &mut Core, world: &World, by: &Interface, _, mbuf| dns::send(core, world, by, mbuf);
+    kernel
+        + drain(core, world, |p| p.dns.as_mut().map(Dns::down), answers)
+        + drain(core, world, |p| p.cetp.as_mut().map(Cetp::down), cetp::send)
 }
 
-/// Takes what a ring has, at most a burst, and sends each frame by the interface of its tag. Returns the frames taken.
+/// Takes what a ring has, at most a burst, and sends each frame by the interface of its tag; the class stands beside it. Returns the
+/// frames taken.
 fn drain(
     core: &mut Core,
     world: &World,
     ring: impl Fn(&mut Punts) -> Option<&mut FrameReceiver>,
-    send: impl Fn(&mut Core, &World, &Interface, Mbuf),
+    send: impl Fn(&mut Core, &World, &Interface, u16, Mbuf),
 ) -> usize {
     let mut taken = 0;
     while taken < BURST {
@@ -168,7 +182,7 @@ fn drain(
             Some(mbuf)
         });
         match (mbuf, world.interfaces.get(usize::from(head.tag))) {
-            (Some(mbuf), Some(interface)) => send(core, world, interface, mbuf),
+            (Some(mbuf), Some(interface)) => send(core, world, interface, head.class, mbuf),
             (Some(mbuf), None) => core.out.free(mbuf),
             (None, _) => {
                 // Taken off all the same, or the ring would stand still.

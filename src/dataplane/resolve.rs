@@ -12,7 +12,7 @@ use super::slow;
 use super::world::{NEIGHBOR_OWNER, World};
 use crate::dpdk::Mbuf;
 use crate::flow::record::Common;
-use crate::flow::{Hop, Realm};
+use crate::flow::{Hop, KeepsPath, Realm};
 use crate::neigh::{AdjacencyId, Announcer, Heard, Neighbors, Output, Want};
 use crate::packet::arp::Operation;
 use crate::packet::build::Path;
@@ -77,15 +77,15 @@ impl NeighborOwner {
     }
 }
 
-/// The next hop of a packet in `realm`, by its destination; where it belongs to a session, whose hash stands beside it, that
-/// remembers it. What can't be resolved here goes to the neighbour owner.
+/// The next hop of a packet in `realm`, by its destination; where it belongs to a session, or to what many share, whose hash stands
+/// beside it, that remembers it. What can't be resolved here goes to the neighbour owner.
 #[cold]
 pub fn towards(
     core: &mut Core,
     world: &World,
     mbuf: Mbuf,
     realm: Realm,
-    session: Option<(&Common, u64)>,
+    session: Option<(&dyn KeepsPath, u64)>,
     hops: u8,
 ) {
     let Some(destination) = destination(&mbuf) else {

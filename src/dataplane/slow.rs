@@ -2,9 +2,11 @@
 //! errors, the second leg of a hairpin, and every miss. It judges first and acts afterwards; each packet ends in exactly one
 //! `Verdict`.
 
+use super::cetp;
 use super::claims;
 use super::classify::Ingress;
 use super::core::Core;
+use super::decapsulate;
 use super::depart;
 use super::errors;
 use super::fragments;
@@ -15,6 +17,7 @@ use super::police::Subscriber;
 use super::resolve;
 use super::slow6;
 use super::sources;
+use super::tunnels;
 use super::unsolicited;
 use super::vlan::{self, Vlan};
 use super::world::{NEIGHBOR_OWNER, World};
@@ -22,6 +25,7 @@ use crate::dpdk::{Checksum, Mbuf};
 use crate::flow::key::ports;
 use crate::flow::record::Record;
 use crate::flow::{Key4, Protocol, Realm, Record4, Record6};
+use crate::nat::tunnel::outer::Outer;
 use crate::nat::{Nat44, Opening, fragments::Head, icmp_error};
 use crate::packet::build::IcmpError;
 use crate::packet::icmp::{Icmp, IcmpType};
@@ -73,6 +77,8 @@ pub enum Verdict<'w> {
     Hold(u32),
     /// A fragment whose datagram's ports are known.
     Fragment(Head),
+    /// A tunnelled packet: what it carries is to be judged.
+    Tunnelled(Outer),
     /// As [`Verdict::Act`], for IPv6; `upper` is where its transport begins in the frame.
     Act6 {
         record: &'w Record6,
@@ -125,6 +131,7 @@ pub(super) fn carry_out(core: &mut Core, world: &World, mbuf: Mbuf, arrival: Arr
         Verdict::Report { record } => depart::report(core, world, mbuf, record, arrival),
         Verdict::Hold(place) => fragments::hold(core, world, mbuf, place, arrival),
         Verdict::Fragment(head) => fragments::forward(core, world, mbuf, head, arrival),
+        Verdict::Tunnelled(outer) => decapsulate::receive(core, world, mbuf, &outer, arrival),
         Verdict::Act6 { record, upper, tcp_flags } => {
             slow6::act(core, world, mbuf, record, upper, tcp_flags, arrival);
         }
@@ -169,6 +176,9 @@ pub(super) fn judge<'w>(
     mbuf: &mut Mbuf,
     arrival: Arrival,
 ) -> Result<Verdict<'w>, DropReason> {
+    if arrival.realm == Realm::TUNNEL {
+        return tunnels::judge(core, world, mbuf, arrival);
+    }
     let link = Link::parse(mbuf.data())?;
     let to = link.ethernet.destination();
     let ours = world.interfaces[usize::from(arrival.interface)].mac;
@@ -189,6 +199,15 @@ pub(super) fn judge<'w>(
         }
         EtherType::ARP => Ok(Verdict::Hand(NEIGHBOR_OWNER)),
         EtherType::IPV6 => slow6::judge(core, world, mbuf, to, arrival),
+        EtherType::CETP if to == ours && world.tunnels.as_ref().is_some_and(|t| t.is_ethernet(arrival.interface)) => {
+            match decapsulate::outside(world, mbuf, arrival.interface, arrival.realm) {
+                Some(outer) => Ok(Verdict::Tunnelled(outer)),
+                None => {
+                    let source = link.ethernet.source();
+                    cetp::up_ethernet(core, arrival.interface, source, mbuf).map(|()| Verdict::Done)
+                }
+            }
+        }
         _ => Err(DropReason::EtherTypeUnknown),
     }
 }
@@ -223,6 +242,9 @@ fn ipv4<'w>(
             return Err(DropReason::Ipv4DestinationInvalid);
         }
         sources::check(core, world, arrival, source.into())?;
+        if let Some(outer) = decapsulate::outside(world, mbuf, arrival.interface, arrival.realm) {
+            return Ok(Verdict::Tunnelled(outer));
+        }
         // What a subscriber asks of the NAT its home answers.
         if let Some(home) = pcp::home(world, &ip, arrival.realm).filter(|home| *home != core.id) {
             return Ok(Verdict::Hand(home));
@@ -360,7 +382,7 @@ pub(super) fn session<'w>(
 }
 
 /// As [`session`], but one that is to be opened from inside is left to [`newcomers::open`].
-fn session_or_opening<'w>(
+pub(super) fn session_or_opening<'w>(
     core: &mut Core,
     world: &'w World,
     flow: &Flow,
@@ -370,9 +392,17 @@ fn session_or_opening<'w>(
     arrival: Arrival,
 ) -> Result<Verdict<'w>, DropReason> {
     let found = |record| Ok(Verdict::Act { record, place, tcp_flags: flow.tcp_flags });
-    if let Some((_, record)) = world.flows.lookup::<Record4>(&flow.key) {
+    let hit = world.flows.lookup::<Record4>(&flow.key);
+    if let Some((_, record)) = hit.filter(|(_, record)| tunnels::lives(world, record)) {
         let reopens = claims::reopening(core, world, flow, record, ip, mbuf, arrival);
         return reopens.unwrap_or_else(|| found(record));
+    }
+    if let Some(opening) = tunnels::opening(core, world, flow, place, ip, mbuf, arrival) {
+        return opening;
+    }
+    if hit.is_some() {
+        errors::answer4(core, world, mbuf, ip, arrival, IcmpError::HostUnreachable);
+        return Err(DropReason::CetpNoTunnel);
     }
     let nat = world.nat.as_deref().ok_or(DropReason::RealmNotServed)?;
     sources::check(core, world, arrival, ip.source().into())?;

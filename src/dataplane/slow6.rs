@@ -2,6 +2,7 @@
 //! get their answers; everything else needs a session, or makes one by the rules of [`crate::firewall`].
 
 use super::core::Core;
+use super::decapsulate;
 use super::errors;
 use super::local;
 use super::nd;
@@ -15,7 +16,7 @@ use super::world::{NEIGHBOR_OWNER, World};
 use crate::dpdk::Mbuf;
 use crate::firewall::{Flow6, icmpv6, parse};
 use crate::flow::record::Record;
-use crate::flow::{Realm, Record6};
+use crate::flow::{KeepsPath, Realm, Record6};
 use crate::packet::build::Icmpv6Error;
 use crate::packet::ipv6::{self, is_forwardable_destination, is_forwardable_source};
 use crate::packet::{DropReason, Ipv6, Link, MacAddr, Protocol, TcpFlags, TcpMut};
@@ -65,6 +66,9 @@ pub fn judge<'w>(
             return Err(DropReason::Ipv6SourceInvalid);
         }
         sources::check(core, world, arrival, source.into())?;
+        if let Some(outer) = decapsulate::outside(world, mbuf, arrival.interface, arrival.realm) {
+            return Ok(Verdict::Tunnelled(outer));
+        }
         return local::ipv6(core, world, &ip, mbuf, arrival).map(|()| Verdict::Done);
     }
     if !is_forwardable_source(source) {
@@ -260,7 +264,7 @@ fn depart(core: &mut Core, world: &World, mut mbuf: Mbuf, record: &Record6, real
     match world.adjacencies.hop(record.common().path()) {
         Some(hop) => core.send_to(mbuf, &hop),
         None => {
-            let session = (record.common(), super::reroute::flow_hash(&mbuf.data()[IP..]));
+            let session = (record.common() as &dyn KeepsPath, super::reroute::flow_hash(&mbuf.data()[IP..]));
             resolve::towards(core, world, mbuf, realm, Some(session), 0);
         }
     }

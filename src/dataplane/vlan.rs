@@ -125,6 +125,7 @@ pub struct Links {
     outer: Box<[(u16, u16)]>,
     inner: Box<[[u16; 4096]]>,
     untagged: u16,
+    ends_tunnels: bool,
 }
 
 impl Links {
@@ -154,7 +155,18 @@ impl Links {
             outer: if tagged { outer.into() } else { [].into() },
             inner: inner.into(),
             untagged,
+            ends_tunnels: false,
         }
+    }
+
+    /// The same, where packets of other edges may come in.
+    pub fn with_tunnels(self, ends_tunnels: bool) -> Self {
+        Self { ends_tunnels, ..self }
+    }
+
+    /// Whether frames must be looked at for what other edges send.
+    pub fn ends_tunnels(&self) -> bool {
+        self.ends_tunnels
     }
 
     /// Whether frames must be looked at for tags.

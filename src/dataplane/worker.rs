@@ -16,7 +16,7 @@ use super::world::World;
 use crate::dpdk::{BURST, Burst, Pool, RxQueue, cycles, cycles_hz, pause};
 use crate::firewall;
 use crate::flow::{FlowHome, Record4, Record6, Reporter};
-use crate::nat::{NatHome, Timeouts};
+use crate::nat::{NatHome, Timeouts, tunnel};
 use crate::packet::DropReason;
 use crate::ring::{Handoff, Task};
 use crate::route;
@@ -124,6 +124,7 @@ fn round_of(idle_times: impl IntoIterator<Item = u32>) -> u32 {
 /// The rounds of IPv4 and IPv6.
 fn sweep_rounds(world: &World) -> [u32; 2] {
     let v4 = world.nat.as_deref().map(|nat| &nat.options().timeouts);
+    let v4 = v4.or(world.tunnels.as_ref().map(|tunnels| &tunnels.timeouts));
     let v6 = world.firewall.as_deref().map(|firewall| &firewall.options().timeouts);
     [
         round_of(v4.into_iter().flat_map(Timeouts::each)),
@@ -300,7 +301,7 @@ impl Worker {
         got
     }
 
-    /// What the kernel sends by its interfaces, and the DNS's answers.
+    /// What the kernel sends by its interfaces, the DNS's answers, and what other edges are told.
     fn take_from_control(&mut self, world: &World) -> usize {
         let got = punt::down(&mut self.core, world);
         if got > 0 {
@@ -355,6 +356,11 @@ impl Worker {
             core.out.counters.mappings.set(mappings as u64);
             core.out.counters.subscribers.set(subscribers as u64);
             core.out.counters.asked_mappings.set(nat.asked_for() as u64);
+        } else if let Some(tunnels) = &world.tunnels {
+            let records = core.flows.owned_records_of::<Record4>();
+            let mut judge = tunnel::Flows { table: &tunnels.table, timeouts: &tunnels.timeouts };
+            let budget = due(records, elapsed, self.sweep_rounds[0]);
+            removed += core.flows.sweep::<Record4>(budget, core.now, &mut judge);
         }
         if let Some(firewall) = &mut core.firewall {
             let records = core.flows.owned_records_of::<Record6>();

@@ -4,6 +4,7 @@ use super::classify::Ingress;
 use super::police::Policer;
 use super::reroute;
 use super::sources;
+use super::tunnels::Tunnels;
 use super::vlan::{Links, Vlan};
 use crate::firewall::Firewall;
 use crate::flow::{Adjacencies, FlowTable, Realm};
@@ -80,6 +81,8 @@ pub struct World {
     pub adjacencies: Adjacencies,
     pub nat: Option<Arc<Nat44>>,
     pub firewall: Option<Arc<Firewall>>,
+    /// Where there are tunnels to other edges.
+    pub tunnels: Option<Tunnels>,
     /// By realm.
     pub sources: Vec<sources::Rules>,
     /// Where subscribers have a limit of packets.

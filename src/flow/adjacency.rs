@@ -16,6 +16,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Path(pub u32);
 
+/// What many packets share, and remembers where they go: a half of a session, an RLOC.
+pub trait KeepsPath {
+    /// Any worker: from now on they go that way.
+    fn set_path(&self, path: Path);
+}
+
 /// The number of an adjacency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AdjacencyId(pub u16);

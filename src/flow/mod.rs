@@ -20,7 +20,7 @@
 //! | [`circular`] | a bit for each address of the circular pool | the pool's owner | every worker |
 //! | [`proxies`] | whom each proxy address stands for, and its sessions | who assigns them; homes, by CAS | every worker, management |
 //! | [`ranges`] | nothing: addresses by number | | |
-//! | [`filter`] | nothing yet: which flows a tunnel lets through | | |
+//! | [`filter`] | nothing: which flows a policy lets through a tunnel | | |
 //! | [`lifetime`] | nothing: what both halves tell together, TCP's state and idle times | | |
 //!
 //! The unsafe code is in [`memory`] (huge pages) and in two functions of [`index`] (eight tags compared at once, a
@@ -46,7 +46,7 @@ pub mod table;
 pub mod tcp;
 pub mod tunnel;
 
-pub use adjacency::{Adjacencies, AdjacencyId, Hop, Live, Path};
+pub use adjacency::{Adjacencies, AdjacencyId, Hop, KeepsPath, Live, Path};
 pub use circular::{Circular, Marks, SessionEvent};
 pub use hash::{Hash, HashKey};
 pub use index::{Index, Ref};

@@ -8,7 +8,7 @@
 //!   store: almost always one worker, so that a lost update is possible and harmless. The TCP flags are also written by a
 //!   worker that forwards the other direction, where a reset or a SYN changes both ([`super::tcp`]).
 
-use super::adjacency::Path;
+use super::adjacency::{KeepsPath, Path};
 use super::index::Ref;
 use super::key::{Key4, Key6};
 use super::sync::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
@@ -31,6 +31,9 @@ impl Action {
     pub const ENCAPSULATE: Self = Self(3);
     /// Of packets that have left a tunnel, whose addresses are session tags: rewrite, then on their way along the path.
     pub const DECAPSULATE: Self = Self(4);
+    /// Rewrite, then straight to the other host of the session, which is behind this edge, too. In the place of the new ports, which
+    /// are the old ones, its half has the tag of the sender's session.
+    pub const LOCAL: Self = Self(5);
     /// Of an initiator's half that comes from outside: packets from inside have answered it, and home has noticed.
     pub const ANSWERED: u8 = 1 << 5;
     /// The half whose packet created the session. Exactly one of the two has it.
@@ -46,9 +49,9 @@ impl Action {
     pub const fn with(self, flags: u8) -> Self {
         Self(self.0 | flags)
     }
-    /// Whether it is a half of a flow between two edges.
+    /// Whether it is a half of a flow of two hosts that have a session: between two edges, or behind this one.
     pub const fn is_tunnelled(self) -> bool {
-        matches!(self.kind(), Self::ENCAPSULATE | Self::DECAPSULATE)
+        matches!(self.kind(), Self::ENCAPSULATE | Self::DECAPSULATE | Self::LOCAL)
     }
     pub const fn is_answered(self) -> bool {
         self.0 & Self::ANSWERED != 0
@@ -202,9 +205,6 @@ impl Common {
     pub fn path(&self) -> Path {
         Path(self.path.load(Ordering::Relaxed))
     }
-    pub fn set_path(&self, path: Path) {
-        self.path.store(path.0, Ordering::Relaxed);
-    }
     #[inline(always)]
     pub fn action(&self) -> Action {
         Action(self.action.load(Ordering::Relaxed))
@@ -228,6 +228,12 @@ impl Common {
     pub fn twin(&self) -> Ref {
         let t = self.twin.load(Ordering::Relaxed);
         Ref::new((t >> 28) as u8, t & Ref::MAX_INDEX, self.generation())
+    }
+}
+
+impl KeepsPath for Common {
+    fn set_path(&self, path: Path) {
+        self.path.store(path.0, Ordering::Relaxed);
     }
 }
 

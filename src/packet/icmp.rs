@@ -219,9 +219,14 @@ impl Header {
 /// address here: their frames give them away on the last link, and an edge forwards none.
 pub fn may_generate_error(frame_destination: MacAddr, packet: &Ipv4<'_>) -> bool {
     let to_one = !frame_destination.is_multicast() && is_single_host(packet.destination());
+    to_one && is_single_host(packet.source()) && may_be_told(packet)
+}
+
+/// The part of it that does not look at addresses: whether the packet is no ICMP error, and no later fragment.
+pub fn may_be_told(packet: &Ipv4<'_>) -> bool {
     let quiet = packet.protocol() == Protocol::ICMP
         && Icmp::parse(packet.payload()).map_or(true, |icmp| icmp.kind().is_error());
-    to_one && is_single_host(packet.source()) && packet.fragment_offset() == 0 && !quiet
+    packet.fragment_offset() == 0 && !quiet
 }
 
 /// Neither "this network" (0/8), loopback, multicast, reserved (240/4) nor broadcast (RFC 1122 section 3.2.1.3, RFC 1112).

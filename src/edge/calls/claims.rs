@@ -15,11 +15,11 @@ use crate::config::{ATTRIBUTES, Attribute, Attributes, Direction, Kinds, NUMBERS
 use crate::edge::cetp::message::{
     Backoff, Code, CodeSet, Direction as Way, Fqdn, Id, Message, Reason, Rloc, Service, Value,
 };
+use crate::edge::cetp::message::value::SERVICES;
 use crate::edge::cetp::signing;
 use crate::edge::cetp::terms::{Ask, Terms};
 use crate::edge::hosts::HostRef;
 use crate::edge::policy::{Claims, Decision, Judgement, Name, Query};
-use crate::flow::tunnel::services::SERVICES;
 
 /// What is told by, and known of, somebody at another edge.
 pub struct Known {

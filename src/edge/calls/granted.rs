@@ -8,9 +8,9 @@
 use arrayvec::ArrayVec;
 
 use crate::config::Services;
+use crate::edge::cetp::message::value::SERVICES;
 use crate::edge::cetp::message::{Direction, Service};
 use crate::flow::filter::{ENTRIES_MAX, Filter};
-use crate::flow::tunnel::services::SERVICES;
 use crate::flow::tunnel::{self, Opens};
 use crate::packet::Protocol;
 
@@ -127,7 +127,8 @@ pub fn in_a_tunnel(service: &Service) -> tunnel::Service {
         Direction::ToOutbound => Opens::Remote,
         Direction::Both => Opens::Either,
     };
-    tunnel::Service { protocol: service.protocol.map(|protocol| protocol.0), ports: service.ports, opens }
+    let protocol = service.protocol.map(|protocol| protocol.0);
+    tunnel::Service { protocol, ports: service.ports, opens, is_open: true }
 }
 
 #[cfg(test)]

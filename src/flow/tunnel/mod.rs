@@ -44,8 +44,8 @@ use tag::TagKey;
 
 /// Sessions, at most: a tag has 32 bits, of which ten at least tell one use of a place from the next.
 pub const SESSIONS_MAX: usize = 1 << 22;
-/// The peer of a session between two hosts that are both behind this edge (CES–Local): its peer tag is the own tag of the other
-/// host's session, its twin.
+/// As a session's edge: none, because the other host is behind this one, too. Each of the two hosts has a session of its own, whose
+/// peer's tag is the other's own tag.
 pub const LOCAL: u32 = u32::MAX;
 /// Table number within the index of pairs.
 const TABLE: u8 = 1;
@@ -122,6 +122,12 @@ impl TunnelTable {
         Key4::from_words(pair, 0, realm, 0).hash(&self.hash)
     }
 
+    /// The session that the other host of a local one has; `None` of any other, or if it is gone.
+    #[inline(always)]
+    pub fn twin(&self, session: &Session) -> Option<&Session> {
+        if session.is_local() { self.find(session.tags().1) } else { None }
+    }
+
     /// The edge that a session leads to.
     #[inline(always)]
     pub fn peer(&self, session: &Session) -> Option<&Peer> {
@@ -142,6 +148,10 @@ impl TunnelTable {
     /// Whether packets of an edge may come between these ends.
     pub fn accepts(&self, peer: &Peer, ends: &Ends) -> bool {
         let (words, about) = rloc::compiled(ends);
+        // Most come the way that ours go.
+        if self.active(peer).is_some_and(|rloc| rloc.ends_are(&words, about) == (true, true)) {
+            return true;
+        }
         let (mut local, mut remote) = (false, false);
         for reference in &peer.accepted {
             let Some(rloc) = self.rloc(reference.load(Ordering::Acquire)) else { continue };

@@ -157,7 +157,8 @@ impl Tunnels {
         true
     }
 
-    /// The session of a reserved tag begins at `now`, wrapping milliseconds of the workers.
+    /// The session of a reserved tag begins at `now`, wrapping milliseconds of the workers. Of two local ones both tags are reserved
+    /// before the first is installed; no packet passes before both are, nor after either was removed.
     ///
     /// # Errors
     /// [`Refused`]; the tag stays reserved.
@@ -168,9 +169,13 @@ impl Tunnels {
         if taken || options.peer_tag == 0 || !Services::fits(options.services) {
             return Err(Refused::Session);
         }
-        let is_known = self.held_peers.get(options.peer as usize).is_some_and(Option::is_some);
-        if options.peer != LOCAL && !is_known {
-            return Err(Refused::Number);
+        if options.peer == LOCAL {
+            let is_own = |state| self.place(options.peer_tag, state).is_some_and(|other| other != place);
+            if !is_own(State::Reserved) && !is_own(State::Published) {
+                return Err(Refused::Tag);
+            }
+        } else {
+            self.known_peer(options.peer)?;
         }
         let session = &table.sessions[place as usize];
         session.write(options, tag, now);

@@ -1,6 +1,6 @@
 //! Other edges, and the RLOCs between them and us.
 
-use crate::flow::adjacency::Path;
+use crate::flow::adjacency::{KeepsPath, Path};
 use crate::flow::key::Realm;
 use crate::flow::sync::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -136,9 +136,11 @@ impl Rloc {
     pub fn path(&self) -> Path {
         Path(self.path.load(Ordering::Relaxed))
     }
+}
 
-    /// Any worker: packets to the other edge go that way.
-    pub fn set_path(&self, path: Path) {
+/// Packets to the other edge go that way.
+impl KeepsPath for Rloc {
+    fn set_path(&self, path: Path) {
         self.path.store(path.0, Ordering::Relaxed);
     }
 }

@@ -1,6 +1,8 @@
 //! Sessions between a host behind this edge and one behind another.
 
+use super::LOCAL;
 use super::services::{Service, Services};
+use crate::flow::adjacency::{KeepsPath, Path};
 use crate::flow::key::Realm;
 use crate::flow::sync::{AtomicU32, AtomicU64, Ordering};
 use std::net::Ipv4Addr;
@@ -10,7 +12,8 @@ use std::net::Ipv4Addr;
 pub struct SessionOptions<'s> {
     /// The tag that the other edge gave it, not 0.
     pub peer_tag: u32,
-    /// By the number that [`Tunnels::add_peer`](super::Tunnels::add_peer) gave.
+    /// By the number that [`Tunnels::add_peer`](super::Tunnels::add_peer) gave, or [`LOCAL`](super::LOCAL): then `peer_tag` is the own
+    /// tag of the session that the other host has with this one.
     pub peer: u32,
     /// Of the host behind this edge.
     pub realm: Realm,
@@ -21,8 +24,8 @@ pub struct SessionOptions<'s> {
     pub services: &'s [Service],
 }
 
-/// A session: what workers need of it for each packet in one cache line, what they need for a new flow in the other.
-#[repr(C, align(128))]
+/// A session: what workers need of it for each packet in one cache line, what they need for a new flow in the others.
+#[repr(C, align(256))]
 pub struct Session {
     /// Own tag 32 | the peer's tag 32, from bit 0 on. 0: there is no session. Published by it.
     pub(super) tags: AtomicU64,
@@ -32,14 +35,15 @@ pub struct Session {
     about: AtomicU64,
     /// Written by workers: wrapping milliseconds of the last packet in either direction.
     last_seen: AtomicU32,
-    _room: AtomicU32,
+    /// Written by any worker: the next hop to the host, where the other host is behind this edge, too.
+    path: AtomicU32,
     /// Written by workers: packets and bytes of hosts' packets into the tunnel, then out of it.
     counts: [AtomicU64; 4],
     services: Services,
 }
 
 #[cfg(not(ces_loom))]
-const _: () = assert!(size_of::<Session>() == 128 && std::mem::offset_of!(Session, services) == 64);
+const _: () = assert!(size_of::<Session>() == 256 && std::mem::offset_of!(Session, services) == 64);
 
 /// What is counted of a session: packets and bytes of hosts' packets, as the hosts sent them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,7 +62,7 @@ impl Session {
             addresses: zero(),
             about: zero(),
             last_seen: AtomicU32::new(0),
-            _room: AtomicU32::new(0),
+            path: AtomicU32::new(0),
             counts: std::array::from_fn(|_| zero()),
             services: Services::none(),
         }
@@ -69,6 +73,7 @@ impl Session {
         let about = u64::from(options.peer) | u64::from(options.realm.0) << 32;
         self.about.store(about, Ordering::Relaxed);
         self.last_seen.store(now, Ordering::Relaxed);
+        self.path.store(0, Ordering::Relaxed);
         self.counts.iter().for_each(|count| count.store(0, Ordering::Relaxed));
         self.services.write(options.services);
         self.tags.store(u64::from(own) | u64::from(options.peer_tag) << 32, Ordering::Release);
@@ -96,6 +101,18 @@ impl Session {
     #[inline(always)]
     pub fn peer(&self) -> u32 {
         self.about.load(Ordering::Relaxed) as u32
+    }
+
+    /// Whether the other host is behind this edge, too.
+    #[inline(always)]
+    pub fn is_local(&self) -> bool {
+        self.peer() == LOCAL
+    }
+
+    /// The next hop to the host of a local session.
+    #[inline(always)]
+    pub fn path(&self) -> Path {
+        Path(self.path.load(Ordering::Relaxed))
     }
 
     /// What was negotiated.
@@ -132,6 +149,13 @@ impl Session {
     /// Wrapping milliseconds of the last packet in either direction; of its beginning before the first.
     pub fn last_seen(&self) -> u32 {
         self.last_seen.load(Ordering::Relaxed)
+    }
+}
+
+/// Of a local session: packets to its host go that way.
+impl KeepsPath for Session {
+    fn set_path(&self, path: Path) {
+        self.path.store(path.0, Ordering::Relaxed);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::services::SERVICES;
 use super::*;
+use crate::flow::filter::{Entry, Filter, Opener};
 use crate::flow::quiescence::{Quiescence, Reporter};
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -189,11 +190,11 @@ fn a_service_is_who_opens_what() {
     let services = Services::none();
     assert!(!services.allow(Opens::Host, TCP, 80), "nothing was negotiated");
     services.write(&[
-        Service { protocol: Some(TCP), ports: (80, 90), opens: Opens::Host },
-        Service { protocol: Some(17), ports: (53, 53), opens: Opens::Remote },
-        Service { protocol: Some(1), ports: (0, u16::MAX), opens: Opens::Either },
-        Service { protocol: Some(132), ports: (5, 5), opens: Opens::Either },
-        Service { protocol: None, ports: (7, 7), opens: Opens::Host },
+        Service { protocol: Some(TCP), ports: (80, 90), opens: Opens::Host, is_open: true },
+        Service { protocol: Some(17), ports: (53, 53), opens: Opens::Remote, is_open: true },
+        Service { protocol: Some(1), ports: (0, u16::MAX), opens: Opens::Either, is_open: true },
+        Service { protocol: Some(132), ports: (5, 5), opens: Opens::Either, is_open: true },
+        Service { protocol: None, ports: (7, 7), opens: Opens::Host, is_open: true },
     ]);
     for (opener, protocol, port, expected) in [
         (Opens::Host, TCP, 80, true),
@@ -213,6 +214,50 @@ fn a_service_is_who_opens_what() {
     }
     services.write(&[Service::ANY]);
     assert!(services.allow(Opens::Remote, 50, 0) && services.allow(Opens::Host, TCP, 0));
+}
+
+proptest! {
+    /// What a policy's filter says of a flow, its compiled services say: whoever opens it, closed entries before open ones included.
+    #[test]
+    fn services_are_their_filters(
+        opener in prop_oneof![Just(Opener::Local), Just(Opener::Remote)],
+        entries in proptest::collection::vec((proptest::option::of(0..3u8), 0..9u16, 0..9u16, any::<bool>()), 1..=16),
+        protocol in 0..4u8, port in 0..10u16,
+    ) {
+        const PROTOCOLS: [u8; 4] = [6, 17, 1, 132];
+        let mut filter = Filter::new(opener);
+        for (protocol, first, length, is_open) in entries {
+            let protocol = protocol.map(|n| PROTOCOLS[usize::from(n)]);
+            filter.push(Entry { protocol, first, last: first + length, is_open });
+        }
+        let services = Services::none();
+        services.write(&Service::of_filter(&filter).collect::<Vec<_>>());
+        let protocol = PROTOCOLS[usize::from(protocol)];
+        let seen = if matches!(protocol, 6 | 17) { port } else { 0 };
+        for who in [Opener::Local, Opener::Remote] {
+            prop_assert_eq!(services.allow(who.into(), protocol, port), filter.permits(who, protocol, seen));
+        }
+    }
+}
+
+#[test]
+fn two_local_sessions_know_each_other() {
+    let mut tunnels = tunnels(4, &Arc::new(Quiescence::new(0)));
+    let table = tunnels.shared().clone();
+    let [a, b, free] = std::array::from_fn(|_| tunnels.reserve().unwrap());
+    let other = Ipv4Addr::new(10, 0, 0, 3);
+    let of_a = options(LOCAL, b, HOST);
+    let of_b = SessionOptions { realm: Realm(4), ..options(LOCAL, a, other) };
+    assert_eq!(tunnels.install(a, &options(LOCAL, a, HOST), 0), Err(Refused::Tag), "it is its own twin");
+    assert_eq!(tunnels.install(a, &options(LOCAL, free ^ 1, HOST), 0), Err(Refused::Tag), "nobody's tag");
+    tunnels.install(a, &of_a, 0).unwrap();
+    assert!(table.twin(table.find(a).unwrap()).is_none(), "only half of it is there");
+    tunnels.install(b, &of_b, 0).unwrap();
+    let twin_of = |tag| table.twin(table.find(tag).unwrap()).map(|twin| (twin.tags().0, twin.pair().0));
+    assert_eq!((twin_of(a), twin_of(b)), (Some((b, other)), Some((a, HOST))));
+    assert!(table.find(a).unwrap().is_local() && table.peer(table.find(a).unwrap()).is_none());
+    assert!(tunnels.remove(a) && table.twin(table.find(b).unwrap()).is_none());
+    assert!(tunnels.remove(b) && tunnels.release(free));
 }
 
 #[derive(Clone, Debug)]

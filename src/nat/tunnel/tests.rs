@@ -417,8 +417,8 @@ fn tunnels() -> (Tunnels, u32) {
     let mut tunnels = Tunnels::new(sizes, Arc::new(Quiescence::new(0)), || rng.random());
     let (peer, tag) = (tunnels.add_peer().unwrap(), tunnels.reserve().unwrap());
     let services = [
-        Service { protocol: Some(6), ports: (80, 80), opens: Opens::Host },
-        Service { protocol: Some(17), ports: (53, 53), opens: Opens::Remote },
+        Service { protocol: Some(6), ports: (80, 80), opens: Opens::Host, is_open: true },
+        Service { protocol: Some(17), ports: (53, 53), opens: Opens::Remote, is_open: true },
     ];
     let options =
         SessionOptions { peer_tag: 77, peer, realm: REALM, host: A.0, proxy: A.1, services: &services };
@@ -450,9 +450,9 @@ fn a_flow_begins_as_it_was_negotiated() {
         (from_host(6, 80), SYN, Ok(Action::ENCAPSULATE)),
         (from_remote(17, 53), 0, Ok(Action::DECAPSULATE)),
     ] {
-        let made = open(&mut flows, session, &key, flags, 5);
+        let made = open(&mut flows, tunnels.shared(), session, &key, flags, 5);
         let table = flows.table().clone();
-        let record = made.map(|made| table.get::<Record4>(made).unwrap());
+        let record = made.map(|made| table.get::<Record4>(made.flow).unwrap());
         assert_eq!(record.map(|r| r.common().action().kind()), expected, "{key:?}");
         if let Ok(record) = record {
             assert!(record.common().action().is_initiator() && record.common().action().is_tunnelled());
@@ -480,7 +480,7 @@ fn a_flow_is_over_with_its_session_or_when_it_is_idle() {
             crate::flow::key::ports(6000, 53)
         });
     let timeouts = Timeouts::default();
-    let first = open(&mut flows, session, &key, 0, 0).unwrap();
+    let first = open(&mut flows, tunnels.shared(), session, &key, 0, 0).unwrap().flow;
     let shared = flows.table().clone();
     let record = shared.get::<Record4>(first).unwrap();
     let idle = timeouts.udp;
@@ -489,7 +489,7 @@ fn a_flow_is_over_with_its_session_or_when_it_is_idle() {
     let mut judge = Flows { table: &table, timeouts: &timeouts };
     assert_eq!(flows.sweep::<Record4>(1000, 1000 + idle, &mut judge), 0);
     assert_eq!(flows.sweep::<Record4>(1000, 1001 + idle, &mut judge), 1);
-    let second = open(&mut flows, session, &key, 0, 2000).unwrap();
+    let second = open(&mut flows, tunnels.shared(), session, &key, 0, 2000).unwrap().flow;
     assert_eq!(flows.sweep::<Record4>(1000, 2001, &mut judge), 0);
     tunnels.remove(tag);
     assert_eq!(flows.sweep::<Record4>(1000, 2001, &mut judge), 1, "its session is gone");

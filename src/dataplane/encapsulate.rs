@@ -1,0 +1,503 @@
+//! The way into a tunnel: a host's packet is translated to the session's tags, its header compressed, and one of the edge's own put
+//! before it, to the RLOC that its edge is reached at. And the way of packets between two hosts behind this edge, as far as the fast
+//! way does not know it either: translated in one step, straight to the other host.
+//!
+//! ```text
+//! burst ─► look up ─► hits of these kinds wait together ─► session, edge, RLOC, next hop ─► act
+//!                          (their sessions are on the way meanwhile)        │ anything odd
+//!                                                                           └─► the slow way
+//! ```
+//!
+//! Guarantees: nothing leaves that is longer than the way to the other edge takes: a packet that may be cut is cut inside, the
+//! sender of any other is told (RFC 4459 section 3.2); a SYN announces what fits (RFC 9293 section 3.7.1). Packets of a flow, and
+//! fragments of its datagrams, have the same source port outside. Never: opens a flow.
+
+use super::classify::{HEADERS, at};
+use super::core::Core;
+use super::depart;
+use super::errors;
+use super::message;
+use super::police::Subscriber;
+use super::resolve;
+use super::rewrite;
+use super::slow::{Arrival, IP, Place};
+use super::tcp;
+use super::tunnels::{self, Tunnels};
+use super::vlan::Vlan;
+use super::world::World;
+use crate::dpdk::{BURST, Mbuf};
+use crate::flow::record::Record;
+use crate::flow::tunnel::{Ends, Peer, Rloc, Session};
+use crate::flow::{Action, KeepsPath, Key4, Lookup, Protocol, Record4};
+use crate::nat::tunnel::outer::{self, INNER, Tagged};
+use crate::nat::{icmp_error, tunnel};
+use crate::packet::build::IcmpError;
+use crate::packet::ipv4::fragment::Fragments;
+use crate::packet::{DropReason, Error, Ipv4, TcpFlags, ethernet, ipv4};
+use arrayvec::ArrayVec;
+
+/// Bytes of IPv4 and TCP headers without options (RFC 6691 section 2).
+const IPV4_AND_TCP: u16 = 40;
+/// Ethernet's minimum without its check sequence (IEEE 802.3).
+const MINIMUM: usize = 60;
+
+/// A packet whose flow was found, and that waits for its session to be there.
+pub struct Waiting<'w> {
+    mbuf: Mbuf,
+    record: &'w Record4,
+    lookup: Lookup,
+    tag: u32,
+    place: u32,
+}
+
+/// Those of a burst.
+pub type Batch<'w> = ArrayVec<Waiting<'w>, BURST>;
+
+/// Takes a hit that is of a session's flow, and asks for that; gives back any other.
+#[inline]
+pub(super) fn gather<'w>(
+    tunnels: &Tunnels,
+    batch: &mut Batch<'w>,
+    mbuf: Mbuf,
+    record: &'w Record4,
+    lookup: Lookup,
+) -> Option<Mbuf> {
+    if !matches!(record.common().action().kind(), Action::ENCAPSULATE | Action::LOCAL) {
+        return Some(mbuf);
+    }
+    let tag = tunnel::own_tag(record);
+    let place = tunnels.table.begin(tag);
+    batch.push(Waiting { mbuf, record, lookup, tag, place });
+    None
+}
+
+/// What becomes of a common packet on the fast way.
+enum Acted {
+    Sent,
+    Dropped(DropReason),
+    /// Untouched: it is for the slow way.
+    Not,
+}
+
+/// Sends the gathered packets on their way; what this does not know goes to `odd`.
+#[inline(never)]
+pub(super) fn burst<'w>(
+    core: &mut Core,
+    world: &'w World,
+    tunnels: &'w Tunnels,
+    batch: &mut Batch<'w>,
+    mut odd: impl FnMut(Mbuf),
+) {
+    let (mut forwarded, mut bytes) = (0, 0);
+    for Waiting { mut mbuf, record, lookup, tag, place } in batch.drain(..) {
+        let length = mbuf.len();
+        let session = tunnels.table.at(place, tag);
+        let way = session.and_then(|session| Way::from(tunnels, session));
+        let acted = match (session, &way) {
+            (Some(session), _) if session.is_local() => {
+                local(core, world, tunnels, &mut mbuf, (record, &lookup), session)
+            }
+            (Some(_), Some(way)) => encapsulate(core, world, tunnels, &mut mbuf, (record, &lookup), way),
+            _ => Acted::Not,
+        };
+        match acted {
+            Acted::Sent => {
+                forwarded += 1;
+                bytes += length as u64;
+                leave(core, world, mbuf, way.as_ref(), session);
+            }
+            Acted::Dropped(why) => core.out.drop(mbuf, why),
+            Acted::Not => odd(mbuf),
+        }
+    }
+    core.out.counters.forwarded_packets.add(forwarded);
+    core.out.counters.forwarded_bytes.add(bytes);
+}
+
+/// Out, its addresses written: by the next hop that was seen to be there.
+#[inline(always)]
+fn leave(core: &mut Core, world: &World, mut mbuf: Mbuf, way: Option<&Way<'_>>, session: Option<&Session>) {
+    let path = match way {
+        Some(Way { ends: Ends::Ethernet { interface, .. }, .. }) => {
+            let own = &world.interfaces[usize::from(*interface)];
+            return core.send(mbuf, own.port, own.vlan);
+        }
+        Some(way) => way.rloc.path(),
+        None => session.map(|session| session.path()).unwrap_or_default(),
+    };
+    match (world.adjacencies.live(path), mbuf.data_mut().first_chunk_mut::<12>()) {
+        (Some(hop), Some(macs)) => {
+            *macs = hop.macs();
+            core.send(mbuf, hop.port(), Vlan(hop.vlan()));
+        }
+        // It went within these few cycles.
+        _ => core.out.drop(mbuf, DropReason::NeighborUnreachable),
+    }
+}
+
+/// Whether the fast way may take a common packet of that many bytes behind Ethernet, as far as its sender goes.
+#[inline(always)]
+fn may_send(core: &Core, world: &World, record: &Record4) -> bool {
+    let Some(policer) = &world.policer else { return true };
+    let action = record.common().action();
+    let is_inside = action.is_outbound() || action.kind() == Action::LOCAL;
+    let key = record.key();
+    !is_inside || policer.allow(Subscriber::v4(key.realm(), key.addresses as u32), core.now)
+}
+
+/// Rewrites a common packet of a half, and counts it there.
+#[inline(always)]
+fn translate(core: &Core, world: &World, mbuf: &mut Mbuf, (record, lookup): (&Record4, &Lookup)) -> Option<()> {
+    let length = mbuf.len() as u32;
+    let is_tcp = record.key().protocol() == Protocol::Tcp as u8;
+    let headers = mbuf.data_mut().first_chunk_mut::<HEADERS>()?;
+    let flags = headers[at::TCP_FLAGS];
+    rewrite::common4(headers, &tunnel::rewrite_of(record), is_tcp);
+    let about = record.common();
+    about.count(length, core.now);
+    if is_tcp {
+        about.saw_tcp(flags);
+        let numbers = mbuf.data().get(at::TCP_ACKNOWLEDGEMENT..).and_then(<[u8]>::first_chunk);
+        if let (Some(window), Some(numbers)) = (world.flows.window::<Record4>(lookup), numbers) {
+            window.acknowledge(*numbers);
+        }
+    }
+    Some(())
+}
+
+fn header_of(frame: &[u8]) -> Option<&[u8; ipv4::HEADER_LENGTH]> {
+    frame.get(IP..)?.first_chunk()
+}
+
+#[inline(always)]
+fn encapsulate(
+    core: &mut Core,
+    world: &World,
+    tunnels: &Tunnels,
+    mbuf: &mut Mbuf,
+    half: (&Record4, &Lookup),
+    way: &Way<'_>,
+) -> Acted {
+    let Some(mtu) = way.mtu(world) else { return Acted::Not };
+    let Some(header) = header_of(mbuf.data()) else { return Acted::Not };
+    let tagged = Tagged { header };
+    if tagged.length_outside(&way.ends) > usize::from(mtu) {
+        return Acted::Not;
+    }
+    let end = IP + tagged.total();
+    if !may_send(core, world, half.0) {
+        return Acted::Dropped(DropReason::SubscriberRate);
+    }
+    let length = mbuf.len() as u32;
+    if translate(core, world, mbuf, half).is_none() {
+        return Acted::Dropped(DropReason::Truncated);
+    }
+    way.session.count_out(length, core.now);
+    mbuf.truncate(end);
+    match wrap(tunnels, way, mbuf, entropy(&half.0.key())) {
+        Ok(()) => Acted::Sent,
+        Err(why) => Acted::Dropped(why),
+    }
+}
+
+/// From one host to the other.
+#[inline(always)]
+fn local(
+    core: &mut Core,
+    world: &World,
+    tunnels: &Tunnels,
+    mbuf: &mut Mbuf,
+    half: (&Record4, &Lookup),
+    session: &Session,
+) -> Acted {
+    let Some(twin) = tunnels.table.twin(session) else { return Acted::Not };
+    let length = mbuf.len();
+    let live = world.adjacencies.live(twin.path());
+    if live.is_none_or(|hop| length > usize::from(hop.limit())) {
+        return Acted::Not;
+    }
+    if !may_send(core, world, half.0) {
+        return Acted::Dropped(DropReason::SubscriberRate);
+    }
+    if translate(core, world, mbuf, half).is_none() {
+        return Acted::Dropped(DropReason::Truncated);
+    }
+    session.count_out(length as u32, core.now);
+    twin.count_in(length as u32, core.now);
+    Acted::Sent
+}
+
+/// What tells flows apart outside: of all packets of a flow, and of fragments, the same.
+#[inline(always)]
+fn entropy(key: &Key4) -> u16 {
+    let word = key.addresses ^ key.tail.rotate_left(32);
+    (word.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 50) as u16
+}
+
+/// Puts the outer headers in the place of a tagged packet's own; only the addresses of the frame are left.
+///
+/// # Errors
+/// No packet can be so long, or there is no room.
+#[inline(always)]
+fn wrap(tunnels: &Tunnels, way: &Way<'_>, mbuf: &mut Mbuf, entropy: u16) -> Result<(), DropReason> {
+    let header = *header_of(mbuf.data()).ok_or(DropReason::Truncated)?;
+    let head = outer::head(&way.ends, Tagged { header: &header }, way.peer.epoch(), tunnels.port, entropy);
+    let head = head.ok_or(DropReason::TxTooBig)?;
+    let bytes = head.bytes();
+    let has_room = match bytes.len().checked_sub(INNER) {
+        Some(more) => mbuf.prepend(more).is_some(),
+        None => mbuf.adj(INNER - bytes.len()),
+    };
+    let room = mbuf.data_mut().get_mut(..bytes.len()).filter(|_| has_room).ok_or(DropReason::NoBuffer)?;
+    room.copy_from_slice(bytes);
+    if let Ends::Ethernet { local, remote, .. } = way.ends {
+        let macs = mbuf.data_mut().first_chunk_mut::<12>().ok_or(DropReason::Truncated)?;
+        macs[..6].copy_from_slice(&remote);
+        macs[6..].copy_from_slice(&local);
+    }
+    if mbuf.len() < MINIMUM { pad(mbuf) } else { Ok(()) }
+}
+
+/// Not every virtual device fills a frame up to Ethernet's minimum.
+///
+/// # Errors
+/// There is no room.
+pub(super) fn pad(mbuf: &mut Mbuf) -> Result<(), DropReason> {
+    let missing = MINIMUM.saturating_sub(mbuf.len());
+    mbuf.append(missing).ok_or(DropReason::NoBuffer)?.fill(0);
+    Ok(())
+}
+
+/// Where packets of a session go.
+pub(super) struct Way<'w> {
+    pub session: &'w Session,
+    peer: &'w Peer,
+    rloc: &'w Rloc,
+    ends: Ends,
+}
+
+impl<'w> Way<'w> {
+    /// Of the session of an own tag; `None` where it is over, local, or no RLOC leads to its edge.
+    pub fn of(tunnels: &'w Tunnels, tag: u32) -> Option<Self> {
+        Self::from(tunnels, tunnels.table.find(tag)?)
+    }
+
+    #[inline(always)]
+    fn from(tunnels: &'w Tunnels, session: &'w Session) -> Option<Self> {
+        let peer = tunnels.table.peer(session)?;
+        let rloc = tunnels.table.active(peer)?;
+        Some(Self { session, peer, rloc, ends: rloc.ends() })
+    }
+
+    /// Bytes that a packet outside may have, where its next hop is known.
+    #[inline(always)]
+    fn mtu(&self, world: &World) -> Option<u16> {
+        let link = match self.ends {
+            Ends::Ethernet { interface, .. } => world.interfaces.get(usize::from(interface))?.mtu,
+            _ => world.adjacencies.live(self.rloc.path())?.limit().saturating_sub(ethernet::HEADER_LENGTH as u16),
+        };
+        Some(link.min(self.rloc.mtu()))
+    }
+
+    /// The same; where its next hop is not known yet, that of the RLOC alone.
+    fn likely_mtu(&self, world: &World) -> u16 {
+        self.mtu(world).unwrap_or(self.rloc.mtu())
+    }
+
+    /// Bytes that a host's packet may have: one that is not to be cut, and one that may be.
+    fn mtu_inside(&self, world: &World) -> (u16, u16) {
+        outer::mtu_inside(&self.ends, self.likely_mtu(world))
+    }
+
+    fn fits(&self, world: &World, frame: &[u8]) -> bool {
+        let most = usize::from(self.likely_mtu(world));
+        header_of(frame).is_some_and(|header| Tagged { header }.length_outside(&self.ends) <= most)
+    }
+}
+
+/// The largest segment that TCP may announce in a flow through a tunnel; `None` of any other.
+pub(super) fn segment_limit(world: &World, record: &Record4) -> Option<u16> {
+    if record.common().action().kind() == Action::LOCAL {
+        return None;
+    }
+    let way = Way::of(world.tunnels.as_ref()?, tunnel::own_tag(record))?;
+    Some(way.mtu_inside(world).0.saturating_sub(IPV4_AND_TCP))
+}
+
+/// The slow way of a packet of an [`Action::ENCAPSULATE`] half, whose headers lie at `place`.
+pub(super) fn act(
+    core: &mut Core,
+    world: &World,
+    mut mbuf: Mbuf,
+    record: &Record4,
+    place: Place,
+    tcp_flags: u8,
+    arrival: Arrival,
+) {
+    let Place { ip, l4, protocol } = place;
+    let tag = tunnel::own_tag(record);
+    let Some((tunnels, way)) = world.tunnels.as_ref().and_then(|t| Some((t, Way::of(t, tag)?))) else {
+        return no_tunnel(core, world, mbuf, arrival);
+    };
+    trim(&mut mbuf);
+    if mbuf.is_contiguous()
+        && !way.fits(world, mbuf.data())
+        && let Ok(packet) = Ipv4::parse(&mbuf.data()[ip..])
+        && packet.dont_fragment()
+    {
+        let mtu = way.mtu_inside(world).0;
+        errors::answer4(core, world, &mbuf, &packet, arrival, IcmpError::FragmentationNeeded { mtu });
+        return core.out.drop(mbuf, DropReason::PacketTooBig);
+    }
+    let length = mbuf.len();
+    let rewrite = tunnel::rewrite_of(record);
+    if !rewrite::general(mbuf.data_mut(), ip, l4, &rewrite, Action::ENCAPSULATE, protocol) {
+        return core.out.drop(mbuf, DropReason::L4HeaderInvalid);
+    }
+    tcp::count(core, world, record, length, tcp_flags, tcp::segment4(&mbuf, ip, l4));
+    if protocol == Protocol::Tcp as u8 && TcpFlags(tcp_flags).contains(TcpFlags::SYN) {
+        let fits = Some(way.mtu_inside(world).0.saturating_sub(IPV4_AND_TCP));
+        depart::clamp(world, &mut mbuf, l4, std::iter::once(arrival.interface), fits);
+    }
+    way.session.count_out(length as u32, core.now);
+    forward(core, world, tunnels, &way, mbuf, record);
+}
+
+/// A fragment other than the first of a datagram of such a half.
+pub(super) fn later(core: &mut Core, world: &World, mut mbuf: Mbuf, record: &Record4, arrival: Arrival) {
+    let tag = tunnel::own_tag(record);
+    let Some((tunnels, way)) = world.tunnels.as_ref().and_then(|t| Some((t, Way::of(t, tag)?))) else {
+        return no_tunnel(core, world, mbuf, arrival);
+    };
+    trim(&mut mbuf);
+    let length = mbuf.len();
+    if !rewrite::header(mbuf.data_mut(), IP, &record.rewrite(), Action::ENCAPSULATE) {
+        return core.out.drop(mbuf, DropReason::Truncated);
+    }
+    record.common().count(length as u32, core.now);
+    way.session.count_out(length as u32, core.now);
+    forward(core, world, tunnels, &way, mbuf, record);
+}
+
+/// An ICMP error about a packet that came out of the tunnel of such a half travels along it.
+pub(super) fn report(core: &mut Core, world: &World, mut mbuf: Mbuf, record: &Record4, arrival: Arrival) {
+    let tag = tunnel::own_tag(record);
+    let Some((tunnels, way)) = world.tunnels.as_ref().and_then(|t| Some((t, Way::of(t, tag)?))) else {
+        return no_tunnel(core, world, mbuf, arrival);
+    };
+    trim(&mut mbuf);
+    let (half, rewrite, action) = (record.key(), record.rewrite(), record.common().action());
+    match icmp_error::translate(&mut mbuf.data_mut()[IP..], &half, &rewrite, action) {
+        Ok(()) => forward(core, world, tunnels, &way, mbuf, record),
+        Err(why) => core.out.drop(mbuf, why),
+    }
+}
+
+#[cold]
+fn no_tunnel(core: &mut Core, world: &World, mbuf: Mbuf, arrival: Arrival) {
+    if let Some(Ok(packet)) = mbuf.data().get(IP..).map(Ipv4::parse_quoted) {
+        errors::answer4(core, world, &mbuf, &packet, arrival, IcmpError::HostUnreachable);
+    }
+    core.out.drop(mbuf, DropReason::CetpNoTunnel);
+}
+
+/// Takes off what follows the packet in its frame.
+fn trim(mbuf: &mut Mbuf) {
+    if let Some(header) = header_of(mbuf.data()) {
+        let end = IP + Tagged { header }.total();
+        mbuf.truncate(end);
+    }
+}
+
+fn forward(
+    core: &mut Core,
+    world: &World,
+    tunnels: &Tunnels,
+    way: &Way<'_>,
+    mbuf: Mbuf,
+    record: &Record4,
+) {
+    core.out.counters.forwarded_packets.add(1);
+    core.out.counters.forwarded_bytes.add(mbuf.len() as u64);
+    send(core, world, tunnels, way, mbuf, entropy(&record.key()));
+}
+
+/// Sends a tagged packet along a session, in pieces where it does not fit.
+pub(super) fn send(
+    core: &mut Core,
+    world: &World,
+    tunnels: &Tunnels,
+    way: &Way<'_>,
+    mut mbuf: Mbuf,
+    entropy: u16,
+) {
+    trim(&mut mbuf);
+    if way.fits(world, mbuf.data()) {
+        return send_whole(core, world, tunnels, way, mbuf, entropy);
+    }
+    if mbuf.linearize().is_err() {
+        return core.out.drop(mbuf, DropReason::FragmentationFailed);
+    }
+    let pieces = mbuf.data().get(IP..).map(Ipv4::parse).and_then(Result::ok);
+    let mtu = usize::from(way.mtu_inside(world).1);
+    let mut pieces = match pieces.map(|packet| Fragments::new(&packet, mtu)) {
+        Some(Ok(pieces)) => pieces,
+        Some(Err(refused)) => return core.out.drop(mbuf, refused.drop_reason()),
+        None => return core.out.drop(mbuf, DropReason::FragmentationFailed),
+    };
+    loop {
+        let mut is_last = false;
+        let piece = message::compose(&core.pool, IP + mtu, |buffer| {
+            let room = buffer.get_mut(IP..).ok_or(Error::BufferTooSmall)?;
+            let length = pieces.write_next(room)?;
+            is_last = length.is_none();
+            Ok(IP + length.unwrap_or(0))
+        });
+        match piece {
+            Some(_) if is_last => break,
+            Some(mut piece) => {
+                trim(&mut piece);
+                core.out.counters.originated_packets.add(1);
+                send_whole(core, world, tunnels, way, piece, entropy);
+            }
+            None => return core.out.drop(mbuf, DropReason::NoBuffer),
+        }
+    }
+    // It went out in pieces: neither sent nor dropped itself.
+    core.out.counters.local_packets.add(1);
+    core.out.free(mbuf);
+}
+
+fn send_whole(
+    core: &mut Core,
+    world: &World,
+    tunnels: &Tunnels,
+    way: &Way<'_>,
+    mut mbuf: Mbuf,
+    entropy: u16,
+) {
+    if let Err(why) = wrap(tunnels, way, &mut mbuf, entropy) {
+        return core.out.drop(mbuf, why);
+    }
+    if let Ends::Ethernet { interface, .. } = way.ends {
+        return match world.interfaces.get(usize::from(interface)) {
+            Some(own) => core.send(mbuf, own.port, own.vlan),
+            None => core.out.drop(mbuf, DropReason::CetpNoTunnel),
+        };
+    }
+    match world.adjacencies.hop(way.rloc.path()) {
+        Some(hop) => core.send_to(mbuf, &hop),
+        None => {
+            let keeper = (way.rloc as &dyn KeepsPath, 0);
+            resolve::towards(core, world, mbuf, way.rloc.realm(), Some(keeper), 0);
+        }
+    }
+}
+
+/// A local half's packets are its receiver's to be remembered; others' are of their half.
+pub(super) fn keeper<'w>(world: &'w World, record: &'w Record4) -> &'w dyn KeepsPath {
+    match tunnels::receiver(world, record) {
+        Some(session) => session,
+        None => record.common(),
+    }
+}
