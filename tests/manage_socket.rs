@@ -11,12 +11,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use ces::manage::cetp_model::CetpCounter;
 use ces::manage::client::{Client, Error as ClientError};
 use ces::manage::model::*;
 use ces::manage::protocol::{FlowLimit, REQUEST_MAX, Request, RouteAddition, RouteDeletion, RouteTo};
 use ces::manage::{
-    self, CLIENTS_MAX, Commands, DnsStatus, FlowFilter, HostChange, HostChanged, HostFilter, HostList,
-    ImportShown, Nat44Question, PoolChange, Refusal, RouteChange, RouteFilter, Server, Source,
+    self, CLIENTS_MAX, CetpChange, CetpChanged, CetpFilter, CetpStatus, Commands, DnsStatus, FlowFilter,
+    HostChange, HostChanged, HostFilter, HostList, ImportShown, Nat44Question, PoolChange, Refusal,
+    RouteChange, RouteFilter, Server, Source,
 };
 use ces::packet::{DROP_REASONS, DropReason};
 use proptest::prelude::*;
@@ -190,6 +192,12 @@ impl Source for Fake {
         Err(Refusal::new(format!("{filter:?}"), "none"))
     }
 
+    fn cetp(&self, filter: &CetpFilter) -> Result<CetpStatus, Refusal> {
+        let counters = vec![CetpCounter { name: "calls".into(), count: filter.limit.get() as u64 }];
+        let (sessions, local, edges, refusals) = (vec![], vec![], vec![], vec![]);
+        Ok(CetpStatus { counters, total_matched: 0, sessions, local, edges, refusals })
+    }
+
     fn policy(&self, filter: &manage::PolicyFilter) -> Result<manage::PolicyList, Refusal> {
         Err(Refusal::new(format!("{filter:?}"), "none"))
     }
@@ -296,6 +304,11 @@ impl Commands for Fake {
 
     fn change_host(&self, change: &HostChange) -> Result<HostChanged, Refusal> {
         Err(Refusal::new(format!("{change:?}"), "none"))
+    }
+
+    fn change_cetp(&self, change: &CetpChange) -> Result<CetpChanged, Refusal> {
+        let CetpChange::Terminate { all, .. } = change;
+        if *all { Ok(CetpChanged { ended: 7 }) } else { Err(Refusal::new("nothing says which", "say which")) }
     }
 
     fn change_policy(&self, change: &manage::PolicyChange) -> Result<manage::PolicyChanged, Refusal> {

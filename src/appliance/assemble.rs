@@ -166,7 +166,19 @@ pub fn assemble(config: &Config, eal: &Eal) -> Result<Parts, Error> {
     let dns = config.dns.is_some().then_some(dns_rings);
     let ports = Arc::new(ports);
     let tunnels = tunnels.map(|tunnels| (tunnels, edge_rings));
-    Ok(Parts { workers: parts, counters, world, board, control, ports, kernel, dns, circular, proxies, tunnels })
+    Ok(Parts {
+        workers: parts,
+        counters,
+        world,
+        board,
+        control,
+        ports,
+        kernel,
+        dns,
+        circular,
+        proxies,
+        tunnels,
+    })
 }
 
 /// Each worker's part of the questions to the edge's DNS.

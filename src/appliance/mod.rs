@@ -14,6 +14,7 @@
 //! | [`pools`] | the pools: shown, drained, removed; who has what by formula |
 //! | [`circular`] | the circular pool: its parts, its desk, how it is shown |
 //! | [`proxies`] | proxy addresses: their book, how they are shown |
+//! | [`cetp`] | the thread that negotiates with other edges: started, shown |
 //! | [`tunnels`] | tunnels to other edges: what workers share of them, who owns them |
 //! | [`hosts`] | the host register: shown, changed, imported |
 //! | [`policy`] | the rules of users: shown, changed; what would be decided |
@@ -25,6 +26,7 @@
 //! | [`watch`] | signals, stalled workers, the dump at a crash |
 
 pub mod assemble;
+pub mod cetp;
 pub mod circular;
 pub mod commands;
 pub mod dns;
@@ -94,6 +96,10 @@ pub enum Error {
     Resolver(#[from] crate::dns::forward::Error),
     #[error("dns: {0}")]
     DnsListen(crate::exception::Error),
+    #[error("cetp: {0}")]
+    Cetp(#[from] crate::edge::calls::thread::Error),
+    #[error("cetp.identity: {0}")]
+    Identity(#[from] crate::edge::identity::load::Error),
     #[error(transparent)]
     Manage(#[from] manage::Error),
     #[error("signals cannot be read: {0}")]
@@ -155,8 +161,17 @@ impl Appliance {
         let proxies = parts.proxies.take().map(|bindings| proxies::book(&config, bindings));
         // Before the register's owner: it ends before it does.
         let dns = dns::start(&config, dns_rings, pool, proxies.clone(), edge.as_ref(), layout.control)?;
+        let tunnels = parts.tunnels.take().zip(edge.as_ref()).zip(proxies.clone());
+        let cetp = tunnels.map(|((tunnels, edge), proxies)| {
+            let worker = parts.counters[0].clone();
+            let worker_clock = Box::new(move || worker.now_ms.get() as u32);
+            let macs = cetp::macs(&config, &parts.ports);
+            let (lookups, macs, core) = (None, &macs, layout.control);
+            cetp::start(&config, cetp::Parts { tunnels, edge, proxies, lookups, macs, worker_clock, core })
+        });
+        let cetp = cetp.transpose()?.flatten();
         let hosts = Arc::new(HostControl::new(config.clone(), edge));
-        let owners = Arc::new(Owners { dns, routes, pools, hosts, proxies });
+        let owners = Arc::new(Owners { dns, cetp, routes, pools, hosts, proxies });
         let shown = Shown::new(config.clone(), &parts, &layout, owners.clone(), started);
         let shown = Arc::new(shown.with_circular(shown_pool));
         watch::dump_on_panic(&shown);

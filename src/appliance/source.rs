@@ -15,9 +15,9 @@ use crate::dataplane::{Board, WorkerCounters, World};
 use crate::manage::model::{self, Drops, WorkerState, WorkerStatus};
 use crate::manage::protocol::VERSION;
 use crate::manage::{
-    Counters, Determined, DnsStatus, ExplainQuestion, Explanation, FlowFilter, Flows, HostFilter, HostList,
-    ImportShown, Nat44Question, NeighborStatus, PolicyFilter, PolicyList, PoolStatus, PortStatus, PrgwStatus,
-    ProxyFilter, ProxyList, Refusal, RouteFilter, Routes, Source, Status,
+    CetpFilter, CetpStatus, Counters, Determined, DnsStatus, ExplainQuestion, Explanation, FlowFilter, Flows,
+    HostFilter, HostList, ImportShown, Nat44Question, NeighborStatus, PolicyFilter, PolicyList, PoolStatus,
+    PortStatus, PrgwStatus, ProxyFilter, ProxyList, Refusal, RouteFilter, Routes, Source, Status,
 };
 use crate::packet::{DROP_REASONS, DropReason, MacAddr};
 use std::sync::Arc;
@@ -324,6 +324,10 @@ impl Source for Shown {
 
     fn proxies(&self, filter: &ProxyFilter) -> Result<ProxyList, Refusal> {
         proxies::show(&self.config, self.owners.proxies.as_deref(), filter)
+    }
+
+    fn cetp(&self, filter: &CetpFilter) -> Result<CetpStatus, Refusal> {
+        super::cetp::show(&self.config, self.owners.cetp.as_ref(), filter)
     }
 
     fn policy(&self, filter: &PolicyFilter) -> Result<PolicyList, Refusal> {

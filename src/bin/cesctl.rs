@@ -19,7 +19,7 @@ use ces::manage::protocol::{
     FlowFilter, FlowLimit, Nat44Question, PoolChange, ProxyFilter, Request, RouteAddition, RouteChange,
     RouteDeletion, RouteFilter, RouteTo,
 };
-use ces::manage::{self, policy_model, prgw_model, proxy_model, text};
+use ces::manage::{self, CetpChange, CetpFilter, cetp_model, policy_model, prgw_model, proxy_model, text};
 use clap::error::ErrorKind as Usage;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use ipnet::IpNet;
@@ -284,6 +284,18 @@ enum What {
     Dns,
     /// The circular pool of the Realm Gateway: how full it is, and how everything has ended
     Prgw,
+    /// Sessions with hosts behind edges, those edges, and what was refused
+    Cetp {
+        /// Only those of, or with, this host
+        #[arg(long, value_name = "NAME")]
+        host: Option<String>,
+        /// Only those with this edge
+        #[arg(long, value_name = "NAME")]
+        edge: Option<String>,
+        /// How many of each to show [default: 100]
+        #[arg(long, value_name = "N")]
+        limit: Option<FlowLimit>,
+    },
     /// The proxy addresses: for whom each stands inside, and how full the pools are
     Proxies {
         /// Only those of this realm
@@ -462,6 +474,10 @@ fn request(what: &What) -> Request {
         What::Import => Request::Import {},
         What::Dns => Request::Dns {},
         What::Prgw => Request::Prgw {},
+        What::Cetp { host, edge, limit } => {
+            let (host, edge) = (host.clone(), edge.clone());
+            Request::Cetp(CetpFilter { host, edge, limit: limit.unwrap_or_default() })
+        }
         What::Proxies { realm, address, limit } => Request::Proxies(ProxyFilter {
             realm: realm.clone(),
             address: *address,
@@ -561,6 +577,7 @@ fn layout(what: &What, answer: Value) -> Result<String, Error> {
         What::Import => text::import(&parse(answer)?),
         What::Dns => text::dns(&parse(answer)?),
         What::Prgw => prgw_model::text(&parse(answer)?),
+        What::Cetp { .. } => cetp_model::text(&parse(answer)?),
         What::Proxies { .. } => proxy_model::text(&parse(answer)?),
     })
 }

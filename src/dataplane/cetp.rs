@@ -42,10 +42,7 @@ struct Limit {
 
 impl Limit {
     fn new(all: u32, source: u32, secret: u64) -> Self {
-        Self {
-            all: TokenBucket::of_rate(all),
-            sources: Shares::new(TokenBucket::of_rate(source), secret),
-        }
+        Self { all: TokenBucket::of_rate(all), sources: Shares::new(TokenBucket::of_rate(source), secret) }
     }
 
     /// Whether one more may. The source first: what one sends too much of costs the others nothing.
@@ -113,7 +110,8 @@ pub fn up(
 /// Why not.
 pub fn up_ethernet(core: &mut Core, interface: u16, source: MacAddr, mbuf: &Mbuf) -> Result<(), DropReason> {
     admit(core, station(source))?;
-    let is_message = mbuf.is_contiguous() && mbuf.data().get(ethernet::HEADER_LENGTH..).is_some_and(is_message);
+    let is_message =
+        mbuf.is_contiguous() && mbuf.data().get(ethernet::HEADER_LENGTH..).is_some_and(is_message);
     if is_message { push(core, interface, mbuf) } else { Err(DropReason::CetpInvalid) }
 }
 
@@ -185,7 +183,9 @@ mod tests {
         assert!(!cetp.messages.sources.share_a_bucket(edge(1), edge(2)), "of this secret");
         let one = (0..100_000).filter(|i| cetp.strays.allow(edge(1), i / 50)).count();
         assert!((20..=22).contains(&one), "{one} in two seconds");
-        let all = (0..100_000u32).filter(|&i| cetp.strays.allow(IpAddr::V4((i << 8).into()), 2000 + i / 50)).count();
+        let all = (0..100_000u32)
+            .filter(|&i| cetp.strays.allow(IpAddr::V4((i << 8).into()), 2000 + i / 50))
+            .count();
         assert!((150..=220).contains(&all), "{all} in two seconds");
         let flood = (0..200_000).filter(|i| cetp.messages.allow(edge(1), i / 1000)).count();
         assert!((10_000..=15_100).contains(&flood), "{flood} in 200 ms");

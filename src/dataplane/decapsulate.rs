@@ -84,7 +84,8 @@ pub(super) fn take_out<'w, 'l>(
     }
     for (mut mbuf, is_likely) in packets.drain(..).zip(guesses) {
         let Ingress { interface, realm, mac } = *ingress(&mbuf);
-        let is_to_us = || mbuf.data().first_chunk().is_some_and(|to| u64::from_le_bytes(*to) << 16 == mac << 16);
+        let is_to_us =
+            || mbuf.data().first_chunk().is_some_and(|to| u64::from_le_bytes(*to) << 16 == mac << 16);
         let outer = (is_likely && is_to_us()).then(|| outside(world, &mbuf, interface, realm)).flatten();
         let Some(outer) = outer else {
             others.push(mbuf);

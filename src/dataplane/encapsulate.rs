@@ -147,7 +147,12 @@ fn may_send(core: &Core, world: &World, record: &Record4) -> bool {
 
 /// Rewrites a common packet of a half, and counts it there.
 #[inline(always)]
-fn translate(core: &Core, world: &World, mbuf: &mut Mbuf, (record, lookup): (&Record4, &Lookup)) -> Option<()> {
+fn translate(
+    core: &Core,
+    world: &World,
+    mbuf: &mut Mbuf,
+    (record, lookup): (&Record4, &Lookup),
+) -> Option<()> {
     let length = mbuf.len() as u32;
     let is_tcp = record.key().protocol() == Protocol::Tcp as u8;
     let headers = mbuf.data_mut().first_chunk_mut::<HEADERS>()?;
@@ -294,7 +299,11 @@ impl<'w> Way<'w> {
     fn mtu(&self, world: &World) -> Option<u16> {
         let link = match self.ends {
             Ends::Ethernet { interface, .. } => world.interfaces.get(usize::from(interface))?.mtu,
-            _ => world.adjacencies.live(self.rloc.path())?.limit().saturating_sub(ethernet::HEADER_LENGTH as u16),
+            _ => world
+                .adjacencies
+                .live(self.rloc.path())?
+                .limit()
+                .saturating_sub(ethernet::HEADER_LENGTH as u16),
         };
         Some(link.min(self.rloc.mtu()))
     }
@@ -409,14 +418,7 @@ fn trim(mbuf: &mut Mbuf) {
     }
 }
 
-fn forward(
-    core: &mut Core,
-    world: &World,
-    tunnels: &Tunnels,
-    way: &Way<'_>,
-    mbuf: Mbuf,
-    record: &Record4,
-) {
+fn forward(core: &mut Core, world: &World, tunnels: &Tunnels, way: &Way<'_>, mbuf: Mbuf, record: &Record4) {
     core.out.counters.forwarded_packets.add(1);
     core.out.counters.forwarded_bytes.add(mbuf.len() as u64);
     send(core, world, tunnels, way, mbuf, entropy(&record.key()));

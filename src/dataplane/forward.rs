@@ -174,20 +174,28 @@ pub fn burst<const TAGGED: bool>(
     }
     let Lanes { v4, v6, rest, odd } = lanes;
     let mut batch = Batch::new();
-    run::<Record4, TAGGED>(core, world, v4, packets, links, |_, _| (), |_, mbuf, _, hit| {
-        let for_a_session = world.tunnels.as_ref().zip(hit);
-        let mbuf = match for_a_session {
-            Some((tunnels, (record, lookup))) => {
-                match encapsulate::gather(tunnels, &mut batch, mbuf, record, lookup) {
-                    Some(mbuf) => mbuf,
-                    None => return,
+    run::<Record4, TAGGED>(
+        core,
+        world,
+        v4,
+        packets,
+        links,
+        |_, _| (),
+        |_, mbuf, _, hit| {
+            let for_a_session = world.tunnels.as_ref().zip(hit);
+            let mbuf = match for_a_session {
+                Some((tunnels, (record, lookup))) => {
+                    match encapsulate::gather(tunnels, &mut batch, mbuf, record, lookup) {
+                        Some(mbuf) => mbuf,
+                        None => return,
+                    }
                 }
-            }
-            None => mbuf,
-        };
-        let gathered = if slow::is_ipv6(&mbuf) { &mut *rest } else { &mut *odd };
-        gathered.push(mbuf);
-    });
+                None => mbuf,
+            };
+            let gathered = if slow::is_ipv6(&mbuf) { &mut *rest } else { &mut *odd };
+            gathered.push(mbuf);
+        },
+    );
     if let Some(tunnels) = world.tunnels.as_ref().filter(|_| !batch.is_empty()) {
         encapsulate::burst(core, world, tunnels, &mut batch, |mbuf| odd.push(mbuf));
     }
@@ -195,9 +203,17 @@ pub fn burst<const TAGGED: bool>(
         newcomers::receive(core, world, odd, |mbuf| ingress_of::<TAGGED>(links, mbuf));
     }
     if !rest.is_empty() {
-        run::<Record6, TAGGED>(core, world, v6, rest, links, |_, _| (), |core, mbuf, ingress, _| {
-            slow::receive(core, world, mbuf, Arrival::on(ingress));
-        });
+        run::<Record6, TAGGED>(
+            core,
+            world,
+            v6,
+            rest,
+            links,
+            |_, _| (),
+            |core, mbuf, ingress, _| {
+                slow::receive(core, world, mbuf, Arrival::on(ingress));
+            },
+        );
     }
     slow::second_legs(core, world);
     core.out.flush();

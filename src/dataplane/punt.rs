@@ -4,8 +4,8 @@
 //! Guarantees: a flood of one class, or from one source, takes nothing from another class or, but by chance, another source; one
 //! of neighbour messages leaves half of what is listened to for the other links; a full ring never makes a worker wait. A drop costs a worker a few dozen cycles, whatever comes.
 
-use super::core::Core;
 use super::cetp::{self, Cetp};
+use super::core::Core;
 use super::dns::{self, Dns};
 use super::limit::{Answers, Shares, TokenBucket};
 use super::world::{Interface, World};

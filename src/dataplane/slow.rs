@@ -199,7 +199,9 @@ pub(super) fn judge<'w>(
         }
         EtherType::ARP => Ok(Verdict::Hand(NEIGHBOR_OWNER)),
         EtherType::IPV6 => slow6::judge(core, world, mbuf, to, arrival),
-        EtherType::CETP if to == ours && world.tunnels.as_ref().is_some_and(|t| t.is_ethernet(arrival.interface)) => {
+        EtherType::CETP
+            if to == ours && world.tunnels.as_ref().is_some_and(|t| t.is_ethernet(arrival.interface)) =>
+        {
             match decapsulate::outside(world, mbuf, arrival.interface, arrival.realm) {
                 Some(outer) => Ok(Verdict::Tunnelled(outer)),
                 None => {

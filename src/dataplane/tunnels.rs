@@ -73,7 +73,10 @@ impl Tunnels {
     /// The session that packets of this key are of, if any.
     fn session_of(&self, key: &Key4) -> Option<&Session> {
         if key.realm() != Realm::TUNNEL {
-            return self.table.find_pair(key.realm(), key.source(), key.destination()).map(|(_, found)| found);
+            return self
+                .table
+                .find_pair(key.realm(), key.source(), key.destination())
+                .map(|(_, found)| found);
         }
         let session = self.table.find(key.destination().to_bits())?;
         (!session.is_local() && session.tags().1 == key.source().to_bits()).then_some(session)
@@ -135,11 +138,7 @@ pub(super) fn judge<'w>(
 ///
 /// # Errors
 /// It has left a tunnel whose session is gone since.
-pub(super) fn meeting_place(
-    world: &World,
-    ip: &Ipv4<'_>,
-    realm: Realm,
-) -> Result<Option<usize>, DropReason> {
+pub(super) fn meeting_place(world: &World, ip: &Ipv4<'_>, realm: Realm) -> Result<Option<usize>, DropReason> {
     let Some(tunnels) = &world.tunnels else { return Ok(None) };
     let key = Key4::of_any_protocol(realm, 0, (ip.source(), ip.destination()), 0);
     match tunnels.session_of(&key) {

@@ -8,8 +8,6 @@ use crate::edge::cetp::message::{Rloc, Tag};
 use crate::packet::build::{self, Ip, Path, Transport};
 use crate::packet::{Error, EtherType, Ipv4, Ipv6, Link, MacAddr, Protocol, Udp, cetp, ipv4, ipv6, udp};
 
-/// The UDP port of messages.
-pub const PORT: u16 = 48_001;
 /// Frames from workers with a message, and to workers: IP, to be routed.
 pub const MESSAGES: u16 = 0;
 /// Frames from workers with a tunnelled packet that no session is for.
@@ -19,22 +17,22 @@ pub const ETHERNET: u16 = 1;
 /// Bytes of a frame before its message: Ethernet, IPv6 and UDP headers.
 pub const HEADERS_MAX: usize = 14 + 40 + 8;
 
-/// Where a frame is from, and what it carries: a message with padding after it, if its carrier pads.
-pub fn read(frame: &[u8]) -> Option<(Rloc, &[u8])> {
+/// Where a frame to that port is from, and the message that it carries, without the padding of its carrier.
+pub fn read(frame: &[u8], port: u16) -> Option<(Rloc, &[u8])> {
     let link = Link::parse(frame).ok().filter(|link| link.tags.is_empty())?;
     match link.ether_type {
         EtherType::IPV4 => {
             let ip = Ipv4::parse(link.payload).ok()?;
             let is_whole = ip.protocol() == Protocol::UDP && !ip.is_fragment();
             let udp = is_whole.then(|| Udp::parse(ip.payload()).ok()).flatten()?;
-            (udp.destination_port() == PORT).then(|| (Rloc::V4(ip.source()), udp.payload()))
+            (udp.destination_port() == port).then(|| (Rloc::V4(ip.source()), udp.payload()))
         }
         EtherType::IPV6 => {
             let ip = Ipv6::parse(link.payload).ok()?;
             let upper = ip.upper().ok()?;
             let is_whole = upper.protocol == Protocol::UDP && upper.fragment.is_none();
             let udp = is_whole.then(|| Udp::parse(upper.payload).ok()).flatten()?;
-            (udp.destination_port() == PORT).then(|| (Rloc::V6(ip.source()), udp.payload()))
+            (udp.destination_port() == port).then(|| (Rloc::V6(ip.source()), udp.payload()))
         }
         EtherType::CETP => Some((Rloc::Ethernet(link.ethernet.source()), unpadded(link.payload)?)),
         _ => None,
@@ -110,7 +108,7 @@ pub fn write<'o>(
     };
     // Who routes it writes the link's addresses.
     let path = Path::untagged(MacAddr([0; 6]), MacAddr([0; 6]));
-    let ports = udp::Header { source_port: PORT, destination_port: PORT };
+    let ports = udp::Header { source_port: own.port, destination_port: own.port };
     let length = build::frame(buffer, &path, &ip, &Transport::Udp(ports, message))?;
     Ok((MESSAGES, length, from))
 }
@@ -141,6 +139,7 @@ mod tests {
         let of = |text: &&str| OwnRloc { rloc: rloc(text, 1), realm: Realm(9), interface: 3, mtu: 1500 };
         Own {
             name: DomainName::new("ces.example.org").expect("a name"),
+            port: 48_001,
             rlocs: RLOCS.iter().map(of).collect(),
             mtu: 1500,
             limits: Limits { sessions: 1, negotiations: 1 },
@@ -157,9 +156,13 @@ mod tests {
             let mut buffer = [0; 200];
             let (class, length, from) = write(&mut buffer, &own, rloc(text, 2), &message).expect("fits");
             assert_eq!((from.rloc, class), (own.rlocs[at].rloc, u16::from(at == 2)));
-            assert_eq!(read(&buffer[..length]), Some((own.rlocs[at].rloc, &message[..])), "{text}");
+            assert_eq!(read(&buffer[..length], 48_001), Some((own.rlocs[at].rloc, &message[..])), "{text}");
             if at == 2 {
-                assert_eq!(read(&buffer[..60]).map(|(_, message)| message.len()), Some(8), "without padding");
+                assert_eq!(
+                    read(&buffer[..60], 48_001).map(|(_, message)| message.len()),
+                    Some(8),
+                    "without padding"
+                );
             }
         }
     }
@@ -183,17 +186,17 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_a_message_or_none(bytes: Vec<u8>, at in 0..RLOCS.len(), place: prop::sample::Index, byte: u8) {
-            read(&bytes);
+            read(&bytes, 48_001);
             read_tags(&bytes);
             let mut frame = vec![0; HEADERS_MAX + bytes.len()];
             let (_, length, _) = write(&mut frame, &own(), rloc(RLOCS[at], 2), &bytes).expect("fits");
             frame.truncate(length);
             let place = place.index(frame.len());
             frame[place] = byte;
-            read(&frame);
+            read(&frame, 48_001);
             read_tags(&frame);
             frame.truncate(place);
-            read(&frame);
+            read(&frame, 48_001);
             read_tags(&frame);
         }
     }

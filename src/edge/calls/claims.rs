@@ -12,10 +12,10 @@ use super::codes;
 use super::granted::{self, List, TooMany};
 use super::house::{REPUTATION, Rooms, direction};
 use crate::config::{ATTRIBUTES, Attribute, Attributes, Direction, Kinds, NUMBERS, Services};
+use crate::edge::cetp::message::value::SERVICES;
 use crate::edge::cetp::message::{
     Backoff, Code, CodeSet, Direction as Way, Fqdn, Id, Message, Reason, Rloc, Service, Value,
 };
-use crate::edge::cetp::message::value::SERVICES;
 use crate::edge::cetp::signing;
 use crate::edge::cetp::terms::{Ask, Terms};
 use crate::edge::hosts::HostRef;

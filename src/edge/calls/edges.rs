@@ -19,6 +19,13 @@ pub enum Key {
     At(Rloc),
 }
 
+impl Key {
+    /// Its name, where that is proved.
+    pub fn name(&self) -> Option<&str> {
+        if let Key::Named(name) = self { Some(name) } else { None }
+    }
+}
+
 /// One of them.
 #[derive(Debug)]
 struct Edge {
@@ -114,7 +121,7 @@ impl Edges {
 
     /// Those that an association has proved.
     pub fn named(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().filter_map(|key| if let Key::Named(name) = key { Some(&**name) } else { None })
+        self.0.keys().filter_map(Key::name)
     }
 
     /// That is where it is now. What doesn't fit leaves it where it was.

@@ -2,8 +2,8 @@
 //! and tunnels have them.
 //!
 //! Guarantees: nothing is open in a list that is closed in what it was made of. What a list can't say exactly it says more strictly: a
-//! hole in "any protocol" leaves TCP, UDP, ICMP, ESP and SCTP of it, and of protocols whose ports nobody looks at a hole leaves
-//! nothing. Never: grants more services than fit; there is none of them then.
+//! hole in "any protocol" leaves TCP, UDP, ICMP, ESP and SCTP of it. Of other protocols than TCP and UDP nobody looks at ports: they
+//! are at port 0. Never: grants more services than fit; there is none of them then.
 
 use arrayvec::ArrayVec;
 
@@ -66,10 +66,9 @@ fn without(services: Services, closed: &[Services], list: &mut List) -> Result<(
         return [TCP, UDP, ICMP, ESP, SCTP].into_iter().try_for_each(|p| without(one(p), closed, list));
     };
     if !matches!(protocol, TCP | UDP) {
-        // A protocol without ports is at port 0.
-        let has_no_ports = matches!(protocol, ICMP | ESP);
-        let hides = |closed: &Services| !has_no_ports || closed.first == 0;
-        let is_hidden = closed.iter().filter(is_touched).any(hides);
+        // Nobody looks at its ports, if it has any: it is at port 0.
+        let is_hidden =
+            services.first > 0 || closed.iter().filter(is_touched).any(|closed| closed.first == 0);
         return if is_hidden { Ok(()) } else { add(list, services) };
     }
     let mut first = u32::from(services.first);
@@ -179,16 +178,12 @@ mod tests {
             let Ok(list) = agreed(&filter) else { return Ok(()) };
             for protocol in [TCP, UDP, ICMP, SCTP, ESP, 99, 33] {
                 for port in [0u16, 1, 2, 3, 4, 9, 10, 11, 500, u16::MAX - 1, u16::MAX] {
-                    let has_ports = !matches!(protocol, ICMP | ESP | 99);
+                    let looked_at = if matches!(protocol, TCP | UDP) { port } else { 0 };
                     let is_listed = list.iter().any(|services| {
                         let is_protocol = services.protocol.is_none_or(|known| known == protocol);
-                        let is_full = (services.first, services.last) == (0, u16::MAX);
-                        is_protocol && match protocol {
-                            TCP | UDP => (services.first..=services.last).contains(&port),
-                            _ => is_full,
-                        }
+                        is_protocol && (services.first..=services.last).contains(&looked_at)
                     });
-                    let permits = filter.permits(Opener::Local, protocol, if has_ports { port } else { 0 });
+                    let permits = filter.permits(Opener::Local, protocol, looked_at);
                     prop_assert!(!is_listed || permits, "{protocol}/{port} {list:?}");
                     if matches!(protocol, TCP | UDP) {
                         prop_assert_eq!(is_listed, permits, "{}/{} {:?}", protocol, port, list);

@@ -326,6 +326,18 @@ impl Service {
         }
     }
 
+    /// Ends those of a host, or all where none is named; how many. They are with no other edge.
+    pub(super) fn terminate_locals(&mut self, wanted: &super::shown::Wanted, now: Now) -> u64 {
+        let is_wanted = |twins: &Twins| {
+            let has = |name: &str| twins.halves.iter().any(|half| *half.name == *name);
+            wanted.edge.is_none() && wanted.host.as_deref().is_none_or(has)
+        };
+        let ending = self.locals.pairs.iter().filter(|(_, twins)| is_wanted(twins));
+        let pairs: Vec<Pair> = ending.map(|(pair, _)| *pair).collect();
+        pairs.iter().for_each(|pair| self.end_twins(*pair, now));
+        pairs.len() as u64
+    }
+
     /// Nothing is left of them.
     fn end_twins(&mut self, key: Pair, now: Now) {
         let Some(twins) = self.locals.pairs.remove(&key) else { return };

@@ -14,7 +14,8 @@
 //! | [`own`] | what the edge knows of itself, and by which certificates it knows others |
 //! | [`granted`] | what two hosts may use of each other, as lists |
 //! | [`live`], [`edges`], [`tags`] | sessions, edges and tags in the table of tunnels |
-//! | [`refusals`] | what was refused lately, and why |
+//! | [`refusals`], [`shown`] | what was refused lately, and why; what an operator sees |
+//! | [`carrier`], [`thread`] | messages as frames carry them; the thread `ces-cetp` |
 
 mod calling;
 pub mod carrier;
@@ -28,7 +29,9 @@ pub mod local;
 pub mod own;
 pub mod refusals;
 pub mod service;
+pub mod shown;
 pub mod tags;
+pub mod thread;
 mod waiting;
 
 use super::hosts::HostId;

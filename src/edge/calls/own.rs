@@ -33,6 +33,8 @@ pub struct OwnRloc {
 pub struct Own {
     /// The edge's name: that of its certificate, if it has one.
     pub name: DomainName,
+    /// UDP port of messages, here and at other edges.
+    pub port: u16,
     /// In the order of preference; at least one.
     pub rlocs: Vec<OwnRloc>,
     /// Longest packet of a host that is taken out of a tunnel.

@@ -187,6 +187,7 @@ impl Lab {
         let proxies = Arc::new(Proxies::new(bindings, |_| 10, self.start));
         let own = Own {
             name: DomainName::new(&edge_name(edge)).expect("a name"),
+            port: 48_001,
             rlocs: vec![OwnRloc { rloc: Rloc::V4(rloc(edge)), realm: OUTSIDE, interface: 0, mtu: 1500 }],
             mtu: 1500,
             limits: Limits { sessions: 100, negotiations: 1000 },
