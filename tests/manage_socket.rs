@@ -912,3 +912,14 @@ fn cesctl_tells_wrong_usage_from_no_answer() {
     drop(UnixListener::bind(&nobody).unwrap());
     expect(cesctl(&["--socket", nobody.to_str().unwrap(), "show", "status"]), 1);
 }
+
+#[test]
+fn cesctl_shows_and_ends_sessions_with_hosts_behind_edges() {
+    let dir = RuntimeDir::new();
+    let _server = dir.serve();
+    let run = |args: &[&str]| cesctl(&[&["--runtime-dir", dir.0.to_str().unwrap()], args].concat());
+    let text = expect(run(&["show", "cetp", "--host", "a.example", "--limit", "42"]), 0);
+    assert!(text.contains("calls") && text.contains("42"), "{text}");
+    assert_eq!(expect(run(&["cetp", "terminate", "--all"]), 0), "7 sessions ended\n");
+    expect(run(&["cetp", "terminate", "--edge", "ces.example"]), 1);
+}

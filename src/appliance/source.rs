@@ -132,6 +132,14 @@ impl Shown {
         }
     }
 
+    /// The control thread: who is believed is read anew. What cannot be read leaves those who are.
+    pub fn reload_authorities(&self) {
+        let Some(cetp) = &self.owners.cetp else { return };
+        if let Err(error) = super::cetp::reload(&self.config, cetp) {
+            warn!("the authorities stay as they are: {error}");
+        }
+    }
+
     fn interface_name(&self, interface: u16) -> String {
         self.world.interfaces.get(usize::from(interface)).map_or_else(String::new, |i| i.name.clone())
     }

@@ -177,10 +177,7 @@ impl Service {
         for (at, list) in lists.iter_mut().enumerate() {
             let (own, theirs) = (&decisions[at], &decisions[1 - at]);
             let name = [other.name, one.name][at];
-            let agreement = match self.weigh_local(own, theirs, name) {
-                Ok(agreement) => agreement,
-                Err(refusal) => return Err(refusal),
-            };
+            let agreement = self.weigh_local(own, theirs, name)?;
             *list = granted::agreed(&agreement.filter).map_err(|TooMany| (backoff(Reason::LIMIT), None))?;
             let place = Attribute::Timeout.number().unwrap_or_default();
             timeout = agreement.numbers[place].map_or(timeout, |agreed| timeout.min(agreed));

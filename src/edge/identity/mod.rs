@@ -94,8 +94,8 @@ impl Identities {
     pub fn bearer(&self, chain: &[&[u8]], now: u64) -> Result<(Arc<Certified>, Box<str>), Refused> {
         let certified = self.validated(chain, None, now)?;
         let authority = self.authorities.get(certified.authority);
-        let is_its = |name: &&Box<str>| Name::new(name).is_some_and(|name| authority.may_certify(name));
-        let name = certified.names.iter().find(is_its).cloned().ok_or(Refused::NotItsName)?;
+        let is_its = |name: &str| Name::new(name).is_some_and(|name| authority.may_certify(name));
+        let name = certified.names.iter().find(|name| is_its(name)).cloned().ok_or(Refused::NotItsName)?;
         Ok((certified, name))
     }
 

@@ -128,6 +128,8 @@ pub struct Lab {
     pub messages: u64,
     /// Where the DNS says a name is, other than where it is.
     pub elsewhere: HashMap<String, Ipv4Addr>,
+    /// Behind which edge the DNS says a name is, other than that behind which it is.
+    pub behind: HashMap<String, String>,
     next: u64,
     ca: Ca,
     /// Edges that hear nothing.
@@ -148,6 +150,7 @@ impl Lab {
             jitter: 0,
             messages: 0,
             elsewhere: HashMap::new(),
+            behind: HashMap::new(),
             next: 0,
             ca: Ca::new(),
             deaf: vec![],
@@ -220,6 +223,12 @@ impl Lab {
         self.edges[edge].service.credentials_mut().set_keys(keys);
     }
 
+    /// An edge's certificate is a good one of another name.
+    pub fn misname(&mut self, edge: usize) {
+        let keys = self.ca.keys("ces.other.example");
+        self.edges[edge].service.credentials_mut().set_keys(keys);
+    }
+
     pub fn now(&self) -> Now {
         Now {
             ms: self.now,
@@ -270,7 +279,7 @@ impl Lab {
         let edge: usize = edge.parse().expect("a number");
         let address = self.elsewhere.get(name).copied().unwrap_or(rloc(edge));
         vec![Speaker {
-            edge: DomainName::new(&edge_name(edge)),
+            edge: DomainName::new(self.behind.get(name).unwrap_or(&edge_name(edge))),
             rlocs: vec![naming::Rloc::Ip(IpAddr::V4(address))],
         }]
     }

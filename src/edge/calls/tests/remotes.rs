@@ -118,6 +118,48 @@ fn a_strict_policy_needs_a_signature_and_a_name_that_is_where_it_says() {
     lab.assert_empty();
 }
 
+/// The DNS says that the name is behind another edge than the one that has signed, at the same RLOC.
+#[test]
+fn the_edge_that_has_signed_must_be_the_one_that_the_dns_names() {
+    let text: &'static str = Box::leak(format!("{SIGNS}{STRICT}").into_boxed_str());
+    let mut lab = Lab::new(&[SIGNS, text], &[0, 1]);
+    lab.behind.insert(host_name(0, 3), "ces.other.example".into());
+    let call = lab.call((0, 3), (1, 2));
+    lab.run(1_000);
+    assert_eq!(lab.outcome(0, call), Some(Outcome::Refused));
+    lab.assert_empty();
+}
+
+/// A certificate proves its own names: an edge that has a good one of another gets no association by its own.
+#[test]
+fn an_edge_is_who_its_certificate_says() {
+    let mut lab = Lab::new(&[LAX, LAX], &[0, 1]);
+    lab.misname(0);
+    let call = lab.call((0, 1), (1, 2));
+    lab.run(20_000);
+    lab.reached(0, call);
+    assert!(lab.edges[1].service.protocol().rlocs(fqdn(&edge_name(0))).is_none(), "nobody has proved that");
+    lab.assert_empty();
+}
+
+#[test]
+fn an_operator_ends_the_sessions_of_a_host() {
+    use crate::edge::calls::shown::Wanted;
+    let mut lab = Lab::new(&[LAX, LAX], &[]);
+    let calls = [lab.call((0, 1), (1, 2)), lab.call((0, 2), (1, 2)), lab.call_local(0, 1, 3)];
+    lab.run(100);
+    for call in calls {
+        lab.reached(0, call);
+    }
+    let wanted = Wanted { host: Some(host_name(0, 1).into()), limit: 9, ..Wanted::default() };
+    let shown = lab.at(0, |service, lent, now| service.show(&wanted, lent, now));
+    assert_eq!((shown.total, shown.sessions.len(), shown.locals.len()), (1, 1, 1));
+    assert_eq!(lab.at(0, |service, lent, now| service.terminate(&wanted, lent, now)), 2);
+    lab.run(100);
+    assert_eq!([0, 1].map(|edge| lab.edges[edge].service.live().len()), [1, 1], "of the other host");
+    lab.assert_empty();
+}
+
 #[test]
 fn a_certificate_of_nobodys_proves_nothing() {
     let text: &'static str = Box::leak(format!("{SIGNS}{STRICT}").into_boxed_str());
