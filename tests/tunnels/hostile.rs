@@ -48,7 +48,8 @@ impl Hostile {
         let ports = [0; 2].map(|_| self.random.random_range(50..90));
         let mut packet = Packet::new(end(from, ports[0]), end(to, ports[1]), carried, &bytes);
         packet.ttl = self.one(&[64, 64, 64, 64, 64, 64, 64, 64, 255, 2, 1, 0]);
-        packet.ip_options = self.one(&[&[][..], &[], &[], &[], &[], &[], &[148, 4, 0, 0], &[131, 3, 4, 0]]).to_vec();
+        packet.ip_options =
+            self.one(&[&[][..], &[], &[], &[], &[], &[], &[148, 4, 0, 0], &[131, 3, 4, 0]]).to_vec();
         let frame = packet.frame(MacAddr::ZERO, MacAddr::ZERO);
         match self.random.random_range(0..10) {
             0..6 => frame,
