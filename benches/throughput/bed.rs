@@ -2,6 +2,7 @@
 
 use crate::capture::EDGE_MAC;
 use crate::floor::Floor;
+use crate::tunnels::{self, Tunnelling};
 use ces::manage::client::Client;
 use ces::manage::protocol::Request;
 use ces::manage::{Counters, Status};
@@ -44,10 +45,15 @@ pub enum Kind {
     Ecmp,
     /// TCP segments with ACK, of connections that a port of its own opens before.
     Tcp,
+    /// Into tunnels to another edge.
+    CetpEncap,
+    /// Out of them.
+    CetpDecap,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 4] = [Kind::Nat44, Kind::Vlan, Kind::Ecmp, Kind::Tcp];
+    pub const ALL: [Kind; 6] =
+        [Kind::Nat44, Kind::Vlan, Kind::Ecmp, Kind::Tcp, Kind::CetpEncap, Kind::CetpDecap];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -55,6 +61,21 @@ impl Kind {
             Kind::Vlan => "vlan",
             Kind::Ecmp => "ecmp",
             Kind::Tcp => "nat44_tcp",
+            Kind::CetpEncap => "cetp_encap",
+            Kind::CetpDecap => "cetp_decap",
+        }
+    }
+
+    pub fn is_tunnelled(self) -> bool {
+        matches!(self, Kind::CetpEncap | Kind::CetpDecap)
+    }
+
+    /// The directions that there are.
+    pub fn directions(self) -> &'static [Direction] {
+        match self {
+            Kind::CetpEncap => &[Direction::Out],
+            Kind::CetpDecap => &[Direction::In],
+            _ => &Direction::ALL,
         }
     }
 
@@ -115,6 +136,11 @@ impl Case {
                 "[[port]]\nname = \"{port}\"\ndevice = \"{device}\"\nmac = \"{EDGE_MAC}\"\n\
                  [[interface]]\nname = \"{port}\"\nport = \"{port}\"\nrealm = \"{realm}\"\n"
             );
+            let rloc_port =
+                if ports.iter().any(|(port, _)| *port == "out-source") { "out-source" } else { "out-sink" };
+            if self.kind.is_tunnelled() && *port == rloc_port {
+                text += &format!("addresses = [\"{}/24\"]\n", tunnels::OWN);
+            }
             if let Some(vlan) = self.kind.vlan(realm == "outside") {
                 text += &format!("vlan = {vlan}\n");
             }
@@ -133,6 +159,9 @@ impl Case {
                     "[[neighbor]]\ninterface = \"{sink}\"\naddress = \"{via}\"\nmac = \"02:00:00:00:00:{last:02x}\"\n"
                 );
             }
+        }
+        if self.kind.is_tunnelled() {
+            text += &tunnels::sections(self.hosts());
         }
         // The flows are 95 % of the sessions that fit.
         text + &format!(
@@ -153,12 +182,45 @@ impl Case {
         let text = self.config("bench-translate", 32_767, &ports, "stop = \"end-of-input\"\n");
         let path = self.directory.join("translate.toml");
         std::fs::write(&path, text)?;
-        let status = cesd(&path).stdout(Stdio::null()).status()?;
+        let mut command = if self.kind.is_tunnelled() { self.tunnelling(path, 0)? } else { cesd(&path) };
+        let status = command.stdout(Stdio::null()).status()?;
         if status.success() { Ok(()) } else { Err(format!("cesd ended with {status}").into()) }
     }
 
-    /// Starts the `cesd` to be measured and waits until every session lives. It is left paused.
-    pub fn start_edge(&self, direction: Direction) -> Outcome<Edge> {
+    fn hosts(&self) -> u32 {
+        self.flows / crate::capture::PORTS_PER_HOST
+    }
+
+    fn tunnelling(&self, config: PathBuf, flows: u64) -> Outcome<Command> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg("--tunnelling").args(Tunnelling { config, hosts: self.hosts(), flows }.arguments());
+        Ok(command)
+    }
+
+    /// Starts what is to be measured and waits until every session lives. It is left paused.
+    pub fn start(&self, direction: Direction) -> Outcome<Box<dyn Measured>> {
+        Ok(match self.kind.is_tunnelled() {
+            true => Box::new(self.start_tunnels(direction)?),
+            false => Box::new(self.start_edge(direction)?),
+        })
+    }
+
+    fn start_tunnels(&self, direction: Direction) -> Outcome<TunnelProcess> {
+        let name = format!("bench-{}-{}", self.kind.name().replace('_', "-"), self.flows);
+        let mut ports =
+            vec![("in-sink", "net_null0,no-rx=1".into()), ("out-sink", "net_null1,no-rx=1".into())];
+        ports.push(match direction {
+            Direction::In => ("out-source", self.source(1, "answers", true)),
+            _ => ("in-source", self.source(0, "inside", true)),
+        });
+        let path = self.directory.join(format!("{name}.toml"));
+        std::fs::write(&path, self.config(&name, self.mbufs(direction), &ports, ""))?;
+        let process = TunnelProcess(Asked::start(self.tunnelling(path, self.flows.into())?)?);
+        process.0.process.pause()?;
+        Ok(process)
+    }
+
+    fn start_edge(&self, direction: Direction) -> Outcome<Edge> {
         let name =
             format!("bench-{}-{}-{}", self.kind.name().replace('_', "-"), direction.name(), self.flows);
         let mut ports = vec![
@@ -375,6 +437,33 @@ impl Asked {
         let cpu_ns = self.process.cpu_time(thread)?;
         writeln!(self.ask)?;
         Ok((cpu_ns, self.line()?))
+    }
+}
+
+/// A running worker whose hosts have sessions with those behind another edge.
+pub struct TunnelProcess(Asked);
+
+impl TunnelProcess {
+    /// And its drops and flows.
+    fn read(&mut self) -> Outcome<(Reading, [u64; 2])> {
+        let (cpu_ns, line) = self.0.ask("ces-worker-0")?;
+        let numbers: Vec<u64> = line.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
+        let [packets, drops, flows] = numbers[..] else { return Err(format!("\"{line}\"").into()) };
+        Ok((Reading { packets, cpu_ns }, [drops, flows]))
+    }
+}
+
+impl Measured for TunnelProcess {
+    fn measure(&mut self, window: Duration) -> Outcome<Reading> {
+        self.0.process.go_on()?;
+        let before = self.read()?.1;
+        let reading = run_window(window, || Ok(self.read()?.0))?;
+        let after = self.read()?.1;
+        self.0.process.pause()?;
+        if before != after {
+            return Err(format!("[drops, flows] went from {before:?} to {after:?} during a window").into());
+        }
+        Ok(reading)
     }
 }
 

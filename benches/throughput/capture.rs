@@ -73,6 +73,12 @@ fn packet(from: (Ipv4Addr, u16), to: (Ipv4Addr, u16), vlan: Option<u16>, carried
     frame
 }
 
+/// The `n`th host, and whom it talks to.
+pub fn ends(n: u32) -> (Ipv4Addr, Ipv4Addr) {
+    let of = |first: Ipv4Addr| Ipv4Addr::from(u32::from(first) + n);
+    (of(Ipv4Addr::new(10, 0, 1, 0)), of(Ipv4Addr::new(20, 0, 1, 0)))
+}
+
 /// The inside capture of `hosts` hosts.
 pub fn inside(path: &Path, hosts: u32, kind: Kind) -> Result<(), Box<dyn std::error::Error>> {
     inside_of(path, hosts, kind, Carried::of(kind))
@@ -93,8 +99,7 @@ fn inside_of(
     flows.shuffle(&mut StdRng::seed_from_u64(42));
     let frame = |flow: u32| {
         let (host, port) = (flow / PORTS_PER_HOST, 1024 + (flow % PORTS_PER_HOST) as u16);
-        let near = Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 0, 1, 0)) + host);
-        let far = Ipv4Addr::from(u32::from(Ipv4Addr::new(20, 0, 1, 0)) + host);
+        let (near, far) = ends(host);
         packet((near, port), (far, port), kind.vlan(false), carried)
     };
     write(path, flows.into_iter().map(frame))

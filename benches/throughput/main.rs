@@ -14,6 +14,7 @@ mod floor;
 mod generator;
 mod pages;
 mod setup;
+mod tunnels;
 
 use bed::{Case, Direction, Kind, Measured, Outcome};
 use ces::dpdk::cycles;
@@ -47,6 +48,8 @@ cargo bench --bench throughput -- [OPTION]...
   --case LIST             of these, all by default:
       nat44               sessions that live, in three sizes and directions
       nat44_tcp           the same of TCP, whose windows are followed
+      cetp_encap          packets of hosts into tunnels to another edge, in the same sizes
+      cetp_decap          and out of them
       vlan, ecmp          what 802.1Q tags, and two next hops, add to it
       nat44_setup         every packet opens a session, as many go: sessions a second of CPU time
       nat44_mixed         1 % and 10 % of the packets open a session
@@ -114,6 +117,9 @@ fn main() -> Outcome<()> {
         Some("--floor") => {
             return floor::run(bed::floor_of(arguments).ok_or("the floor is started by the bench itself")?);
         }
+        Some("--tunnelling") => {
+            return tunnels::run(tunnels::Tunnelling::parse(arguments).ok_or("the bench itself starts it")?);
+        }
         Some("--churn") => {
             return churn::run(churn::Churn::parse(arguments).ok_or("it is started by the bench itself")?);
         }
@@ -165,14 +171,16 @@ fn replay(options: &Options, directory: &std::path::Path, core: usize, hertz: f6
         for &flows in &options.flows {
             // The others are about what they add: one size, both directions, unless more is asked for.
             let (sizes, directions) = match (kind, options.all) {
-                (Kind::Nat44, _) | (_, true) => (&options.flows[..], &options.directions[..]),
+                (Kind::Nat44 | Kind::CetpEncap | Kind::CetpDecap, _) | (_, true) => {
+                    (&options.flows[..], &options.directions[..])
+                }
                 _ => (&OTHERS[..], &[Direction::Both][..]),
             };
             if !sizes.contains(&flows) {
                 continue;
             }
             let case = captures(directory, kind, flows, core)?;
-            for &direction in directions {
+            for &direction in directions.iter().filter(|direction| kind.directions().contains(direction)) {
                 let row = measure(&case, direction, hertz)?;
                 println!("{}", if options.json { row.json() } else { row.text() });
             }
@@ -188,6 +196,10 @@ fn captures(directory: &std::path::Path, kind: Kind, flows: u32, core: usize) ->
     capture::inside(&case.file("inside"), hosts, kind)?;
     capture::opening(&case.file("opening"), hosts, kind)?;
     case.translate()?;
+    if kind.is_tunnelled() {
+        tunnels::check(&case.file("translated"), flows, &case.file("answers"))?;
+        return Ok(case);
+    }
     capture::check(&case.file("translated"), flows, kind)?.answers(&case.file("answers"))?;
     Ok(case)
 }
@@ -218,7 +230,7 @@ struct Row {
 
 /// Floor and edge in turns, and the difference of each turn.
 fn measure(case: &Case, direction: Direction, hertz: f64) -> Outcome<Row> {
-    let mut edge = case.start_edge(direction)?;
+    let mut edge = case.start(direction)?;
     let mut floor = case.start_floor(direction)?;
     let per_packet = |m: &mut dyn Measured| -> Outcome<f64> {
         let r = m.measure(WINDOW)?;
@@ -227,10 +239,10 @@ fn measure(case: &Case, direction: Direction, hertz: f64) -> Outcome<Row> {
     // The first turn of each warms up: answers that overtook their session's first packet are dropped before it.
     std::thread::sleep(Duration::from_millis(100));
     per_packet(&mut floor)?;
-    let _ = per_packet(&mut edge);
+    let _ = per_packet(&mut *edge);
     let (mut cycles, mut floors, mut above) = (vec![], vec![], vec![]);
     for _ in 0..ROUNDS {
-        let (f, c) = (per_packet(&mut floor)?, per_packet(&mut edge)?);
+        let (f, c) = (per_packet(&mut floor)?, per_packet(&mut *edge)?);
         cycles.push(c);
         floors.push(f);
         above.push(c - f);

@@ -91,20 +91,17 @@ pub(super) fn burst<'w>(
     let (mut forwarded, mut bytes) = (0, 0);
     for Waiting { mut mbuf, record, lookup, tag, place } in batch.drain(..) {
         let length = mbuf.len();
-        let session = tunnels.table.at(place, tag);
-        let way = session.and_then(|session| Way::from(tunnels, session));
-        let acted = match (session, &way) {
-            (Some(session), _) if session.is_local() => {
-                local(core, world, tunnels, &mut mbuf, (record, &lookup), session)
-            }
-            (Some(_), Some(way)) => encapsulate(core, world, tunnels, &mut mbuf, (record, &lookup), way),
-            _ => Acted::Not,
+        let to = tunnels.table.at(place, tag).and_then(|session| To::of(tunnels, session));
+        let acted = match &to {
+            Some(To::Edge(way)) => encapsulate(core, world, tunnels, &mut mbuf, (record, &lookup), way),
+            Some(To::Host { from, to }) => local(core, world, &mut mbuf, (record, &lookup), (from, to)),
+            None => Acted::Not,
         };
         match acted {
             Acted::Sent => {
                 forwarded += 1;
                 bytes += length as u64;
-                leave(core, world, mbuf, way.as_ref(), session);
+                leave(core, world, mbuf, to.as_ref());
             }
             Acted::Dropped(why) => core.out.drop(mbuf, why),
             Acted::Not => odd(mbuf),
@@ -114,16 +111,37 @@ pub(super) fn burst<'w>(
     core.out.counters.forwarded_bytes.add(bytes);
 }
 
+/// Where packets of a session go on the fast way.
+enum To<'w> {
+    Edge(Way<'w>),
+    /// From the session's host to that of its twin.
+    Host {
+        from: &'w Session,
+        to: &'w Session,
+    },
+}
+
+impl<'w> To<'w> {
+    #[inline(always)]
+    fn of(tunnels: &'w Tunnels, session: &'w Session) -> Option<Self> {
+        match Way::from(tunnels, session) {
+            Some(way) => Some(To::Edge(way)),
+            None => Some(To::Host { from: session, to: tunnels.table.twin(session)? }),
+        }
+    }
+}
+
 /// Out, its addresses written: by the next hop that was seen to be there.
 #[inline(always)]
-fn leave(core: &mut Core, world: &World, mut mbuf: Mbuf, way: Option<&Way<'_>>, session: Option<&Session>) {
-    let path = match way {
-        Some(Way { ends: Ends::Ethernet { interface, .. }, .. }) => {
+fn leave(core: &mut Core, world: &World, mut mbuf: Mbuf, to: Option<&To<'_>>) {
+    let path = match to {
+        Some(To::Edge(Way { ends: Ends::Ethernet { interface, .. }, .. })) => {
             let own = &world.interfaces[usize::from(*interface)];
             return core.send(mbuf, own.port, own.vlan);
         }
-        Some(way) => way.rloc.path(),
-        None => session.map(|session| session.path()).unwrap_or_default(),
+        Some(To::Edge(way)) => way.rloc.path(),
+        Some(To::Host { to, .. }) => to.path(),
+        None => return core.out.drop(mbuf, DropReason::CetpNoTunnel),
     };
     match (world.adjacencies.live(path), mbuf.data_mut().first_chunk_mut::<12>()) {
         (Some(hop), Some(macs)) => {
@@ -210,12 +228,10 @@ fn encapsulate(
 fn local(
     core: &mut Core,
     world: &World,
-    tunnels: &Tunnels,
     mbuf: &mut Mbuf,
     half: (&Record4, &Lookup),
-    session: &Session,
+    (session, twin): (&Session, &Session),
 ) -> Acted {
-    let Some(twin) = tunnels.table.twin(session) else { return Acted::Not };
     let length = mbuf.len();
     let live = world.adjacencies.live(twin.path());
     if live.is_none_or(|hop| length > usize::from(hop.limit())) {

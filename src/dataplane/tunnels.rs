@@ -148,14 +148,13 @@ pub(super) fn meeting_place(world: &World, ip: &Ipv4<'_>, realm: Realm) -> Resul
     }
 }
 
-/// The home of a common packet between hosts that have a session, where there is no NAT.
-pub(super) fn home_of(world: &World, key: &Key4) -> Option<usize> {
+/// The home of the flow of a key between hosts that have a session.
+pub fn home_of(world: &World, key: &Key4) -> Option<usize> {
     let tunnels = world.tunnels.as_ref()?;
-    tunnels.session_of(key).map(|session| tunnels.home_of_host(world, session))
+    tunnels.home(world, tunnels.session_of(key)?)
 }
 
 /// A packet without a flow, of hosts that may have a session: its flow is made here, or it is its home's. `None`: they have none.
-#[expect(clippy::too_many_arguments, reason = "as the rest of a miss has them")]
 pub(super) fn opening<'w>(
     core: &mut Core,
     world: &'w World,
@@ -261,6 +260,6 @@ pub(super) fn answer(core: &mut Core, world: &World, ip: &Ipv4<'_>, error: IcmpE
     let path = Path::untagged(MacAddr::ZERO, MacAddr::ZERO);
     let Some(message) = message::icmp_error(&core.pool, &path, own, error, ip) else { return false };
     core.out.counters.originated_packets.add(1);
-    encapsulate::send(core, world, tunnels, &way, message, own.to_bits() as u16);
+    encapsulate::send(core, world, tunnels, &way, message, (own.to_bits() >> 18) as u16);
     true
 }

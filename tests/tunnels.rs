@@ -1,0 +1,75 @@
+//! Tunnels to other edges through the workers, byte by byte: what hosts send and what edges send goes in by captures, and what comes out
+//! is compared with packets that are built in full ([`between`]). The appliance runs in a process of its own for each test, because
+//! DPDK starts once in a process; its parts are those that `cesd` assembles, with sessions put in before the workers run.
+
+#[path = "support/bed.rs"]
+mod bed;
+#[path = "tunnels/between.rs"]
+mod between;
+#[path = "support/capture.rs"]
+mod capture;
+#[path = "support/captured.rs"]
+mod captured;
+#[path = "tunnels/edge.rs"]
+mod edge;
+#[path = "tunnels/hostile.rs"]
+mod hostile;
+#[path = "tunnels/live.rs"]
+mod live;
+#[path = "support/packets.rs"]
+mod packets;
+#[path = "tunnels/script.rs"]
+mod script;
+
+use std::process::Command;
+
+const ONE: &str = "cores = [0]\n";
+const TWO_RSS: &str = "cores = [0, 1]\ndistribute = \"rss\"\n";
+const TWO_SOFTWARE: &str = "cores = [0, 1]\ndistribute = \"software\"\n";
+
+/// Runs `test`, which is called `name`, in a process of its own.
+fn alone(name: &str, test: impl FnOnce()) {
+    if std::env::var("CES_ALONE").is_ok_and(|own| own == name) {
+        return test();
+    }
+    let program = std::env::current_exe().expect("this program");
+    let output = Command::new(program).args(["--exact", name, "--nocapture"]).env("CES_ALONE", name).output();
+    let output = output.expect("it starts");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn one_worker() {
+    alone("one_worker", || script::run(ONE, script::NAT));
+}
+
+#[test]
+fn two_workers_by_rss() {
+    alone("two_workers_by_rss", || script::run(TWO_RSS, script::NAT));
+}
+
+#[test]
+fn two_workers_by_software() {
+    alone("two_workers_by_software", || script::run(TWO_SOFTWARE, script::NAT));
+}
+
+#[test]
+fn without_translation() {
+    alone("without_translation", || script::run(TWO_SOFTWARE, ""));
+}
+
+#[test]
+fn nothing_passes_after_its_session() {
+    alone("nothing_passes_after_its_session", live::sessions_come_and_go);
+}
+
+#[test]
+fn whatever_comes_is_accounted_for() {
+    alone("whatever_comes_is_accounted_for", || hostile::run(ONE, 1));
+}
+
+#[test]
+fn whatever_comes_to_two_workers_is_accounted_for() {
+    alone("whatever_comes_to_two_workers_is_accounted_for", || hostile::run(TWO_SOFTWARE, 2));
+}
