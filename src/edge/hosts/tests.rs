@@ -304,7 +304,9 @@ fn a_host_is_found_by_the_hash_of_its_name_as_long_as_it_is_there() {
     let second =
         register.insert(&host(WITH_SERVICES.replace("A.Ces", "b.Ces").as_str()), Origin::Runtime, false);
     let (a, b) = (super::name_hash("a.ces.example"), super::name_hash("b.ces.example"));
-    let found = |register: &Register, hash| register.by_hash(hash).map(|host| (host.id, *host.hash()));
+    fn found(register: &Register, hash: &super::NameHash) -> Option<(super::HostId, super::NameHash)> {
+        register.by_hash(hash).map(|host| (host.id, *host.hash()))
+    }
     assert_eq!(found(&register, &a), Some((first, a)));
     assert_eq!(found(&register, &b), Some((second.unwrap(), b)));
     assert_eq!(found(&register, &super::name_hash("www.ces.example")), None, "a service's");
