@@ -11,12 +11,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use ces::manage::cetp_model::CetpCounter;
 use ces::manage::client::{Client, Error as ClientError};
 use ces::manage::model::*;
 use ces::manage::protocol::{FlowLimit, REQUEST_MAX, Request, RouteAddition, RouteDeletion, RouteTo};
 use ces::manage::{
-    self, CLIENTS_MAX, Commands, DnsStatus, FlowFilter, HostChange, HostChanged, HostFilter, HostList,
-    ImportShown, Nat44Question, PoolChange, Refusal, RouteChange, RouteFilter, Server, Source,
+    self, CLIENTS_MAX, CetpChange, CetpChanged, CetpFilter, CetpStatus, Commands, DnsStatus, FlowFilter,
+    HostChange, HostChanged, HostFilter, HostList, ImportShown, Nat44Question, PoolChange, Refusal,
+    RouteChange, RouteFilter, Server, Source,
 };
 use ces::packet::{DROP_REASONS, DropReason};
 use proptest::prelude::*;
@@ -190,6 +192,12 @@ impl Source for Fake {
         Err(Refusal::new(format!("{filter:?}"), "none"))
     }
 
+    fn cetp(&self, filter: &CetpFilter) -> Result<CetpStatus, Refusal> {
+        let counters = vec![CetpCounter { name: "calls".into(), count: filter.limit.get() as u64 }];
+        let (sessions, local, edges, refusals) = (vec![], vec![], vec![], vec![]);
+        Ok(CetpStatus { counters, total_matched: 0, sessions, local, edges, refusals })
+    }
+
     fn policy(&self, filter: &manage::PolicyFilter) -> Result<manage::PolicyList, Refusal> {
         Err(Refusal::new(format!("{filter:?}"), "none"))
     }
@@ -296,6 +304,11 @@ impl Commands for Fake {
 
     fn change_host(&self, change: &HostChange) -> Result<HostChanged, Refusal> {
         Err(Refusal::new(format!("{change:?}"), "none"))
+    }
+
+    fn change_cetp(&self, change: &CetpChange) -> Result<CetpChanged, Refusal> {
+        let CetpChange::Terminate { all, .. } = change;
+        if *all { Ok(CetpChanged { ended: 7 }) } else { Err(Refusal::new("nothing says which", "say which")) }
     }
 
     fn change_policy(&self, change: &manage::PolicyChange) -> Result<manage::PolicyChanged, Refusal> {
@@ -898,4 +911,15 @@ fn cesctl_tells_wrong_usage_from_no_answer() {
     let nobody = dir.0.join("nobody.sock");
     drop(UnixListener::bind(&nobody).unwrap());
     expect(cesctl(&["--socket", nobody.to_str().unwrap(), "show", "status"]), 1);
+}
+
+#[test]
+fn cesctl_shows_and_ends_sessions_with_hosts_behind_edges() {
+    let dir = RuntimeDir::new();
+    let _server = dir.serve();
+    let run = |args: &[&str]| cesctl(&[&["--runtime-dir", dir.0.to_str().unwrap()], args].concat());
+    let text = expect(run(&["show", "cetp", "--host", "a.example", "--limit", "42"]), 0);
+    assert!(text.contains("calls") && text.contains("42"), "{text}");
+    assert_eq!(expect(run(&["cetp", "terminate", "--all"]), 0), "7 sessions ended\n");
+    expect(run(&["cetp", "terminate", "--edge", "ces.example"]), 1);
 }

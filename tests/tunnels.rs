@@ -12,6 +12,8 @@ mod capture;
 mod captured;
 #[path = "tunnels/edge.rs"]
 mod edge;
+#[path = "tunnels/hostile.rs"]
+mod hostile;
 #[path = "tunnels/live.rs"]
 mod live;
 #[path = "support/packets.rs"]
@@ -60,4 +62,14 @@ fn without_translation() {
 #[test]
 fn nothing_passes_after_its_session() {
     alone("nothing_passes_after_its_session", live::sessions_come_and_go);
+}
+
+#[test]
+fn whatever_comes_is_accounted_for() {
+    alone("whatever_comes_is_accounted_for", || hostile::run(ONE, 1));
+}
+
+#[test]
+fn whatever_comes_to_two_workers_is_accounted_for() {
+    alone("whatever_comes_to_two_workers_is_accounted_for", || hostile::run(TWO_SOFTWARE, 2));
 }

@@ -88,7 +88,6 @@ impl House for Edge {
             if self.is_strict { CodeSet::of(&[Code::DOMAIN, Code::CA_ADDRESS]) } else { CodeSet::EMPTY };
         let asks = !self.is_signed || ask.side == Side::Inbound;
         Ok(Terms {
-            rule: 1,
             required: if asks { signature.union(name) } else { CodeSet::EMPTY },
             // What is offered at once saves a round.
             offered: if self.is_strict { CodeSet::EMPTY } else { signature },
@@ -103,8 +102,8 @@ impl House for Edge {
         })
     }
 
-    fn judge(&self, _: u32, _: &Ask<'_>, _: &Value<'_>) -> Result<(), Reason> {
-        Ok(())
+    fn judge(&self, _: &Ask<'_>, terms: &Terms, _: &Message<'_>) -> Result<Terms, Backoff> {
+        Ok(terms.clone())
     }
 
     fn value(&self, host: Option<HostKey>, code: Code) -> Option<Value<'_>> {
@@ -124,8 +123,9 @@ impl House for Edge {
         Some(Signature::Ed25519(room))
     }
 
-    fn verify(&self, _: &Signer<'_>, text: &[u8], by: &Signature<'_>, _: u64) -> Result<(), Reason> {
+    fn verify(&self, _: &Signer<'_>, text: &[u8], by: &Signature<'_>, _: u64) -> Result<SignedBy, Reason> {
         let Signature::Ed25519(by) = by else { return Err(Reason::BAD_SIGNATURE) };
-        UnparsedPublicKey::new(&ED25519, &self.other).verify(text, &by[..]).map_err(|_| Reason::BAD_SIGNATURE)
+        let verified = UnparsedPublicKey::new(&ED25519, &self.other).verify(text, &by[..]);
+        verified.map(|()| SignedBy::Host).map_err(|_| Reason::BAD_SIGNATURE)
     }
 }

@@ -4,10 +4,11 @@ use super::dns::DnsControl;
 use super::hosts::HostControl;
 use super::pools::PoolControl;
 use super::routes::RouteControl;
+use crate::edge::calls::thread::Cetp;
 use crate::edge::proxies::Proxies;
 use crate::manage::{
-    Commands, HostChange, HostChanged, PolicyChange, PolicyChanged, PoolChange, PoolChanged, Refusal,
-    RouteChange, RouteChanged,
+    CetpChange, CetpChanged, Commands, HostChange, HostChanged, PolicyChange, PolicyChanged, PoolChange,
+    PoolChanged, Refusal, RouteChange, RouteChanged,
 };
 use std::sync::Arc;
 
@@ -15,6 +16,8 @@ use std::sync::Arc;
 pub struct Owners {
     /// Where the edge serves DNS.
     pub dns: Option<DnsControl>,
+    /// Where there are tunnels to other edges.
+    pub cetp: Option<Cetp>,
     pub routes: Arc<RouteControl>,
     pub pools: Arc<PoolControl>,
     pub hosts: Arc<HostControl>,
@@ -33,6 +36,10 @@ impl Commands for Owners {
 
     fn change_host(&self, change: &HostChange) -> Result<HostChanged, Refusal> {
         self.hosts.change(change)
+    }
+
+    fn change_cetp(&self, change: &CetpChange) -> Result<CetpChanged, Refusal> {
+        super::cetp::change(self.cetp.as_ref(), change)
     }
 
     fn change_policy(&self, change: &PolicyChange) -> Result<PolicyChanged, Refusal> {

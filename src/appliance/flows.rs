@@ -1,10 +1,10 @@
 //! The sessions of both families as the operator sees them. Read as they are: nothing here makes a worker wait.
 
 use crate::config::Config;
-use crate::dataplane::World;
+use crate::dataplane::{World, tunnels};
 use crate::flow::lifetime::TcpState;
 use crate::flow::record::{Common, Record};
-use crate::flow::{Record4, Record6};
+use crate::flow::{Key4, Realm, Record4, Record6};
 use crate::manage::model::{Flow, Protocol};
 use crate::manage::{FlowFilter, Flows};
 use std::net::{IpAddr, SocketAddr};
@@ -50,7 +50,11 @@ pub fn matching(config: &Config, world: &World, filter: &FlowFilter, realm: Opti
 
 fn ends4(world: &World, first: &Record4, other: &Record4) -> Ends {
     let (out, back) = ordered(first, other);
-    let (o, b) = (out.key(), back.key());
+    let o = out.key();
+    // Into a tunnel there are no addresses, but what its ends are known by here.
+    let is_into_tunnel = back.key().realm() == Realm::TUNNEL;
+    let b = if is_into_tunnel { o.reversed(o.realm()) } else { back.key() };
+    let home = if out.common().action().is_tunnelled() { tunnels::home_of(world, &o) } else { None };
     Ends {
         realm: o.realm().0,
         protocol: o.protocol(),
@@ -58,8 +62,12 @@ fn ends4(world: &World, first: &Record4, other: &Record4) -> Ends {
         outside: SocketAddr::new(b.destination().into(), b.destination_port()),
         remote: SocketAddr::new(b.source().into(), b.source_port()),
         known_as: o.destination().into(),
-        home: world.nat.as_ref().map_or(0, |nat| nat.home_of_inside(o.realm(), o.source())),
+        home: home.or_else(|| nat_home(world, &o)).unwrap_or(0),
     }
+}
+
+fn nat_home(world: &World, out: &Key4) -> Option<usize> {
+    world.nat.as_ref().map(|nat| nat.home_of_inside(out.realm(), out.source()))
 }
 
 fn ends6(world: &World, first: &Record6, other: &Record6) -> Ends {

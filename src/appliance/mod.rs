@@ -14,6 +14,7 @@
 //! | [`pools`] | the pools: shown, drained, removed; who has what by formula |
 //! | [`circular`] | the circular pool: its parts, its desk, how it is shown |
 //! | [`proxies`] | proxy addresses: their book, how they are shown |
+//! | [`cetp`] | the thread that negotiates with other edges: started, shown |
 //! | [`tunnels`] | tunnels to other edges: what workers share of them, who owns them |
 //! | [`hosts`] | the host register: shown, changed, imported |
 //! | [`policy`] | the rules of users: shown, changed; what would be decided |
@@ -25,6 +26,7 @@
 //! | [`watch`] | signals, stalled workers, the dump at a crash |
 
 pub mod assemble;
+pub mod cetp;
 pub mod circular;
 pub mod commands;
 pub mod dns;
@@ -46,8 +48,10 @@ pub mod watch;
 use crate::config::{Config, Stop};
 use crate::dataplane::{Control, Worker, WorkerCounters};
 use crate::dns::circular::Pool;
-use crate::dns::discovery::Callers;
+use crate::dns::discovery::{self, Callers};
 use crate::dpdk::{Eal, Lcore};
+use crate::edge::calls::thread::Cetp;
+use crate::edge::calls::{Calls, Lookups};
 use crate::edge::prgw::CircularPool;
 use crate::edge::thread::Edge;
 use crate::manage;
@@ -61,6 +65,9 @@ use source::Shown;
 use std::sync::Arc;
 use std::time::Instant;
 pub use watch::{Ended, Signals};
+
+/// Questions of naming checks that wait for an answer at most.
+const LOOKUPS: usize = 4096;
 
 /// Why the appliance does not start, or ends.
 #[derive(Debug, thiserror::Error)]
@@ -95,6 +102,10 @@ pub enum Error {
     Resolver(#[from] crate::dns::forward::Error),
     #[error("dns: {0}")]
     DnsListen(crate::exception::Error),
+    #[error("cetp: {0}")]
+    Cetp(#[from] crate::edge::calls::thread::Error),
+    #[error("cetp.identity: {0}")]
+    Identity(#[from] crate::edge::identity::load::Error),
     #[error(transparent)]
     Manage(#[from] manage::Error),
     #[error("signals cannot be read: {0}")]
@@ -154,13 +165,24 @@ impl Appliance {
         // Without a DNS it is for whoever takes it.
         let (pool, circular) = if config.dns.is_some() { (pool, None) } else { (None, pool) };
         let proxies = parts.proxies.take().map(|bindings| proxies::book(&config, bindings));
-        // Before the register's owner: it ends before it does.
-        // Nobody makes calls yet.
-        let callers = Callers::default();
+        // Both before the register's owner: they end before it does.
+        let tunnels = parts.tunnels.take().zip(edge.as_ref()).zip(proxies.clone());
+        let (lookups, desk) = discovery::lookups::pair(LOOKUPS);
+        let cetp = tunnels.map(|((tunnels, edge), proxies)| {
+            let worker = parts.counters[0].clone();
+            let worker_clock = Box::new(move || worker.now_ms.get() as u32);
+            let macs = cetp::macs(&config, &parts.ports);
+            let lookups: Option<Box<dyn Lookups>> = Some(Box::new(lookups));
+            let (macs, core) = (&macs, layout.control);
+            cetp::start(&config, cetp::Parts { tunnels, edge, proxies, lookups, macs, worker_clock, core })
+        });
+        let mut cetp = cetp.transpose()?.flatten();
+        let calls = cetp.as_mut().and_then(Cetp::take_calls).map(|calls| Box::new(calls) as Box<dyn Calls>);
+        let callers = Callers { lookups: calls.as_ref().map(|_| desk), calls };
         let dns =
             dns::start(&config, dns_rings, pool, proxies.clone(), edge.as_ref(), callers, layout.control)?;
         let hosts = Arc::new(HostControl::new(config.clone(), edge));
-        let owners = Arc::new(Owners { dns, routes, pools, hosts, proxies });
+        let owners = Arc::new(Owners { dns, cetp, routes, pools, hosts, proxies });
         let shown = Shown::new(config.clone(), &parts, &layout, owners.clone(), started);
         let shown = Arc::new(shown.with_circular(shown_pool));
         watch::dump_on_panic(&shown);

@@ -1,7 +1,7 @@
 //! From the realms' proxy addresses to what workers and the DNS share, and how they are shown.
 
 use crate::config::{Config, Remote};
-use crate::edge::proxies::{Assignment, Proxies};
+use crate::edge::proxies::{self as room, Assignment, Proxies};
 use crate::flow::{self, Bindings, HashKey, Realm};
 use crate::manage::Refusal;
 use crate::manage::protocol::ProxyFilter;
@@ -60,7 +60,7 @@ pub fn show(config: &Config, proxies: Option<&Proxies>, filter: &ProxyFilter) ->
         proxies: vec![],
     };
     proxies.show(realm.map(Realm), Instant::now(), |found| {
-        let is_it = |address| found.address == address || found.remote == address;
+        let is_it = |address| found.address == address || found.remote == room::Remote::Address(address);
         if !filter.address.is_none_or(is_it) {
             return;
         }
@@ -70,7 +70,10 @@ pub fn show(config: &Config, proxies: Option<&Proxies>, filter: &ProxyFilter) ->
             list.proxies.push(ProxyStatus {
                 realm: name(realm),
                 proxy: address,
-                remote,
+                remote: match remote {
+                    room::Remote::Address(remote) => Some(remote),
+                    room::Remote::Host(_) => None,
+                },
                 names: names.into_iter().map(Into::into).collect(),
                 sessions,
                 age_ms: age,

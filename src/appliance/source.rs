@@ -15,9 +15,9 @@ use crate::dataplane::{Board, WorkerCounters, World};
 use crate::manage::model::{self, Drops, WorkerState, WorkerStatus};
 use crate::manage::protocol::VERSION;
 use crate::manage::{
-    Counters, Determined, DnsStatus, ExplainQuestion, Explanation, FlowFilter, Flows, HostFilter, HostList,
-    ImportShown, Nat44Question, NeighborStatus, PolicyFilter, PolicyList, PoolStatus, PortStatus, PrgwStatus,
-    ProxyFilter, ProxyList, Refusal, RouteFilter, Routes, Source, Status,
+    CetpFilter, CetpStatus, Counters, Determined, DnsStatus, ExplainQuestion, Explanation, FlowFilter, Flows,
+    HostFilter, HostList, ImportShown, Nat44Question, NeighborStatus, PolicyFilter, PolicyList, PoolStatus,
+    PortStatus, PrgwStatus, ProxyFilter, ProxyList, Refusal, RouteFilter, Routes, Source, Status,
 };
 use crate::packet::{DROP_REASONS, DropReason, MacAddr};
 use std::sync::Arc;
@@ -129,6 +129,14 @@ impl Shown {
                 Some(Change::Down) => warn!("port \"{name}\": the link is down"),
                 None => {}
             }
+        }
+    }
+
+    /// The control thread: who is believed is read anew. What cannot be read leaves those who are.
+    pub fn reload_authorities(&self) {
+        let Some(cetp) = &self.owners.cetp else { return };
+        if let Err(error) = super::cetp::reload(&self.config, cetp) {
+            warn!("the authorities stay as they are: {error}");
         }
     }
 
@@ -324,6 +332,10 @@ impl Source for Shown {
 
     fn proxies(&self, filter: &ProxyFilter) -> Result<ProxyList, Refusal> {
         proxies::show(&self.config, self.owners.proxies.as_deref(), filter)
+    }
+
+    fn cetp(&self, filter: &CetpFilter) -> Result<CetpStatus, Refusal> {
+        super::cetp::show(&self.config, self.owners.cetp.as_ref(), filter)
     }
 
     fn policy(&self, filter: &PolicyFilter) -> Result<PolicyList, Refusal> {

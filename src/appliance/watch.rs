@@ -67,9 +67,13 @@ impl Links {
     }
 }
 
+/// Between two readings of the authorities' certificates and revocation lists: as long as a validated chain is remembered.
+const RELOAD: Duration = Duration::from_secs(300);
+
 /// Waits for a signal or for `is_over`, with an eye on every worker.
 pub fn wait(signals: &Signals, shown: &Shown, is_over: impl Fn() -> bool) -> Ended {
     let (mut links, mut looked) = (Links::default(), None::<Instant>);
+    let mut believed = Instant::now();
     loop {
         let before = Instant::now();
         if looked.is_none_or(|then| before.duration_since(then) >= LINK_LOOK) {
@@ -81,6 +85,10 @@ pub fn wait(signals: &Signals, shown: &Shown, is_over: impl Fn() -> bool) -> End
         }
         if is_over() {
             return Ended::Input;
+        }
+        if before.duration_since(believed) >= RELOAD {
+            shown.reload_authorities();
+            believed = before;
         }
         shown.log_conflicts();
         // This thread was not run either: the process was stopped, or the machine is overloaded.

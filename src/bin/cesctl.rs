@@ -5,6 +5,9 @@
 #[path = "cesctl/policy.rs"]
 mod policy;
 
+#[path = "cesctl/cetp.rs"]
+mod cetp;
+
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
@@ -19,7 +22,7 @@ use ces::manage::protocol::{
     FlowFilter, FlowLimit, Nat44Question, PoolChange, ProxyFilter, Request, RouteAddition, RouteChange,
     RouteDeletion, RouteFilter, RouteTo,
 };
-use ces::manage::{self, policy_model, prgw_model, proxy_model, text};
+use ces::manage::{self, CetpChange, cetp_model, policy_model, prgw_model, proxy_model, text};
 use clap::error::ErrorKind as Usage;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use ipnet::IpNet;
@@ -96,6 +99,14 @@ enum Verb {
         json: bool,
         #[command(subcommand)]
         what: Policy,
+    },
+    /// End sessions with hosts behind edges
+    Cetp {
+        /// Print the answer as JSON
+        #[arg(long, global = true)]
+        json: bool,
+        #[command(subcommand)]
+        change: cetp::Change,
     },
     /// Who has what in a deterministic pool, by its formula alone
     Nat44 {
@@ -284,6 +295,8 @@ enum What {
     Dns,
     /// The circular pool of the Realm Gateway: how full it is, and how everything has ended
     Prgw,
+    /// Sessions with hosts behind edges, those edges, and what was refused
+    Cetp(cetp::Which),
     /// The proxy addresses: for whom each stands inside, and how full the pools are
     Proxies {
         /// Only those of this realm
@@ -359,6 +372,9 @@ fn main() -> ExitCode {
                 ask(target, &request, json, |answer| Ok(policy_model::explanation(&parse(answer)?)))
             }
         },
+        Verb::Cetp { json, change } => {
+            ask(target, &CetpChange::from(change), json, |answer| Ok(cetp_model::changed(&parse(answer)?)))
+        }
         Verb::Nat44 { json, question } => {
             let request = Request::Nat44(nat44_question(question));
             ask(target, &request, json, |answer| Ok(text::determined(&parse::<Vec<_>>(answer)?)))
@@ -462,6 +478,7 @@ fn request(what: &What) -> Request {
         What::Import => Request::Import {},
         What::Dns => Request::Dns {},
         What::Prgw => Request::Prgw {},
+        What::Cetp(which) => which.request(),
         What::Proxies { realm, address, limit } => Request::Proxies(ProxyFilter {
             realm: realm.clone(),
             address: *address,
@@ -561,6 +578,7 @@ fn layout(what: &What, answer: Value) -> Result<String, Error> {
         What::Import => text::import(&parse(answer)?),
         What::Dns => text::dns(&parse(answer)?),
         What::Prgw => prgw_model::text(&parse(answer)?),
+        What::Cetp(_) => cetp_model::text(&parse(answer)?),
         What::Proxies { .. } => proxy_model::text(&parse(answer)?),
     })
 }

@@ -148,10 +148,10 @@ pub(super) fn meeting_place(world: &World, ip: &Ipv4<'_>, realm: Realm) -> Resul
     }
 }
 
-/// The home of a common packet between hosts that have a session, where there is no NAT.
-pub(super) fn home_of(world: &World, key: &Key4) -> Option<usize> {
+/// The home of the flow of a key between hosts that have a session.
+pub fn home_of(world: &World, key: &Key4) -> Option<usize> {
     let tunnels = world.tunnels.as_ref()?;
-    tunnels.session_of(key).map(|session| tunnels.home_of_host(world, session))
+    tunnels.home(world, tunnels.session_of(key)?)
 }
 
 /// A packet without a flow, of hosts that may have a session: its flow is made here, or it is its home's. `None`: they have none.

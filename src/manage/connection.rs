@@ -178,6 +178,9 @@ mod tests {
         fn proxies(&self, _: &super::super::ProxyFilter) -> Result<super::super::ProxyList, Refusal> {
             unreachable!("nobody asks")
         }
+        fn cetp(&self, _: &super::super::CetpFilter) -> Result<super::super::CetpStatus, Refusal> {
+            unreachable!("nobody asks")
+        }
         fn policy(&self, _: &PolicyFilter) -> Result<PolicyList, Refusal> {
             unreachable!("nobody asks")
         }
@@ -194,6 +197,9 @@ mod tests {
             unreachable!("nobody commands")
         }
         fn change_host(&self, _: &HostChange) -> Result<HostChanged, Refusal> {
+            unreachable!("nobody commands")
+        }
+        fn change_cetp(&self, _: &super::super::CetpChange) -> Result<super::super::CetpChanged, Refusal> {
             unreachable!("nobody commands")
         }
         fn change_policy(&self, _: &PolicyChange) -> Result<PolicyChanged, Refusal> {

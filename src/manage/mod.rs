@@ -10,6 +10,7 @@
 //! not at all, and a question changes nothing. Never: judges a command, reads a packet, or knows what stands behind the
 //! [`Source`] and the [`Commands`].
 
+pub mod cetp_model;
 mod connection;
 mod dns_text;
 mod host_text;
@@ -29,6 +30,7 @@ pub mod text;
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub use cetp_model::{CetpChange, CetpChanged, CetpFilter, CetpStatus};
 pub use dns_model::DnsStatus;
 pub use host_model::{HostChange, HostChanged, HostFilter, HostList, ImportShown};
 pub use model::{
@@ -78,6 +80,9 @@ pub trait Source: Send + Sync {
     /// The proxy addresses that match `filter`, at most `filter.limit` of them; a [`Refusal`] if no host sees any, or there is no
     /// such realm.
     fn proxies(&self, filter: &ProxyFilter) -> Result<ProxyList, Refusal>;
+    /// Sessions with hosts behind edges, at most `filter.limit` of them, and what else there is of edges; a [`Refusal`] if there are
+    /// no tunnels.
+    fn cetp(&self, filter: &CetpFilter) -> Result<CetpStatus, Refusal>;
     /// The rules of users, of at most `filter.limit` hosts; a [`Refusal`] if there is no register, or no such host.
     fn policy(&self, filter: &PolicyFilter) -> Result<PolicyList, Refusal>;
     /// What would be decided about whom; a [`Refusal`] if there is no register, no such host, or no such service.
@@ -93,6 +98,8 @@ pub trait Commands: Send + Sync {
     fn change_pool(&self, change: &PoolChange) -> Result<PoolChanged, Refusal>;
     /// Adds or removes a host, or begins to import many; a [`Refusal`], and nothing is changed, when it can't be.
     fn change_host(&self, change: &HostChange) -> Result<HostChanged, Refusal>;
+    /// Ends sessions with hosts behind edges; a [`Refusal`], and nothing is changed, when it can't.
+    fn change_cetp(&self, change: &CetpChange) -> Result<CetpChanged, Refusal>;
     /// Adds or removes a rule of a host's user; a [`Refusal`], and nothing is changed, when it can't be.
     fn change_policy(&self, change: &PolicyChange) -> Result<PolicyChanged, Refusal>;
 }

@@ -17,6 +17,7 @@ use serde::de::DeserializeOwned;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
+use super::cetp_model::{CetpChange, CetpFilter};
 use super::host_model::{HostChange, HostFilter};
 use super::policy_model::{ExplainQuestion, PolicyChange, PolicyFilter};
 use super::{Commands, Source};
@@ -44,6 +45,7 @@ pub enum Request {
     Dns {},
     Prgw {},
     Proxies(ProxyFilter),
+    Cetp(CetpFilter),
     Policy(PolicyFilter),
     Explain(ExplainQuestion),
 }
@@ -253,6 +255,7 @@ pub fn answer(line: &[u8], source: &dyn Source, commands: &dyn Commands) -> Vec<
         Verb::Route => carry_out(line, |change| commands.change_route(change)),
         Verb::Pool => carry_out(line, |change| commands.change_pool(change)),
         Verb::Host => carry_out(line, |change: &HostChange| commands.change_host(change)),
+        Verb::Cetp => carry_out(line, |change: &CetpChange| commands.change_cetp(change)),
         Verb::Policy => carry_out(line, |change: &PolicyChange| commands.change_policy(change)),
         Verb::Show => show(line, source),
     }
@@ -284,6 +287,7 @@ fn show(line: &[u8], source: &dyn Source) -> Vec<u8> {
         Ok(Request::Import {}) => Reply::from(source.import()).to_line(),
         Ok(Request::Prgw {}) => Reply::from(source.prgw()).to_line(),
         Ok(Request::Proxies(filter)) => Reply::from(source.proxies(&filter)).to_line(),
+        Ok(Request::Cetp(filter)) => Reply::from(source.cetp(&filter)).to_line(),
         Ok(Request::Policy(filter)) => Reply::from(source.policy(&filter)).to_line(),
         Ok(Request::Explain(question)) => Reply::from(source.explain(&question)).to_line(),
         Err(error) => not_understood(&error),
@@ -298,6 +302,7 @@ enum Verb {
     Pool,
     Host,
     Policy,
+    Cetp,
 }
 
 impl Verb {
@@ -309,11 +314,13 @@ impl Verb {
             show: Option<IgnoredAny>,
             host: Option<IgnoredAny>,
             policy: Option<IgnoredAny>,
+            cetp: Option<IgnoredAny>,
         }
         match serde_json::from_slice(line) {
             Ok(Keys { route: Some(_), .. }) => Verb::Route,
             Ok(Keys { pool: Some(_), .. }) => Verb::Pool,
             Ok(Keys { policy: Some(_), .. }) => Verb::Policy,
+            Ok(Keys { cetp: Some(_), .. }) => Verb::Cetp,
             // `host` is a filter too.
             Ok(Keys { host: Some(_), show: None, .. }) => Verb::Host,
             _ => Verb::Show,

@@ -42,8 +42,8 @@ pub struct ProxyCounter {
 pub struct ProxyStatus {
     pub realm: String,
     pub proxy: Ipv4Addr,
-    /// Whom it stands for.
-    pub remote: Ipv4Addr,
+    /// Whom it stands for; none is there for a host behind an edge, which its names tell.
+    pub remote: Option<Ipv4Addr>,
     /// Names by which that was asked for, the last one first; at most a few.
     pub names: Vec<String>,
     /// That go there now.
@@ -69,7 +69,7 @@ pub fn text(list: &ProxyList) -> String {
         proxies.row([
             proxy.realm.clone(),
             proxy.proxy.to_string(),
-            proxy.remote.to_string(),
+            proxy.remote.map_or_else(|| "(behind an edge)".into(), |remote| remote.to_string()),
             count(proxy.sessions.into()),
             duration(proxy.age_ms),
             proxy.names.join(" "),
@@ -94,7 +94,7 @@ mod tests {
             proxies: vec![ProxyStatus {
                 realm: "home".into(),
                 proxy: Ipv4Addr::new(172, 16, 64, 1),
-                remote: Ipv4Addr::new(198, 51, 100, 7),
+                remote: Some(Ipv4Addr::new(198, 51, 100, 7)),
                 names: vec!["www.example".into(), "cdn.example".into()],
                 sessions: 42,
                 age_ms: 61_000,

@@ -322,7 +322,7 @@ pub(super) fn count(n: u64) -> String {
 }
 
 /// `1.50 GB`, in powers of 1000 as line rates are.
-fn bytes(n: u64) -> String {
+pub(super) fn bytes(n: u64) -> String {
     const UNITS: [&str; 6] = ["kB", "MB", "GB", "TB", "PB", "EB"];
     if n < 1000 {
         return format!("{n} B");

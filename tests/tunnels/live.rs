@@ -2,9 +2,12 @@
 
 use std::net::Ipv4Addr;
 
+use ces::appliance::flows::matching;
 use ces::dataplane::RxSide;
 use ces::dpdk::{Burst, Pool, PoolOptions, Port, PortOptions, TxQueue};
 use ces::flow::tunnel::{Service, SessionOptions};
+use ces::manage::model::Flow;
+use ces::manage::protocol::{FlowFilter, FlowLimit};
 use ces::packet::MacAddr;
 
 use crate::ONE;
@@ -64,6 +67,17 @@ pub fn sessions_come_and_go() {
     for _ in 0..3 {
         step(&edge, PROXY4, 53, true);
         step(&edge, PROXY_OF_B, 53, true);
+    }
+    let filter = FlowFilter { host: None, realm: None, limit: FlowLimit::default() };
+    let shown = matching(&config, &edge.parts.world, &filter, None, 0).flows;
+    let ends = |flow: &Flow| [flow.inside, flow.outside, flow.remote].map(|end| end.to_string());
+    let shown: Vec<_> = shown.iter().map(|flow| (ends(flow), flow.packets_out)).collect();
+    let line = |ends: [&str; 3]| (ends.map(str::to_owned), 3);
+    for expected in [
+        line(["10.0.0.2:5000", "10.0.0.2:5000", "172.16.0.9:53"]),
+        line(["10.0.0.2:5000", "172.16.0.21:5000", "10.0.0.2:53"]),
+    ] {
+        assert!(shown.len() == 2 && shown.contains(&expected), "{shown:?}");
     }
     let before = edge.tunnels.shared().find(tags.outside[0]).expect("it lives").counts();
     assert_eq!((before.packets_out, before.bytes_out), (3, 3 * 62), "as hosts have sent them");

@@ -3,6 +3,36 @@
 //!
 //! Whoever hears the question (the DNS) hands a [`Call`] to [`Calls`] and takes what it has come to, later. Guarantees: whatever is
 //! taken over is answered, once. Never: waits.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | [`service`] | the sans-IO whole: calls, messages, time in; messages, outcomes, tables out |
+//! | `calling` | calls to other edges, and their sessions |
+//! | [`local`] | calls within this edge (CES–Local) |
+//! | `waiting` | calls that wait for something |
+//! | [`house`], `claims`, `codes` | what the protocol asks, answered by register, policies and identities |
+//! | [`own`] | what the edge knows of itself, and by which certificates it knows others |
+//! | [`granted`] | what two hosts may use of each other, as lists |
+//! | [`live`], [`edges`], [`tags`] | sessions, edges and tags in the table of tunnels |
+//! | [`refusals`], [`shown`] | what was refused lately, and why; what an operator sees |
+//! | [`carrier`], [`thread`] | messages as frames carry them; the thread `ces-cetp` |
+
+mod calling;
+pub mod carrier;
+mod claims;
+mod codes;
+pub mod edges;
+pub mod granted;
+pub mod house;
+pub mod live;
+pub mod local;
+pub mod own;
+pub mod refusals;
+pub mod service;
+pub mod shown;
+pub mod tags;
+pub mod thread;
+mod waiting;
 
 use super::hosts::HostId;
 use super::identity::naming::{Question, Speaker};
@@ -69,3 +99,6 @@ pub trait Lookups: Send {
     /// What has been found for the next question, if for any, and its number.
     fn poll(&mut self) -> Option<(u64, Answer)>;
 }
+
+#[cfg(test)]
+mod tests;

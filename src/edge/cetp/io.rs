@@ -57,8 +57,6 @@ pub struct Session<'a> {
     pub services: &'a [Service],
     /// Seconds without a packet after which it goes.
     pub timeout: u32,
-    /// The rule that decided.
-    pub rule: u32,
 }
 
 /// What the protocol wants of the rest of the edge.
@@ -70,10 +68,13 @@ pub enum Output<'a> {
     Established(Session<'a>),
     /// Nothing comes of a question; `by_peer` says who refused.
     Refused { pair: Pair, backoff: Backoff, by_peer: bool },
+    /// A question of another edge is refused, by whatever it says of itself.
+    Declined { peer: Id<'a>, name: Option<Fqdn<'a>>, host: Id<'a>, rloc: Rloc, backoff: Backoff },
     /// A session is gone: its tag finds nothing any more.
     Ended { pair: Pair, local: Tag, reason: Reason },
-    /// Does the DNS say that the name is behind that RLOC? `Edge::checked` takes the answer.
-    Check { local: Tag, name: Fqdn<'a>, rloc: Rloc },
+    /// Does the DNS say that the name is behind that RLOC, and behind that edge where one is proved?
+    /// [`Cetp::checked`](super::negotiation::Cetp::checked) takes the answer.
+    Check { local: Tag, name: Fqdn<'a>, edge: Option<Fqdn<'a>>, rloc: Rloc },
     /// What was asked for within a session. `None`: the other side doesn't tell.
     Told { local: Tag, value: Option<&'a Value<'a>> },
     /// The other side says that hosts behind this edge misbehave; `local` is the session, unless the report names others.

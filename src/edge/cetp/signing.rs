@@ -4,7 +4,7 @@
 //! is what the other has said, or the signature is wrong.
 
 use super::message::{Code, Id, Message, Reason, Tlv, Value};
-use super::terms::{HostKey, House, Signer};
+use super::terms::{HostKey, House, SignedBy, Signer};
 use super::wire;
 use arrayvec::ArrayVec;
 use ring::digest::{SHA256, digest};
@@ -24,6 +24,23 @@ fn text(question: Option<&[u8]>, signed: &[u8]) -> Vec<u8> {
     }
     text.extend(signed);
     text
+}
+
+/// Whether an edge has signed itself: another edge's word proves nothing of it.
+///
+/// # Errors
+/// As [`verify`]; [`Reason::BAD_CERTIFICATE`] where the certificate is of another name.
+pub fn verify_edge<H: House>(
+    house: &H,
+    id: Id<'_>,
+    question: Option<&[u8]>,
+    checked: (&Message<'_>, &[u8]),
+    clock: u64,
+) -> Result<(), Reason> {
+    match verify_as(true, house, None, id, question, checked, clock)? {
+        SignedBy::Host => Ok(()),
+        SignedBy::Edge(_) => Err(Reason::BAD_CERTIFICATE),
+    }
 }
 
 /// Puts a signature behind the TLVs of a message that isn't ended yet. `None`: there is no key, or no room.
@@ -58,9 +75,21 @@ pub fn verify<H: House>(
     edge: Option<super::message::Fqdn<'_>>,
     id: Id<'_>,
     question: Option<&[u8]>,
+    checked: (&Message<'_>, &[u8]),
+    clock: u64,
+) -> Result<SignedBy, Reason> {
+    verify_as(false, house, edge, id, question, checked, clock)
+}
+
+fn verify_as<H: House>(
+    is_edge: bool,
+    house: &H,
+    edge: Option<super::message::Fqdn<'_>>,
+    id: Id<'_>,
+    question: Option<&[u8]>,
     (message, signed): (&Message<'_>, &[u8]),
     clock: u64,
-) -> Result<(), Reason> {
+) -> Result<SignedBy, Reason> {
     let Some(Value::Signature(signature)) = message.value(Code::SIGNATURE) else {
         return Err(Reason::MISSING);
     };
@@ -69,6 +98,6 @@ pub fn verify<H: House>(
         Some(Value::Domain(name)) => Some(*name),
         _ => id.name(),
     };
-    let signer = Signer { edge, id, name, certificates: &certificates };
+    let signer = Signer { edge, id, is_edge, name, certificates: &certificates };
     house.verify(&signer, &text(question, signed), signature, clock)
 }

@@ -5,8 +5,8 @@
 //! Never: waits for an answer. What takes time, such as the naming check, has an event of its own.
 
 use super::message::{
-    Backoff, Code, CodeSet, Fqdn, Id, IdType, IdTypes, Limits, Reason, Rloc, Service, Services, Signature,
-    Tag, Value,
+    Backoff, Code, CodeSet, Fqdn, Id, IdType, IdTypes, Limits, Message, Reason, Rloc, Service, Services,
+    Signature, Tag, Value,
 };
 
 /// A host behind this edge, by the number that the rest of the edge knows it by.
@@ -32,20 +32,38 @@ pub struct Ask<'a> {
     pub peer: Id<'a>,
     /// Its name, as far as it is known: outbound what was asked for, inbound what it was told to be.
     pub peer_name: Option<Fqdn<'a>>,
-    /// The other edge, where an association has proved who that is.
-    pub edge: Option<Fqdn<'a>>,
+    /// What is proved of it.
+    pub proved: Proved<'a>,
     /// From where it speaks, or where it is looked for.
     pub rloc: Rloc,
     /// What is asked for.
     pub services: &'a [Service],
 }
 
-/// What one side of a negotiation requires, grants and tells: the low-level policy of S0, and the rule that it comes from.
+/// What is proved of the other side, by its own word or without.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Proved<'a> {
+    /// Its edge: an association has proved who that is, or the certificate of a signature.
+    pub edge: Option<Fqdn<'a>>,
+    /// There is a signature, and it is right.
+    pub is_signed: bool,
+    /// [`Ask::peer_name`] is the name of the host: the DNS has said so, or a certificate of its own does.
+    pub is_named: bool,
+}
+
+/// Who has signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SignedBy {
+    /// The host itself: its certificate has its name.
+    Host,
+    /// An edge of that name, for its host.
+    Edge(Box<str>),
+}
+
+/// What one side of a negotiation requires, grants and tells: the low-level policy of S0.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Terms {
-    /// The rule that decides, for [`House::judge`] and for whoever asks why.
-    pub rule: u32,
-    /// What the other side must tell. What [`House::judge`] refuses counts as not told.
+    /// What the other side must tell.
     ///
     /// [`Code::SIGNATURE`] requires a signature that [`House::verify`] takes.
     pub required: CodeSet,
@@ -76,6 +94,8 @@ pub struct Signer<'a> {
     pub edge: Option<Fqdn<'a>>,
     /// The ID of the message.
     pub id: Id<'a>,
+    /// An edge signs for itself, and [`Self::id`] is its name.
+    pub is_edge: bool,
     /// The name that the message tells.
     pub name: Option<Fqdn<'a>>,
     /// The certificates that the message tells, leaf first.
@@ -126,11 +146,12 @@ pub trait House {
     /// Why it is refused; the other side is told so.
     fn terms(&self, ask: &Ask<'_>) -> Result<Terms, Backoff>;
 
-    /// Whether the rule takes what the other side tells.
+    /// What the policy says when everything that `terms` require was told: of all of it together, and of what is proved. It may
+    /// require more, because it knows more; what it grants, and for how long, is what is agreed on.
     ///
     /// # Errors
-    /// Why not.
-    fn judge(&self, rule: u32, ask: &Ask<'_>, value: &Value<'_>) -> Result<(), Reason>;
+    /// Why it is refused; the other side is told so.
+    fn judge(&self, ask: &Ask<'_>, terms: &Terms, told: &Message<'_>) -> Result<Terms, Backoff>;
 
     /// What is told of a host behind this edge, or of the edge itself (`None`). Cookie, token, service, timeout and signature are
     /// never asked for here.
@@ -153,5 +174,5 @@ pub trait House {
         text: &[u8],
         signature: &Signature<'_>,
         clock: u64,
-    ) -> Result<(), Reason>;
+    ) -> Result<SignedBy, Reason>;
 }

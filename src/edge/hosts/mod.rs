@@ -136,6 +136,19 @@ struct Slot {
     record: Option<Record>,
     generation: u8,
     is_config: bool,
+    /// That of its host's name: what other edges call it by.
+    hash: NameHash,
+}
+
+/// The first 16 bytes of the SHA-256 of a host's own name: CETP's ID of type 1.
+pub type NameHash = [u8; 16];
+
+/// The hash of a name in lower case.
+pub fn name_hash(name: &str) -> NameHash {
+    let digest = ring::digest::digest(&ring::digest::SHA256, name.as_bytes());
+    let mut hash = NameHash::default();
+    hash.copy_from_slice(&digest.as_ref()[..size_of::<NameHash>()]);
+    hash
 }
 
 /// A host of the register, without copies.
@@ -144,12 +157,18 @@ pub struct HostRef<'a> {
     pub id: HostId,
     pub origin: Origin,
     record: &'a Record,
+    hash: &'a NameHash,
 }
 
 impl<'a> HostRef<'a> {
     /// What is known of it.
     pub fn parts(&self) -> Parts<'a> {
         self.record.parts()
+    }
+
+    /// That of its name.
+    pub fn hash(&self) -> &'a NameHash {
+        self.hash
     }
 
     /// A copy of it.
@@ -226,6 +245,8 @@ pub struct Register {
     free: VecDeque<u32>,
     names: HashTable<Entry>,
     addresses: HashTable<Entry>,
+    /// Places by the hash of the host's name: with the hash itself about 25 bytes a host.
+    hashes: HashTable<u32>,
     parents: Parents,
     secret: RandomState,
 }
@@ -239,6 +260,7 @@ impl Register {
             free: VecDeque::new(),
             names: HashTable::with_capacity(EACH * capacity),
             addresses: HashTable::with_capacity(EACH * capacity),
+            hashes: HashTable::with_capacity(capacity),
             parents: Parents::new(EACH * capacity),
             secret: RandomState::new(),
         }
@@ -281,6 +303,13 @@ impl Register {
     pub fn host(&self, name: &DomainName) -> Option<HostRef<'_>> {
         let entry = self.entry(name.as_str()).filter(|entry| entry.which() == 0)?;
         self.at(entry.place())
+    }
+
+    /// The host whose own name has that hash.
+    pub fn by_hash(&self, hash: &NameHash) -> Option<HostRef<'_>> {
+        let is = |place: &u32| self.slots[*place as usize].hash == *hash;
+        let found = self.hashes.find(self.secret.hash_one(hash), is)?;
+        self.at(*found)
     }
 
     /// Who has that address of that realm.
@@ -418,8 +447,11 @@ impl Register {
         let slot = &mut self.slots[place as usize];
         slot.record = Some(record);
         slot.is_config = origin == Origin::Config;
+        slot.hash = slot.record.as_ref().map_or(NameHash::default(), |record| name_hash(record.parts().name));
         let id = HostId::new(place, slot.generation);
-        let Register { slots, names, addresses, parents, secret, .. } = self;
+        let Register { slots, names, addresses, hashes, parents, secret, .. } = self;
+        let rehash = |place: &u32| secret.hash_one(slots[*place as usize].hash);
+        hashes.insert_unique(rehash(&place), place, rehash);
         let Some(record) = &slots[place as usize].record else { return id };
         let parts = record.parts();
         let services = parts.services().map(|(name, _)| name);
@@ -453,6 +485,8 @@ impl Register {
             found.expect("each address of a host is in the index").remove();
         }
         let slot = &mut self.slots[place as usize];
+        let found = self.hashes.find_entry(self.secret.hash_one(slot.hash), |known| *known == place);
+        found.expect("the hash of a host's name is in the index").remove();
         slot.record = None;
         slot.generation = slot.generation.wrapping_add(1);
         self.free.push_back(place);
@@ -462,7 +496,8 @@ impl Register {
     fn at(&self, place: u32) -> Option<HostRef<'_>> {
         let slot = self.slots.get(place as usize)?;
         let origin = if slot.is_config { Origin::Config } else { Origin::Runtime };
-        Some(HostRef { id: HostId::new(place, slot.generation), origin, record: slot.record.as_ref()? })
+        let (id, hash) = (HostId::new(place, slot.generation), &slot.hash);
+        Some(HostRef { id, origin, record: slot.record.as_ref()?, hash })
     }
 
     /// The entry of a name in lower case.

@@ -295,3 +295,23 @@ fn a_file_that_is_no_store_is_refused_and_left_as_it_is() {
     assert!(twice.contains("another process may have it open"), "{twice}");
     drop(store);
 }
+
+/// Other edges call a host by the hash of its own name.
+#[test]
+fn a_host_is_found_by_the_hash_of_its_name_as_long_as_it_is_there() {
+    let mut register = Register::new(4);
+    let first = register.insert(&plain("a.ces.example", "10.0.0.2"), Origin::Runtime, false).unwrap();
+    let second =
+        register.insert(&host(WITH_SERVICES.replace("A.Ces", "b.Ces").as_str()), Origin::Runtime, false);
+    let (a, b) = (super::name_hash("a.ces.example"), super::name_hash("b.ces.example"));
+    fn found(register: &Register, hash: &super::NameHash) -> Option<(super::HostId, super::NameHash)> {
+        register.by_hash(hash).map(|host| (host.id, *host.hash()))
+    }
+    assert_eq!(found(&register, &a), Some((first, a)));
+    assert_eq!(found(&register, &b), Some((second.unwrap(), b)));
+    assert_eq!(found(&register, &super::name_hash("www.ces.example")), None, "a service's");
+    register.remove(first);
+    assert_eq!(found(&register, &a), None);
+    let again = register.insert(&plain("c.ces.example", "10.0.0.2"), Origin::Runtime, false).unwrap();
+    assert_eq!((found(&register, &a), again.place()), (None, first.place()));
+}

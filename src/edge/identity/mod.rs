@@ -77,23 +77,42 @@ impl Identities {
         authority: Option<AuthorityId>,
         now: u64,
     ) -> Result<Arc<Certified>, Refused> {
-        chain::check_size(chain)?;
-        let key = chain_key(chain, authority);
-        let remembered = self.remembered().get(&key).filter(|known| now < known.good_until).cloned();
-        let certified = match remembered {
-            Some(certified) => certified,
-            None => {
-                let certified = Arc::new(self.authorities.validate(chain, authority, now)?);
-                self.remembered().put(key, certified.clone());
-                certified
-            }
-        };
+        let certified = self.validated(chain, authority, now)?;
         if !certified.has(name) {
             return Err(Refused::WrongName);
         }
         if !self.authorities.get(certified.authority).may_certify(name) {
             return Err(Refused::NotItsName);
         }
+        Ok(certified)
+    }
+
+    /// Whose chain it is, whoever that may be: the first name of the leaf that its authority may certify.
+    ///
+    /// # Errors
+    /// Why it proves nothing.
+    pub fn bearer(&self, chain: &[&[u8]], now: u64) -> Result<(Arc<Certified>, Box<str>), Refused> {
+        let certified = self.validated(chain, None, now)?;
+        let authority = self.authorities.get(certified.authority);
+        let is_its = |name: &str| Name::new(name).is_some_and(|name| authority.may_certify(name));
+        let name = certified.names.iter().find(|name| is_its(name)).cloned().ok_or(Refused::NotItsName)?;
+        Ok((certified, name))
+    }
+
+    fn validated(
+        &self,
+        chain: &[&[u8]],
+        authority: Option<AuthorityId>,
+        now: u64,
+    ) -> Result<Arc<Certified>, Refused> {
+        chain::check_size(chain)?;
+        let key = chain_key(chain, authority);
+        let remembered = self.remembered().get(&key).filter(|known| now < known.good_until).cloned();
+        if let Some(certified) = remembered {
+            return Ok(certified);
+        }
+        let certified = Arc::new(self.authorities.validate(chain, authority, now)?);
+        self.remembered().put(key, certified.clone());
         Ok(certified)
     }
 

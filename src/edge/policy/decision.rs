@@ -72,8 +72,8 @@ pub struct Part<'a> {
 }
 
 impl<'a> Part<'a> {
-    /// The level and rule that refuse it.
-    pub(super) fn refusing(&self, direction: Direction) -> Option<(Level, &'a Rule)> {
+    /// The level and rule that refuse it, if any does.
+    pub fn refusing(&self, direction: Direction) -> Option<(Level, &'a Rule)> {
         let mut rulings = Level::ALL.into_iter().zip(&self.rulings);
         let refuses =
             |ruling: &Ruling<'_>| ruling.unsettled.is_empty() && ruling.rule.demands(direction).is_none();
@@ -144,6 +144,17 @@ impl<'a> Decision<'a> {
     /// What the first message asks; nothing where all is refused.
     pub fn asks(&self) -> Attributes {
         self.first_open().map_or(Attributes::NONE, |part| part.asks(self.direction)[0])
+    }
+
+    /// Of what is asked, that without which the peer is refused.
+    pub fn requires(&self) -> Attributes {
+        self.first_open().map_or(Attributes::NONE, |part| part.asks(self.direction)[1])
+    }
+
+    /// The types of ID that the peer may show.
+    pub fn taken_ids(&self) -> Kinds {
+        let demands = self.first_open().into_iter().flat_map(|part| part.demands(self.direction));
+        demands.fold(Kinds::ALL, |ids, (_, _, demands)| ids.and(demands.ids))
     }
 
     /// Of what is asked, what is to be answered reliably (RR).

@@ -14,7 +14,8 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry as Place;
 
 use super::{
-    Asker, Assigned, Assignment, Counter, Counters, GRACE, Known, NAMES, REST, Refused, TTL, TTL_IN_USE, Use,
+    Asker, Assigned, Assignment, Counter, Counters, GRACE, Known, NAMES, REST, Refused, Remote, TTL,
+    TTL_IN_USE, Use,
 };
 use crate::edge::prgw::rings::Rings;
 use crate::flow::{self, Bindings, Realm};
@@ -41,7 +42,9 @@ struct Entry {
     state: State,
     pool: u16,
     /// Unspecified where there was nobody.
-    remote: Ipv4Addr,
+    remote: Remote,
+    /// Sessions of hosts behind edges that go there.
+    held: u32,
     payer: Option<Payer>,
     /// When it was assigned; until when it is as it is, if nothing happens. Milliseconds.
     since: u64,
@@ -104,7 +107,8 @@ impl Book {
                 entries.push(Entry {
                     state: State::Free,
                     pool: at as u16,
-                    remote: Ipv4Addr::UNSPECIFIED,
+                    remote: Remote::Address(Ipv4Addr::UNSPECIFIED),
+                    held: 0,
                     payer: None,
                     since: 0,
                     until: 0,
@@ -143,14 +147,7 @@ impl Book {
         ttl: u32,
         now: u64,
     ) -> Result<Assigned, Refused> {
-        let number = self.number_for(asker, remote, now);
-        let number = number.inspect_err(|why| {
-            self.counters.bump(match why {
-                Refused::NoRemote => Counter::NoRemote,
-                Refused::Exhausted => Counter::Exhausted,
-                Refused::Limited => Counter::Limited,
-            });
-        })?;
+        let number = self.counted(asker, Remote::Address(remote), now)?;
         let ttl = if self.shared.sessions(number) > 0 { TTL_IN_USE } else { ttl.min(TTL) };
         let entry = &mut self.entries[number as usize];
         entry.until = entry.until.max(now + u64::from(ttl) * 1000 + GRACE);
@@ -162,10 +159,62 @@ impl Book {
         Ok(Assigned { address, ttl })
     }
 
+    /// The address that stands for a host behind an edge, by `name`, as long as a session of that host goes there: until
+    /// [`Self::let_go`], once for each time that it was held.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn hold(&mut self, asker: &Asker, host: [u8; 16], name: &str, now: u64) -> Result<Ipv4Addr, Refused> {
+        let number = self.counted(asker, Remote::Host(host), now)?;
+        let (_, address) = self.shared.address(number).ok_or(Refused::NoRemote)?;
+        let entry = &mut self.entries[number as usize];
+        entry.held += 1;
+        entry.until = entry.until.max(now + GRACE);
+        if !name.is_empty() {
+            remember(&mut entry.names, name);
+        }
+        if !self.rings.is_linked(number) {
+            self.schedule(number);
+        }
+        Ok(address)
+    }
+
+    /// A session is over that the address was held for. It stands for its host until nobody may remember it.
+    pub fn let_go(&mut self, realm: Realm, address: Ipv4Addr, now: u64) {
+        let Some(number) = self.shared.number(realm, address) else { return };
+        let entry = &mut self.entries[number as usize];
+        debug_assert!(entry.held > 0, "{address} was not held");
+        entry.held = entry.held.saturating_sub(1);
+        entry.until = entry.until.max(now + GRACE);
+    }
+
+    /// An answer was given with an address that is held, for so many seconds.
+    pub fn told(&mut self, realm: Realm, address: Ipv4Addr, name: &str, ttl: u32, now: u64) {
+        let Some(number) = self.shared.number(realm, address) else { return };
+        let entry = &mut self.entries[number as usize];
+        if entry.state == State::Assigned {
+            entry.until = entry.until.max(now + u64::from(ttl.min(TTL_IN_USE)) * 1000 + GRACE);
+            remember(&mut entry.names, name);
+        }
+    }
+
+    fn counted(&mut self, asker: &Asker, remote: Remote, now: u64) -> Result<u32, Refused> {
+        let number = self.number_for(asker, remote, now);
+        number.inspect_err(|why| {
+            self.counters.bump(match why {
+                Refused::NoRemote => Counter::NoRemote,
+                Refused::Exhausted => Counter::Exhausted,
+                Refused::Limited => Counter::Limited,
+            });
+        })
+    }
+
     /// The number that stands for it, or from now on does: then it is in no ring.
-    fn number_for(&mut self, asker: &Asker, remote: Ipv4Addr, now: u64) -> Result<u32, Refused> {
+    fn number_for(&mut self, asker: &Asker, remote: Remote, now: u64) -> Result<u32, Refused> {
         let pool = self.pool(asker.realm).ok_or(Refused::NoRemote)?;
-        if remote.is_unspecified() || self.shared.number(asker.realm, remote).is_some() {
+        if let Remote::Address(remote) = remote
+            && (remote.is_unspecified() || self.shared.number(asker.realm, remote).is_some())
+        {
             return Err(Refused::NoRemote);
         }
         let payer = payer(asker.address);
@@ -189,8 +238,10 @@ impl Book {
             self.give(number, remote);
         }
         self.rings.remove(number);
-        let is_bound = self.bindings.bind(number, remote);
-        debug_assert!(is_bound, "{number} stands for somebody who does not have it");
+        if let Remote::Address(remote) = remote {
+            let is_bound = self.bindings.bind(number, remote);
+            debug_assert!(is_bound, "{number} stands for somebody who does not have it");
+        }
         let entry = &mut self.entries[number as usize];
         self.pools[usize::from(pool)].resting -= u32::from(entry.state == State::Resting);
         self.pools[usize::from(pool)].assigned += 1;
@@ -199,11 +250,11 @@ impl Book {
         Ok(number)
     }
 
-    fn hash(&self, pool: u16, remote: Ipv4Addr) -> u64 {
+    fn hash(&self, pool: u16, remote: Remote) -> u64 {
         self.secret.hash_one((pool, remote))
     }
 
-    fn find(&self, pool: u16, remote: Ipv4Addr) -> Option<u32> {
+    fn find(&self, pool: u16, remote: Remote) -> Option<u32> {
         let is_it = |number: &u32| {
             let entry = &self.entries[*number as usize];
             (entry.pool, entry.remote) == (pool, remote)
@@ -212,7 +263,7 @@ impl Book {
     }
 
     /// Another remote host has that number.
-    fn give(&mut self, number: u32, remote: Ipv4Addr) {
+    fn give(&mut self, number: u32, remote: Remote) {
         let entry = &self.entries[number as usize];
         let (pool, before) = (entry.pool, entry.remote);
         if let Ok(place) = self.by_remote.find_entry(self.hash(pool, before), |other| *other == number) {
@@ -300,7 +351,7 @@ impl Book {
     /// One that is assigned, and in no ring, may be over.
     fn look_at(&mut self, number: u32, now: u64) {
         let entry = &mut self.entries[number as usize];
-        if entry.until <= now && self.bindings.unbind(number) {
+        if entry.until <= now && entry.held == 0 && self.bindings.unbind(number) {
             (entry.state, entry.until) = (State::Resting, now + REST);
             let pool = &mut self.pools[usize::from(entry.pool)];
             pool.assigned -= 1;
@@ -362,7 +413,7 @@ impl Book {
             address,
             remote: entry.remote,
             names: entry.names.clone(),
-            sessions: self.shared.sessions(number),
+            sessions: self.shared.sessions(number) + entry.held,
             age: now.saturating_sub(entry.since),
         })
     }

@@ -63,7 +63,7 @@ fn a_remote_host_has_one_address_in_each_realm_and_all_its_names() {
     assert_eq!(book.known_at(HOME, first.address), names(&kept), "those asked for last");
     assert_eq!(book.known_at(HOME, proxy(7)), Known::Nobody);
     let shown = book.shown(number(HOME, first), 1020).expect("assigned");
-    assert_eq!((shown.realm, shown.address, shown.remote), (HOME, first.address, remote(1)));
+    assert_eq!((shown.realm, shown.address, shown.remote), (HOME, first.address, Remote::Address(remote(1))));
     assert_eq!((shown.names.len(), shown.sessions, shown.age), (NAMES, 0, 1020));
     assert_eq!(book.shown(number(HOME, Assigned { address: proxy(7), ttl: 0 }), 0), None);
 }
@@ -319,4 +319,49 @@ proptest! {
             prop_assert_eq!(book.by_remote.len(), given.len());
         }
     }
+}
+
+/// A host behind an edge is held as long as somebody says so, then rests as any; nobody translates packets to it.
+#[test]
+fn what_is_held_stays_and_rests_when_it_is_let_go() {
+    let (mut book, shared) = book(2, 9);
+    let first = book.hold(&host(HOME, 1), [7; 16], "far.example", 0).unwrap();
+    assert_eq!(
+        book.hold(&host(HOME, 2), [7; 16], "far.example", 0),
+        Ok(first),
+        "the same for the whole realm"
+    );
+    let second = book.assign(&host(HOME, 1), remote(1), "near.example", TTL, 0).unwrap().address;
+    assert_ne!(first, second);
+    assert_eq!(book.hold(&host(HOME, 1), [8; 16], "", 0), Err(Refused::Exhausted));
+    let number = shared.number(HOME, first).unwrap();
+    assert_eq!(
+        (shared.remote(number), book.known_at(HOME, first)),
+        (None, Known::Named(vec!["far.example".into()]))
+    );
+    book.let_go(HOME, first, 1_000);
+    book.turn(3_600_000);
+    assert_eq!(book.shown(number, 0).map(|shown| shown.sessions), Some(1), "one holds it still");
+    book.let_go(HOME, first, 3_600_000);
+    book.told(HOME, first, "alias.example", TTL, 3_600_000);
+    for now in (3_600_000..3_600_000 + u64::from(TTL) * 1000 + GRACE).step_by(1_000) {
+        book.turn(now);
+        assert_eq!(
+            book.known_at(HOME, first),
+            Known::Named(vec!["alias.example".into(), "far.example".into()])
+        );
+    }
+    let end = 3_600_000 + u64::from(TTL) * 1000 + GRACE + 1_000;
+    book.turn(end);
+    assert_eq!(book.known_at(HOME, first), Known::Nobody);
+    assert_eq!(
+        book.hold(&host(HOME, 1), [9; 16], "", end + REST - 2_000),
+        Err(Refused::Exhausted),
+        "it rests"
+    );
+    assert_eq!(
+        book.hold(&host(HOME, 1), [7; 16], "", end + REST - 2_000),
+        Ok(first),
+        "the same one gets it back"
+    );
 }

@@ -1,5 +1,6 @@
 //! Proxy addresses: out of a realm's pool of private addresses, one for each remote host that its hosts are to see by such an address
-//! and not by its own. Today that is a host of the Internet whose name a host has asked for.
+//! and not by its own: a host of the Internet whose name a host has asked for, or one behind an edge, with which a host of the realm
+//! has sessions. Of the latter the workers' words know nothing: its packets go by their sessions alone.
 //!
 //! A [`Book`] is sans-IO: it says who gets which address and for how long. [`Proxies`] lends it to the threads that ask, a moment
 //! each.
@@ -12,7 +13,7 @@
 //! ```
 //!
 //! Guarantees: an address stands for one remote host of its realm, and a remote host has one there; an answer that was given holds
-//! for its TTL and [`GRACE`] longer, and while a session goes there; then the address is nobody's for [`REST`], unless the same host
+//! for its TTL and [`GRACE`] longer, and while a session goes there, or is held; then the address is nobody's for [`REST`], unless the same host
 //! is asked for again, which gets it back until another needs it. A host pays for what it was the last to ask for, and pays for so many
 //! at most. Everything is made at the start but names, of which an address has [`NAMES`] at most; asking takes constant time.
 //! Never: reads a clock, touches a packet, or knows what else a remote host is.
@@ -53,6 +54,15 @@ pub struct Asker {
     pub address: IpAddr,
 }
 
+/// For whom an address stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Remote {
+    /// A host of the Internet.
+    Address(Ipv4Addr),
+    /// A host behind an edge, another or this one, by the hash of its name or of its ID.
+    Host([u8; 16]),
+}
+
 /// An address that stands for a remote host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Assigned {
@@ -88,7 +98,7 @@ pub enum Known {
 pub struct Assignment {
     pub realm: Realm,
     pub address: Ipv4Addr,
-    pub remote: Ipv4Addr,
+    pub remote: Remote,
     /// The one asked for last first.
     pub names: Vec<Box<str>>,
     pub sessions: u32,
@@ -149,6 +159,27 @@ impl Proxies {
     ) -> Result<Assigned, Refused> {
         let now = self.milliseconds(now);
         self.book().assign(asker, remote, name, ttl, now)
+    }
+
+    /// See [`Book::hold`].
+    ///
+    /// # Errors
+    /// As that.
+    pub fn hold(&self, asker: &Asker, host: [u8; 16], name: &str, now: Instant) -> Result<Ipv4Addr, Refused> {
+        let now = self.milliseconds(now);
+        self.book().hold(asker, host, name, now)
+    }
+
+    /// See [`Book::let_go`].
+    pub fn let_go(&self, realm: Realm, address: Ipv4Addr, now: Instant) {
+        let now = self.milliseconds(now);
+        self.book().let_go(realm, address, now);
+    }
+
+    /// See [`Book::told`].
+    pub fn told(&self, realm: Realm, address: Ipv4Addr, name: &str, ttl: u32, now: Instant) {
+        let now = self.milliseconds(now);
+        self.book().told(realm, address, name, ttl, now);
     }
 
     /// What an address is in a realm.

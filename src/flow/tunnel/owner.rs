@@ -1,7 +1,7 @@
 //! The one writer of tunnels: reserves tags, begins and ends sessions, knows edges and their RLOCs.
 
 use super::rloc::{Peer, RLOCS_OF_A_PEER, Rloc, RlocOptions};
-use super::services::Services;
+use super::services::{Service, Services};
 use super::session::{Session, SessionOptions, pair_of};
 use super::tag::TagKey;
 use super::{LOCAL, SESSIONS_MAX, Sizes, TABLE, TunnelTable};
@@ -192,6 +192,26 @@ impl Tunnels {
         }
         self.uses[place as usize].state = State::Published;
         Ok(())
+    }
+
+    /// A session has these services from now on, which are what it had and more.
+    ///
+    /// # Errors
+    /// [`Refused::Tag`] where that tag has no session, [`Refused::Session`] for more services than fit, or less than there were.
+    pub fn grow(&mut self, tag: u32, services: &[Service]) -> Result<(), Refused> {
+        let place = self.place(tag, State::Published).ok_or(Refused::Tag)?;
+        let session = &self.shared.sessions[place as usize];
+        if !session.services().grow(services) {
+            return Err(Refused::Session);
+        }
+        Ok(())
+    }
+
+    /// How many sessions, edges and RLOCs are in use, those included whose tag is only reserved.
+    pub fn used(&mut self) -> [usize; 3] {
+        self.reclaim();
+        let sizes = [self.shared.sessions.len(), self.shared.peers.len(), self.shared.rlocs.len()];
+        std::array::from_fn(|kind| sizes[kind] - self.free[kind].len())
     }
 
     /// A session is over. False where that tag has none.

@@ -81,6 +81,22 @@ impl Services {
         }
     }
 
+    /// Adds services behind those that there are, which come first in the list; false, and nothing changed, where they don't, or
+    /// there is no room, or a new one closes something. A worker that looks meanwhile sees some of the new ones: none of the old is missing
+    /// at any time, and nothing is open that won't stay open.
+    pub(super) fn grow(&self, services: &[Service]) -> bool {
+        let has = |(i, cell): (usize, &AtomicU64)| {
+            let before = cell.load(Ordering::Relaxed);
+            let now = services.get(i);
+            now.map_or(0, Service::word) == before || before == 0 && now.is_some_and(|new| new.is_open)
+        };
+        let grows = Services::fits(services) && self.0.iter().enumerate().all(has);
+        if grows {
+            self.write(services);
+        }
+        grows
+    }
+
     /// Whether `opener`, one of the two hosts, may open a flow of that protocol (by its IANA number) to `port` of the other. What no
     /// service says anything of may not.
     pub fn allow(&self, opener: Opens, protocol: u8, port: u16) -> bool {

@@ -191,7 +191,7 @@ impl Peers {
         }
         let granted = context.house.admit(question.name, question.from)?;
         let checked = (message, question.decoded.signed);
-        signing::verify(context.house, None, message.header.source, None, checked, context.now.unix)
+        signing::verify_edge(context.house, message.header.source, None, checked, context.now.unix)
             .map_err(|reason| refused(reason, 0))?;
         self.accept(question, granted, context, out)
     }
@@ -350,7 +350,7 @@ impl Peers {
         let question = Some(&asking.sending.bytes[..]);
         let checked = (message, decoded.signed);
         if let Err(reason) =
-            signing::verify(context.house, None, Id::fqdn(name), question, checked, context.now.unix)
+            signing::verify_edge(context.house, Id::fqdn(name), question, checked, context.now.unix)
         {
             // A forged answer to it doesn't end the question: the right one may still come.
             return if reason == Reason::BAD_CERTIFICATE {

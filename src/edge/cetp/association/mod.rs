@@ -73,6 +73,8 @@ pub struct Peers {
     peers: Vec<Peer>,
     free: Vec<u32>,
     by_name: HashMap<Box<str>, u32>,
+    /// The edge that told an RLOC last: whether it still has it is looked at where it is used.
+    by_rloc: HashMap<Rloc, u32>,
     /// The tags of associations, and some that once were: each is looked for where it must be.
     tags: HashMap<Tag, u32>,
     deadlines: Deadlines,
@@ -92,6 +94,7 @@ impl Peers {
             peers: (0..capacity).map(|_| Peer::new("", 0)).collect(),
             free: (0..capacity as u32).rev().collect(),
             by_name: HashMap::with_capacity(capacity),
+            by_rloc: HashMap::new(),
             tags: HashMap::new(),
             deadlines: Deadlines::new(capacity),
             notices: Vec::new(),
@@ -124,6 +127,11 @@ impl Peers {
     /// MACs that were spent on sealed messages.
     pub fn macs(&self) -> u64 {
         self.macs
+    }
+
+    /// Those of which anything is kept.
+    pub fn iter(&self) -> impl Iterator<Item = &Peer> {
+        self.peers.iter().filter(|peer| !peer.is_free())
     }
 
     pub fn find(&self, name: &str) -> Option<PeerId> {
@@ -163,6 +171,7 @@ impl Peers {
     fn forget(&mut self, id: PeerId) {
         let old = std::mem::replace(self.get_mut(id), Peer::new("", 0));
         self.by_name.remove(&old.name);
+        self.unlink_rlocs(id, old.current.as_deref());
         self.deadlines.clear(id.0);
         self.free.push(id.0);
     }
@@ -204,11 +213,22 @@ impl Peers {
         self.has_tag(id, tag).then_some(id)
     }
 
-    /// The edge that has told that RLOC. Looks through all: for what happens at a bounded rate.
+    /// The edge that has told that RLOC; the last one where several have.
     pub fn by_rloc(&self, rloc: Rloc) -> Option<PeerId> {
-        let has =
-            |peer: &Peer| peer.current.as_ref().is_some_and(|current| current.told.rlocs.contains(&rloc));
-        self.peers.iter().position(has).map(|id| PeerId(id as u32))
+        self.by_rloc.get(&rloc).copied().map(PeerId)
+    }
+
+    /// RLOCs by which an edge is found: no more than the edges there are may tell.
+    pub fn rlocs(&self) -> usize {
+        self.by_rloc.len()
+    }
+
+    fn unlink_rlocs(&mut self, id: PeerId, association: Option<&Association>) {
+        for rloc in association.iter().flat_map(|association| &association.told.rlocs) {
+            if self.by_rloc.get(rloc) == Some(&id.0) {
+                self.by_rloc.remove(rloc);
+            }
+        }
     }
 
     /// Seals a message whose room for it is filled with anything; says where it goes.
@@ -290,7 +310,11 @@ impl Peers {
         (peer.asking, peer.probe, peer.rekey) = (None, None, None);
         (peer.heard, peer.used) = (now.ms, now.ms);
         let clock = association.told.clock;
-        peer.current = Some(Box::new(association));
+        let old = peer.current.replace(Box::new(association));
+        self.unlink_rlocs(id, old.as_deref());
+        for rloc in self.get(id).rlocs.clone() {
+            self.by_rloc.insert(rloc, id.0);
+        }
         if let (Some(edge), Some(rloc)) = (self.name(id), self.get(id).rloc()) {
             out(Output::Associated { peer: id, edge, rloc, clock });
         }

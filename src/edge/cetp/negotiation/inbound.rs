@@ -4,7 +4,7 @@
 //! from where it says it does costs one MAC, and its answer is no longer than itself.
 
 use super::draft::{Draft, answer, brief, own_id, to_be_asked};
-use super::judge::{require, unsealed};
+use super::judge::{by_signature, unsealed};
 use super::outbound::turn;
 use super::session::{self, Checking, Opening, Origin, State, granted};
 use super::{Cetp, OWN, backoff};
@@ -16,7 +16,7 @@ use crate::edge::cetp::message::{
 };
 use crate::edge::cetp::retry::{PATIENCE, Sending};
 use crate::edge::cetp::signing;
-use crate::edge::cetp::terms::{Ask, HostKey, House, Side, Terms};
+use crate::edge::cetp::terms::{Ask, HostKey, House, Proved, Side, SignedBy, Terms};
 use crate::edge::cetp::wire::{self, Decoded};
 use std::num::NonZeroU32;
 
@@ -34,6 +34,8 @@ pub(super) struct Asked<'a> {
     pub peer: Option<PeerId>,
     /// Where it is from is proved.
     pub is_proved: bool,
+    /// The DNS says that its name is behind its RLOC.
+    pub is_checked: bool,
     /// The session that it is about, by its tag here.
     pub session: Option<Tag>,
 }
@@ -43,8 +45,8 @@ pub(super) enum Verdict {
     Refuse(Backoff),
     /// These must be told first, and the ID be of one of these types.
     Require(Terms, CodeSet),
-    /// The name must be checked first.
-    Check(Terms),
+    /// The name must be checked first; who has signed, if somebody had to.
+    Check(Terms, Option<SignedBy>),
     Accept(Terms),
 }
 
@@ -89,7 +91,8 @@ impl Cetp {
         now: Now,
         out: &mut Out<'_>,
     ) {
-        let mut asked = Asked { arrival: *arrival, decoded, peer, is_proved: peer.is_some(), session: None };
+        let (is_proved, is_checked, session) = (peer.is_some(), false, None);
+        let mut asked = Asked { arrival: *arrival, decoded, peer, is_proved, is_checked, session };
         let Some(sst) = arrival.outline.sst else { return self.counters.malformed += 1 };
         if let Some(slot) = self.sessions.by_origin.get(&(asked.origin(), sst)).copied() {
             return self.asked_again(slot, arrival, out);
@@ -124,10 +127,10 @@ impl Cetp {
         match self.weigh(&asked, host, house, now) {
             Verdict::Refuse(refusal) => self.refuse_question(&asked, refusal, out),
             Verdict::Require(terms, missing) => self.demand(&asked, sst, &terms, missing, now, out),
-            Verdict::Check(_) | Verdict::Accept(_) if !asked.is_proved => {
+            Verdict::Check(..) | Verdict::Accept(_) if !asked.is_proved => {
                 self.give_cookie(&asked, sst, now, out)
             }
-            Verdict::Check(_) => self.begin_check(&asked, host, sst, house, now, out),
+            Verdict::Check(_, signed) => self.begin_check(&asked, signed, host, sst, house, now, out),
             Verdict::Accept(terms) => self.accept(&asked, host, sst, terms, None, house, now, out),
         }
     }
@@ -152,13 +155,19 @@ impl Cetp {
         let Some(Value::Service(wanted)) = message.value(Code::SERVICE) else {
             return Verdict::Refuse(backoff(Reason::MISSING, Some(Code::SERVICE)));
         };
+        // Whoever tells a name has the hash of that one: what is proved of the one holds for the other.
+        let source = asked.header().source;
+        let is_others = |name: &Fqdn<'_>| source.id_type == IdType::FqdnHash && source.value != name.hash();
+        if asked.name().is_some_and(|name| is_others(&name)) {
+            return Verdict::Refuse(backoff(Reason::UNACCEPTABLE, Some(Code::DOMAIN)));
+        }
         let edge = asked.peer.and_then(|peer| self.peers.name(peer));
         let ask = Ask {
             side: Side::Inbound,
             host,
             peer: asked.header().source,
             peer_name: asked.name(),
-            edge,
+            proved: Proved { edge, is_signed: false, is_named: asked.is_checked },
             rloc: asked.arrival.from,
             services: wanted,
         };
@@ -176,18 +185,31 @@ impl Cetp {
         if !missing.is_empty() || !asked.is_wanted_type(&terms) {
             return Verdict::Require(terms, missing);
         }
-        if let Err(refusal) = require(&ask, &terms, message, house) {
-            return Verdict::Refuse(refusal);
+        if !asked.is_proved {
+            // It is judged when it comes again: that is when signatures, which cost what thousands of MACs do, are looked at.
+            return Verdict::Accept(terms);
         }
-        // Signatures cost what thousands of MACs do: only for who is where it says it is.
-        if asked.is_proved && terms.required.contains(Code::SIGNATURE) {
+        let mut signed = None;
+        if terms.required.contains(Code::SIGNATURE) {
             let checked = (message, asked.decoded.signed);
-            let verified = signing::verify(house, edge, asked.header().source, None, checked, now.unix);
-            if let Err(reason) = verified {
-                return Verdict::Refuse(backoff(reason, Some(Code::SIGNATURE)));
+            match signing::verify(house, edge, asked.header().source, None, checked, now.unix) {
+                Ok(by) => signed = Some(by),
+                Err(reason) => return Verdict::Refuse(backoff(reason, Some(Code::SIGNATURE))),
             }
         }
-        if terms.naming_check { Verdict::Check(terms) } else { Verdict::Accept(terms) }
+        let proved = signed.as_ref().map_or(ask.proved, |signed| by_signature(ask.proved, signed));
+        let judged = match house.judge(&Ask { proved, ..ask }, &terms, message) {
+            Ok(judged) => judged,
+            Err(refusal) => return Verdict::Refuse(refusal),
+        };
+        let missing = to_be_asked(&judged).minus(message.told());
+        if !missing.is_empty() || !asked.is_wanted_type(&judged) {
+            Verdict::Require(judged, missing)
+        } else if judged.naming_check && !proved.is_named {
+            Verdict::Check(judged, signed)
+        } else {
+            Verdict::Accept(judged)
+        }
     }
 
     /// An answer that makes no state; sealed if the question was.
@@ -208,6 +230,14 @@ impl Cetp {
 
     pub(super) fn refuse_question(&mut self, asked: &Asked<'_>, refusal: Backoff, out: &mut Out<'_>) {
         self.counters.refused += 1;
+        let header = asked.header();
+        out(Output::Declined {
+            peer: header.source,
+            name: asked.name(),
+            host: header.destination,
+            rloc: asked.arrival.from,
+            backoff: refusal,
+        });
         self.answer_without_state(asked, &[Tlv::response(Value::Backoff(refusal))], out);
     }
 
@@ -245,9 +275,11 @@ impl Cetp {
     }
 
     /// Keeps the question until it is known whose the name is.
+    #[expect(clippy::too_many_arguments, reason = "an event and its surroundings")]
     fn begin_check<H: House>(
         &mut self,
         asked: &Asked<'_>,
+        signed: Option<SignedBy>,
         host: HostKey,
         sst: Tag,
         house: &H,
@@ -258,8 +290,11 @@ impl Cetp {
         let state = State::Checking(Box::new(Checking { question, until: now.ms + PATIENCE }));
         let Some(slot) = self.new_session(asked, host, sst, state) else { return self.full(asked, out) };
         self.sessions.deadlines.set(slot, now.ms + PATIENCE);
+        let edge = asked.peer.and_then(|peer| self.peers.name(peer));
+        let proved = Proved { edge, ..Proved::default() };
+        let edge = signed.as_ref().map_or(proved, |signed| by_signature(proved, signed)).edge;
         match (self.sessions.get(slot).local, asked.name()) {
-            (local, Some(name)) => out(Output::Check { local, name, rloc: asked.arrival.from }),
+            (local, Some(name)) => out(Output::Check { local, name, edge, rloc: asked.arrival.from }),
             _ => self.checked_slot(slot, false, house, now, out),
         }
     }
@@ -307,13 +342,14 @@ impl Cetp {
             return self.sessions.free(slot);
         };
         let arrival = Arrival { outline, bytes: &question, from };
-        let asked = Asked { arrival, decoded: &decoded, peer, is_proved: true, session: None };
+        let (is_proved, is_checked, session) = (true, is_right, None);
+        let asked = Asked { arrival, decoded: &decoded, peer, is_proved, is_checked, session };
         let verdict = match is_right {
             true => self.weigh(&asked, host, house, now),
             false => Verdict::Refuse(backoff(Reason::NAMING_CHECK, Some(Code::DOMAIN))),
         };
         match verdict {
-            Verdict::Check(terms) | Verdict::Accept(terms) => {
+            Verdict::Check(terms, _) | Verdict::Accept(terms) => {
                 self.accept(&asked, host, sst, terms, Some(slot), house, now, out);
             }
             Verdict::Refuse(refusal) => {
@@ -373,7 +409,8 @@ impl Cetp {
         }
         self.sessions.by_pair.entry(pair).or_insert(slot);
         let session = self.sessions.get_mut(slot);
-        (session.rule, session.available) = (terms.rule, terms.available.union(terms.offered));
+        session.available = terms.available.union(terms.offered);
+        session.is_checked = asked.is_checked;
         (session.services, session.timeout, session.since) = (turn(&agreed.services), agreed.timeout, now.ms);
         if let Some(peer) = asked.peer {
             self.peers.touch(peer, 1, now);

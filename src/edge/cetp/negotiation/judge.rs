@@ -8,7 +8,7 @@ use super::session::{self, Flight};
 use crate::edge::cetp::io::Now;
 use crate::edge::cetp::message::{Backoff, Code, Fqdn, Id, IdType, Message, Reason, Rloc, Services, Value};
 use crate::edge::cetp::signing;
-use crate::edge::cetp::terms::{Ask, HostKey, House, Side, Terms};
+use crate::edge::cetp::terms::{Ask, HostKey, House, Proved, Side, SignedBy, Terms};
 use crate::edge::cetp::wire::Decoded;
 
 /// What was agreed on.
@@ -29,39 +29,38 @@ pub(super) fn judge<H: House>(
     house: &H,
     now: Now,
 ) -> Result<Accepted, Backoff> {
-    let (message, terms): (_, &Terms) = (&decoded.message, &flight.terms);
+    let (message, terms) = (&decoded.message, &flight.terms);
     let target = Fqdn::new(&flight.target);
     let source = message.header.source;
     let peer = if source.is_none() { target.map_or(Id::NONE, Id::fqdn) } else { source };
-    let ask = Ask {
-        side: Side::Outbound,
-        host,
-        peer,
-        peer_name: target,
-        edge,
-        rloc: from,
-        services: &flight.wanted,
-    };
+    // Who calls has its name, and where it is, from the DNS.
+    let mut proved = Proved { edge, is_signed: false, is_named: true };
     let is_plain = terms.peer_ids.contains(IdType::Fqdn) || terms.peer_ids.contains(IdType::FqdnHash);
     if !(source.is_none() && is_plain || terms.peer_ids.contains(source.id_type)) {
         return Err(backoff(Reason::ID_TYPE, Some(Code::ID_TYPE)));
     }
-    require(&ask, terms, message, house)?;
+    require(terms, message)?;
     // The DNS has said where that name is: so it must be the one that is told.
     if let (true, Some(Value::Domain(name))) = (terms.naming_check, message.value(Code::DOMAIN))
         && Some(*name) != target
     {
         return Err(backoff(Reason::NAMING_CHECK, Some(Code::DOMAIN)));
     }
+    let signed;
     if terms.required.contains(Code::SIGNATURE) {
         let question = Some(unsealed(question, decoded));
-        signing::verify(house, edge, peer, question, (message, decoded.signed), now.unix)
+        signed = signing::verify(house, edge, peer, question, (message, decoded.signed), now.unix)
             .map_err(|reason| backoff(reason, Some(Code::SIGNATURE)))?;
+        proved = by_signature(proved, &signed);
     }
+    let (side, rloc) = (Side::Outbound, from);
+    let ask = Ask { side, host, peer, peer_name: target, proved, rloc, services: &flight.wanted };
+    let terms = house.judge(&ask, terms, message)?;
+    require(&terms, message)?;
     let Some(Value::Service(told)) = message.value(Code::SERVICE) else {
         return Err(backoff(Reason::MISSING, Some(Code::SERVICE)));
     };
-    let services = session::granted(told, &flight.wanted);
+    let services = session::granted(&session::granted(told, &flight.wanted), &terms.services);
     if services.is_empty() {
         return Err(backoff(Reason::UNACCEPTABLE, Some(Code::SERVICE)));
     }
@@ -72,22 +71,18 @@ pub(super) fn judge<H: House>(
     Ok(Accepted { services, timeout })
 }
 
-/// Whether all that is required was told, and is what the policy takes. A signature is checked by itself.
-pub(super) fn require<H: House>(
-    ask: &Ask<'_>,
-    terms: &Terms,
-    message: &Message<'_>,
-    house: &H,
-) -> Result<(), Backoff> {
-    let told = message.told();
-    for code in to_be_asked(terms).without(Code::SIGNATURE).iter() {
-        if !told.contains(code) {
-            return Err(backoff(Reason::MISSING, Some(code)));
-        }
-        let value = message.value(code).ok_or(backoff(Reason::MISSING, Some(code)))?;
-        house.judge(terms.rule, ask, value).map_err(|reason| backoff(reason, Some(code)))?;
+/// Whether all that is required was told.
+fn require(terms: &Terms, message: &Message<'_>) -> Result<(), Backoff> {
+    let missing = to_be_asked(terms).minus(message.told());
+    missing.iter().next().map_or(Ok(()), |code| Err(backoff(Reason::MISSING, Some(code))))
+}
+
+/// What is proved when there is a signature, too.
+pub(super) fn by_signature<'a>(proved: Proved<'a>, signed: &'a SignedBy) -> Proved<'a> {
+    match signed {
+        SignedBy::Host => Proved { is_signed: true, is_named: true, ..proved },
+        SignedBy::Edge(name) => Proved { is_signed: true, edge: proved.edge.or(Fqdn::new(name)), ..proved },
     }
-    Ok(())
 }
 
 /// The bytes of a question that its answer's signature covers: all but the seal, which each copy has of its own.

@@ -313,6 +313,17 @@ impl Cetp {
         self.peers.find(name.as_str()).filter(|peer| self.peers.is_up(*peer))
     }
 
+    /// Where an edge with which there is an association is reached, and all that it may speak from.
+    pub fn rlocs(&self, edge: Fqdn<'_>) -> Option<(Rloc, &[Rloc])> {
+        let peer = self.peers.get(self.peer(edge)?);
+        Some((peer.rloc()?, &peer.current.as_deref()?.told.rlocs))
+    }
+
+    /// The edges that are known, and what of them is.
+    pub fn edges(&self) -> impl Iterator<Item = &super::association::peer::Peer> {
+        self.peers.iter()
+    }
+
     /// What associations mean for sessions.
     pub(super) fn drain<H: House>(&mut self, house: &H, now: Now, out: &mut Out<'_>) {
         while let Some(notice) = self.peers.notice() {
@@ -410,7 +421,6 @@ impl Cetp {
             edge: session.peer.and_then(|peer| self.peers.name(peer)),
             services: &session.services,
             timeout: session.timeout,
-            rule: session.rule,
         }));
     }
 

@@ -93,8 +93,18 @@ impl Cetp {
         out: &mut Out<'_>,
     ) {
         let session = self.sessions.get(slot);
-        let (peer, host, name) = (session.peer, session.pair.host, session.peer_name.clone());
-        let asked = Asked { arrival: *arrival, decoded, peer, is_proved: true, session: Some(session.local) };
+        let (peer, host) = (session.peer, session.pair.host);
+        let told = Asked {
+            arrival: *arrival,
+            decoded,
+            peer,
+            is_proved: true,
+            is_checked: false,
+            session: Some(session.local),
+        };
+        // The name was checked when the session was made, if it is still the same.
+        let is_same = told.name().map(Fqdn::as_str) == session.peer_name.as_deref();
+        let asked = Asked { is_checked: session.is_checked && is_same, ..told };
         // It stays with whom it was agreed: another ID would be another session.
         if session::pair(host, &asked.header().source) != session.pair {
             return self.refuse_question(&asked, backoff(Reason::ID_TYPE, Some(Code::ID_TYPE)), out);
@@ -105,11 +115,7 @@ impl Cetp {
                 let tlvs: Vec<Tlv<'_>> = missing.iter().map(Tlv::query).collect();
                 self.answer_without_state(&asked, &tlvs, out);
             }
-            // The name was checked when the session was made, and is still the same.
-            Verdict::Check(terms) if asked.name().map(Fqdn::as_str) == name.as_deref() => {
-                self.grant_more(slot, &asked, host, &terms, house, now, out);
-            }
-            Verdict::Check(_) => {
+            Verdict::Check(..) => {
                 self.refuse_question(&asked, backoff(Reason::NAMING_CHECK, Some(Code::DOMAIN)), out);
             }
             Verdict::Accept(terms) => self.grant_more(slot, &asked, host, &terms, house, now, out),

@@ -12,7 +12,7 @@ use crate::edge::cetp::message::{
     Tlv, Value,
 };
 use crate::edge::cetp::retry::Sending;
-use crate::edge::cetp::terms::{Ask, HostKey, House, Side};
+use crate::edge::cetp::terms::{Ask, HostKey, House, Proved, Side};
 use crate::edge::cetp::wire::Decoded;
 use arrayvec::ArrayVec;
 use rand::RngExt;
@@ -116,12 +116,14 @@ impl Cetp {
             question.rlocs.iter().copied().filter(|rloc| peer::is_usable(*rloc)).take(peer::RLOCS).collect();
         peer::keep_carriers(&mut rlocs, super::super::association::handshake::own_carriers(house));
         let rloc = *rlocs.first().ok_or(backoff(Reason::NO_CARRIER, None))?;
+        // The DNS says which edge it is: an association has proved it.
+        let edge = question.edge.filter(|edge| self.peer(*edge).is_some());
         let ask = Ask {
             side: Side::Outbound,
             host: question.host,
             peer: Id::fqdn(question.name),
             peer_name: Some(question.name),
-            edge: question.edge,
+            proved: Proved { edge, is_signed: false, is_named: true },
             rloc,
             services: question.services,
         };
@@ -165,6 +167,22 @@ impl Cetp {
         let mut context = Context { house, cookies: &mut self.cookies, rng: &mut self.rng, now };
         let target = Target { name, rlocs: &flight.rlocs };
         self.peers.ask(&target, &mut context, out).map(Some).ok_or(backoff(Reason::SILENT, None))
+    }
+
+    /// Begins an association with an edge, if there is none; what comes of it an output says. False: one was in vain just now, or there
+    /// is no room.
+    pub fn associate<H: House>(
+        &mut self,
+        edge: Fqdn<'_>,
+        rlocs: &[Rloc],
+        house: &H,
+        now: Now,
+        out: &mut Out<'_>,
+    ) -> bool {
+        let mut context = Context { house, cookies: &mut self.cookies, rng: &mut self.rng, now };
+        let asked = self.peers.ask(&Target { name: edge, rlocs }, &mut context, out);
+        self.drain(house, now, out);
+        asked.is_some()
     }
 
     /// An association is there: what waits for it goes.
@@ -329,11 +347,11 @@ impl Cetp {
             id if id.is_none() => session::keep_id(&Fqdn::new(&name).map_or(Id::NONE, Id::fqdn)),
             id => session::keep_id(&id),
         };
-        let (rule, available) = (flight.terms.rule, flight.terms.available.union(flight.terms.offered));
+        let available = flight.terms.available.union(flight.terms.offered);
         let is_named = matches!(flight.id_type, IdType::Fqdn | IdType::FqdnHash);
         let session = self.sessions.get_mut(slot);
         (session.remote, session.is_named) = (Some(remote), is_named);
-        (session.rule, session.available) = (rule, available);
+        session.available = available;
         (session.services, session.timeout, session.since) = (accepted.services, accepted.timeout, now.ms);
         (session.peer_id, session.peer_name) = (id, Some(name));
         session.state = State::Established(None);

@@ -97,7 +97,6 @@ pub struct Session {
     /// Of this edge in the negotiation that made it.
     pub side: Side,
     pub pair: Pair,
-    pub rule: u32,
     pub remote: Option<Tag>,
     pub rloc: Rloc,
     /// The association that it is in.
@@ -119,8 +118,12 @@ pub struct Session {
     /// The type of the other host's ID, and the ID.
     pub peer_id: Box<[u8]>,
     pub peer_name: Option<Box<str>>,
+    /// The DNS has said that this is its name.
+    pub is_checked: bool,
     /// A question of the own host that waits for this.
     pub held: Option<Tag>,
+    /// Where it stands among those of its association.
+    at_peer: u32,
 }
 
 impl Session {
@@ -172,6 +175,8 @@ pub struct Sessions {
     pub by_pair: HashMap<Pair, u32>,
     /// What the other side has asked for, by where it is from and by its tag.
     pub by_origin: HashMap<(Origin, Tag), u32>,
+    /// The places of all that are in an association.
+    by_peer: HashMap<PeerId, Vec<u32>>,
     used: usize,
 }
 
@@ -196,6 +201,7 @@ impl Sessions {
             deadlines: Deadlines::new(capacity),
             by_pair: HashMap::new(),
             by_origin: HashMap::new(),
+            by_peer: HashMap::new(),
             used: 0,
         }
     }
@@ -241,7 +247,6 @@ impl Sessions {
             local,
             side,
             pair,
-            rule: 0,
             remote: None,
             rloc,
             peer,
@@ -254,7 +259,9 @@ impl Sessions {
             since: 0,
             peer_id: Box::default(),
             peer_name: None,
+            is_checked: false,
             held: None,
+            at_peer: self.link_peer(slot, peer),
         };
         match self.slots.get_mut(slot as usize) {
             Some(place) => *place = session,
@@ -262,6 +269,25 @@ impl Sessions {
         }
         self.used += 1;
         Some(slot)
+    }
+
+    fn link_peer(&mut self, slot: u32, peer: Option<PeerId>) -> u32 {
+        let Some(peer) = peer else { return 0 };
+        let all = self.by_peer.entry(peer).or_default();
+        all.push(slot);
+        all.len() as u32 - 1
+    }
+
+    fn unlink_peer(&mut self, slot: u32) {
+        let session = self.get(slot);
+        let (Some(peer), at) = (session.peer, session.at_peer) else { return };
+        let Some(all) = self.by_peer.get_mut(&peer) else { return };
+        all.swap_remove(at as usize);
+        match all.get(at as usize).copied() {
+            Some(moved) => self.get_mut(moved).at_peer = at,
+            None if all.is_empty() => drop(self.by_peer.remove(&peer)),
+            None => (),
+        }
     }
 
     /// Takes it out of what is found by pair.
@@ -275,9 +301,11 @@ impl Sessions {
     /// Nothing of it is left.
     pub fn free(&mut self, slot: u32) {
         self.unlink_pair(slot);
+        self.unlink_peer(slot);
         let session = self.get_mut(slot);
         let (origin, remote, local) = (session.origin(), session.remote, session.local);
         session.state = State::Free;
+        session.peer = None;
         (session.peer_id, session.peer_name, session.held) = (Box::default(), None, None);
         if let Some(remote) = remote
             && self.by_origin.get(&(origin, remote)) == Some(&slot)
@@ -291,10 +319,11 @@ impl Sessions {
         self.used -= 1;
     }
 
-    /// The places of all that are in that association.
+    /// The places of all that are in that association, in their order.
     pub fn of_peer(&self, peer: PeerId) -> Vec<u32> {
-        let is_its = |session: &Session| session.peer == Some(peer) && !matches!(session.state, State::Free);
-        (0..self.slots.len() as u32).filter(|slot| is_its(self.get(*slot))).collect()
+        let mut places = self.by_peer.get(&peer).cloned().unwrap_or_default();
+        places.sort_unstable();
+        places
     }
 }
 

@@ -75,7 +75,6 @@ pub fn rloc(edge: usize, which: u8) -> Rloc {
 /// Grants everything and requires nothing.
 pub fn lax(ask: &Ask<'_>) -> Terms {
     Terms {
-        rule: 1,
         required: CodeSet::EMPTY,
         offered: CodeSet::EMPTY,
         available: CodeSet::of(&[Code::DOMAIN, Code::CA_ADDRESS, Code::SIGNATURE, Code::CERTIFICATE]),
@@ -148,8 +147,12 @@ impl House for TestHouse {
         (self.rule)(ask)
     }
 
-    fn judge(&self, _: u32, _: &Ask<'_>, value: &Value<'_>) -> Result<(), Reason> {
-        (self.judge)(value)
+    fn judge(&self, _: &Ask<'_>, terms: &Terms, told: &Message<'_>) -> Result<Terms, Backoff> {
+        for code in terms.required.without(Code::SIGNATURE).iter() {
+            let judged = told.value(code).map_or(Err(Reason::MISSING), self.judge);
+            judged.map_err(|reason| Backoff { reason, code: Some(code), retry_after: 0 })?;
+        }
+        Ok(terms.clone())
     }
 
     fn value(&self, host: Option<HostKey>, code: Code) -> Option<Value<'_>> {
@@ -169,13 +172,21 @@ impl House for TestHouse {
         Some(Signature::Ed25519(room))
     }
 
-    fn verify(&self, signer: &Signer<'_>, text: &[u8], by: &Signature<'_>, _: u64) -> Result<(), Reason> {
+    fn verify(
+        &self,
+        signer: &Signer<'_>,
+        text: &[u8],
+        by: &Signature<'_>,
+        _: u64,
+    ) -> Result<SignedBy, Reason> {
         let edge = signer.edge.map(|edge| edge.as_str().as_bytes());
         let name = edge.or(signer.certificates.first().copied()).ok_or(Reason::BAD_CERTIFICATE)?;
         let Signature::Ed25519(signature) = by else { return Err(Reason::BAD_SIGNATURE) };
         let mut known = self.known.borrow_mut();
         let key = known.entry(name.to_vec()).or_insert_with(|| key_of(name).public_key().as_ref().to_vec());
-        UnparsedPublicKey::new(&ED25519, key).verify(text, &signature[..]).map_err(|_| Reason::BAD_SIGNATURE)
+        let verified = UnparsedPublicKey::new(&ED25519, key).verify(text, &signature[..]);
+        // Here every certificate is whoever's it is to be.
+        verified.map(|()| SignedBy::Host).map_err(|_| Reason::BAD_SIGNATURE)
     }
 }
 
@@ -226,7 +237,7 @@ pub enum Event {
 
 fn event(output: &Output<'_>) -> Option<Event> {
     Some(match output {
-        Output::Send { .. } => return None,
+        Output::Send { .. } | Output::Declined { .. } => return None,
         Output::Established(session) => Event::Established {
             local: session.local,
             remote: session.remote,
@@ -239,7 +250,7 @@ fn event(output: &Output<'_>) -> Option<Event> {
             Event::Refused { reason: backoff.reason, code: backoff.code, by_peer: *by_peer }
         }
         Output::Ended { local, reason, .. } => Event::Ended { local: *local, reason: *reason },
-        Output::Check { local, name, rloc } => {
+        Output::Check { local, name, rloc, .. } => {
             Event::Check { local: *local, name: name.to_string(), rloc: *rloc }
         }
         Output::Told { value, .. } => Event::Told {

@@ -204,6 +204,25 @@ fn the_name_that_is_told_is_the_one_that_was_asked_for() {
     assert_eq!(lab.refusals(0), [(Reason::NAMING_CHECK, Some(Code::DOMAIN), false)]);
 }
 
+/// What is proved of a name would hold for the hash of another.
+#[test]
+fn a_name_and_a_hash_that_are_not_of_one_host_are_refused() {
+    let mut lab = Lab::new(2, 35);
+    lab.edges[1].house.rule = strict(&[Code::DOMAIN]);
+    lab.tamper = Some(Box::new(|to, bytes| {
+        let name = b"h0.e0.example";
+        if to == 1
+            && let Some(at) = bytes.windows(name.len()).position(|part| part == name)
+        {
+            bytes[at + 1] = b'3';
+        }
+        true
+    }));
+    lab.open((0, 0), (1, 1));
+    lab.run(1000);
+    assert_eq!(lab.refusals(0), [(Reason::UNACCEPTABLE, Some(Code::DOMAIN), true)]);
+}
+
 /// Nobody between the two takes anything out of what is signed, or puts anything in.
 #[test]
 fn a_signature_covers_both_the_question_and_the_answer() {

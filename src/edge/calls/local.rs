@@ -1,0 +1,399 @@
+//! CES–Local: a host behind this edge calls another one behind it. Both policies are matched here, by the engine that matches those of
+//! other edges: what each host tells is what its policy lets it tell of what the edge knows of it.
+//!
+//! Guarantees: two sessions, each the other's twin, or none; both end together, when no packet has crossed by either for the shorter of
+//! both timeouts. Each host sees the other as a proxy address of its own realm. Never: sends a message.
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::{IpAddr, Ipv4Addr};
+
+use super::Outcome;
+use super::claims::known_here;
+use super::granted::{self, List, TooMany};
+use super::house::{Lent, REPUTATION};
+use super::live;
+use super::refusals::{Refusal, Rule};
+use super::service::{Now, Service};
+use crate::config::{Attribute, Attributes, Direction, Services};
+use crate::edge::cetp::message::{Backoff, Direction as Way, Reason, Tag};
+use crate::edge::hosts::{HostId, HostRef};
+use crate::edge::policy::{self, Decision, Judgement, Name, Query};
+use crate::edge::proxies::{Asker, Assigned, TTL, TTL_IN_USE};
+use crate::flow::Realm;
+use crate::flow::tunnel::services::SERVICES;
+use crate::flow::tunnel::{LOCAL, Refused, Service as Tunnelled, SessionOptions, Tunnels};
+
+/// One side of a pair of twins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Half {
+    pub host: HostId,
+    pub tag: Tag,
+    pub realm: Realm,
+    pub address: Ipv4Addr,
+    /// What stands for the other host there.
+    pub proxy: Ipv4Addr,
+    pub name: Box<str>,
+    /// What the host may open, in the words of messages; what the other may open of it, too.
+    services: Vec<Tunnelled>,
+    /// It has called the other: that is negotiated.
+    is_caller: bool,
+}
+
+/// Two hosts behind this edge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Twins {
+    pub halves: [Half; 2],
+    pub timeout: u32,
+    /// When it is looked at, in milliseconds.
+    due: u64,
+}
+
+type Pair = [HostId; 2];
+
+/// All of them.
+#[derive(Debug, Default)]
+pub struct Locals {
+    pairs: HashMap<Pair, Twins>,
+    due: BTreeSet<(u64, Pair)>,
+}
+
+impl Locals {
+    /// Pairs of twins.
+    pub fn len(&self) -> usize {
+        self.pairs.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.pairs.is_empty()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Twins> {
+        self.pairs.values()
+    }
+
+    pub fn next_deadline(&self) -> Option<u64> {
+        self.due.first().map(|(due, _)| *due)
+    }
+}
+
+/// In which order two hosts stand.
+fn pair(one: HostId, other: HostId) -> Pair {
+    if one < other { [one, other] } else { [other, one] }
+}
+
+/// That a host calls another by that name.
+pub(super) fn outbound<'q>(
+    host: &HostRef<'q>,
+    peer: &'q str,
+    is_own_group: bool,
+    edge: Option<Name<'q>>,
+) -> Query<'q> {
+    let parts = host.parts();
+    Query {
+        host: Name::new(parts.name),
+        group: parts.group,
+        direction: Direction::Outbound,
+        peer: Name::new(peer),
+        is_own_group,
+        edge,
+        services: Services::ANY,
+        reputation: REPUTATION,
+    }
+}
+
+/// What both sides agree on, and for how long.
+struct Terms {
+    services: List,
+    timeout: u32,
+}
+
+fn backoff(reason: Reason) -> Backoff {
+    Backoff { reason, code: None, retry_after: 0 }
+}
+
+impl Service {
+    /// One host behind this edge calls another.
+    pub(super) fn call_local(
+        &mut self,
+        caller: HostRef<'_>,
+        callee: HostId,
+        asker: &Asker,
+        lent: Lent<'_>,
+        now: Now,
+    ) -> Outcome {
+        let Some(called) = lent.register.get(callee).filter(|called| called.id != caller.id) else {
+            return Outcome::Refused;
+        };
+        let key = pair(caller.id, callee);
+        if let Some(twins) = self.locals.pairs.get(&key)
+            && let Some(half) = twins.halves.iter().find(|half| half.host == caller.id && half.is_caller)
+        {
+            self.counters.reused += 1;
+            let ttl = TTL_IN_USE.min(twins.timeout);
+            self.proxies.told(half.realm, half.proxy, called.parts().name, ttl, now.at);
+            return Outcome::Address(Assigned { address: half.proxy, ttl });
+        }
+        let terms = match self.match_policies(&caller, &called, lent) {
+            Ok(terms) => terms,
+            Err((refusal, rule)) => {
+                self.keep_local(&caller, &called, refusal, rule, now);
+                let is_busy = refusal.reason == Reason::LIMIT;
+                return if is_busy { Outcome::Busy } else { Outcome::Refused };
+            }
+        };
+        let made = match self.locals.pairs.contains_key(&key) {
+            true => self.grow_twins(key, caller.id, &terms),
+            false => self.make_twins([&caller, &called], asker, &terms, now),
+        };
+        match made {
+            Ok(address) => {
+                let ttl = TTL.min(terms.timeout);
+                self.proxies.told(asker.realm, address, called.parts().name, ttl, now.at);
+                Outcome::Address(Assigned { address, ttl })
+            }
+            Err(_refused) => {
+                self.counters.untaken += 1;
+                Outcome::Busy
+            }
+        }
+    }
+
+    /// Caller outbound against callee inbound.
+    fn match_policies(
+        &self,
+        caller: &HostRef<'_>,
+        called: &HostRef<'_>,
+        lent: Lent<'_>,
+    ) -> Result<Terms, (Backoff, Option<Rule>)> {
+        let (one, other) = (caller.parts(), called.parts());
+        let is_own_group = one.group.is_some() && one.group == other.group;
+        let edge = Name::new(self.own.name.as_str());
+        let outbound = outbound(caller, other.name, is_own_group, edge);
+        let inbound =
+            Query { direction: Direction::Inbound, ..self::outbound(called, one.name, is_own_group, edge) };
+        let decisions = [&outbound, &inbound].map(|query| lent.policy.decide(query));
+        let mut lists: [List; 2] = Default::default();
+        let mut timeout = self.own.timeout;
+        for (at, list) in lists.iter_mut().enumerate() {
+            let (own, theirs) = (&decisions[at], &decisions[1 - at]);
+            let name = [other.name, one.name][at];
+            let agreement = self.weigh_local(own, theirs, name)?;
+            *list = granted::agreed(&agreement.filter).map_err(|TooMany| (backoff(Reason::LIMIT), None))?;
+            let place = Attribute::Timeout.number().unwrap_or_default();
+            timeout = agreement.numbers[place].map_or(timeout, |agreed| timeout.min(agreed));
+        }
+        let services = granted::common(&lists[0], &lists[1]);
+        let services = services.map_err(|TooMany| (backoff(Reason::LIMIT), None))?;
+        if services.is_empty() {
+            return Err((backoff(Reason::REFUSED), None));
+        }
+        Ok(Terms { services, timeout: timeout.max(1) })
+    }
+
+    /// What one host's policy makes of what the other's lets it tell.
+    fn weigh_local(
+        &self,
+        own: &Decision<'_>,
+        theirs: &Decision<'_>,
+        name: &str,
+    ) -> Result<policy::Agreement, (Backoff, Option<Rule>)> {
+        let claims = known_here(theirs, name, self.own.timeout, self.credentials.keys.is_some());
+        let all = policy::Own { rlocs: crate::config::Kinds::ALL, encapsulations: crate::config::Kinds::ALL };
+        match own.judge(&claims, &all) {
+            Judgement::Agreed(agreement) => Ok(agreement),
+            Judgement::Refused(refusal) => {
+                let rule = Rule {
+                    level: refusal.level,
+                    name: refusal.rule.name().into(),
+                    attribute: refusal.attribute.map(Attribute::name),
+                };
+                Err((backoff(Reason::REFUSED), Some(rule)))
+            }
+            Judgement::Lacks { asks, .. } => {
+                let code = asks.iter().find_map(super::codes::about);
+                Err((Backoff { code, ..backoff(Reason::MISSING) }, None))
+            }
+        }
+    }
+
+    fn keep_local(
+        &self,
+        caller: &HostRef<'_>,
+        called: &HostRef<'_>,
+        backoff: Backoff,
+        rule: Option<Rule>,
+        now: Now,
+    ) {
+        self.refusals.borrow_mut().push(Refusal {
+            at: now.unix,
+            direction: Direction::Outbound,
+            host: caller.parts().name.into(),
+            peer: called.parts().name.into(),
+            edge: Some(self.own.name.as_str().into()),
+            rloc: None,
+            backoff,
+            by_peer: false,
+            rule,
+        });
+    }
+
+    /// Both sessions, in the table; the address of the callee for the caller.
+    fn make_twins(
+        &mut self,
+        hosts: [&HostRef<'_>; 2],
+        asker: &Asker,
+        terms: &Terms,
+        now: Now,
+    ) -> Result<Ipv4Addr, Refused> {
+        let addresses = [v4(asker.address).or(first(hosts[0])), first(hosts[1])];
+        let [Some(one), Some(other)] = addresses else { return Err(Refused::Session) };
+        let mut held: Vec<(Realm, Ipv4Addr)> = Vec::new();
+        for (host, address, peer) in [(hosts[0], one, hosts[1]), (hosts[1], other, hosts[0])] {
+            let asker = Asker { realm: Realm(host.parts().realm), address: address.into() };
+            match self.proxies.hold(&asker, *peer.hash(), peer.parts().name, now.at) {
+                Ok(proxy) => held.push((asker.realm, proxy)),
+                Err(_) => {
+                    held.iter().for_each(|(realm, proxy)| self.proxies.let_go(*realm, *proxy, now.at));
+                    return Err(Refused::Full);
+                }
+            }
+        }
+        let services = [Way::ToInbound, Way::ToOutbound].map(|way| tunnelled(&terms.services, way));
+        let mut halves = [0, 1].map(|at| Half {
+            host: hosts[at].id,
+            tag: Tag(std::num::NonZeroU32::MIN),
+            realm: held[at].0,
+            address: [one, other][at],
+            proxy: held[at].1,
+            name: hosts[at].parts().name.into(),
+            services: services[at].clone(),
+            is_caller: at == 0,
+        });
+        let mut tunnels = self.table.lock();
+        if let Err(refused) = install(&mut halves, &mut tunnels, now) {
+            held.iter().for_each(|(realm, proxy)| self.proxies.let_go(*realm, *proxy, now.at));
+            return Err(refused);
+        }
+        drop(tunnels);
+        self.counters.local += 1;
+        let address = halves[0].proxy;
+        let key = pair(hosts[0].id, hosts[1].id);
+        let due = now.ms + u64::from(terms.timeout) * 1000;
+        self.locals.due.insert((due, key));
+        self.locals.pairs.insert(key, Twins { halves, timeout: terms.timeout, due });
+        Ok(address)
+    }
+
+    /// The other one calls, too.
+    fn grow_twins(&mut self, key: Pair, caller: HostId, terms: &Terms) -> Result<Ipv4Addr, Refused> {
+        let twins = self.locals.pairs.get_mut(&key).ok_or(Refused::Tag)?;
+        if twins.halves[0].services.len() + terms.services.len() > SERVICES {
+            return Err(Refused::Session);
+        }
+        let mut tunnels = self.table.lock();
+        let mut address = None;
+        for half in &mut twins.halves {
+            let is_caller = half.host == caller;
+            let way = if is_caller { Way::ToInbound } else { Way::ToOutbound };
+            let mut services = half.services.clone();
+            services.extend(tunnelled(&terms.services, way));
+            tunnels.grow(half.tag.get(), &services)?;
+            half.services = services;
+            half.is_caller |= is_caller;
+            address = address.or(is_caller.then_some(half.proxy));
+        }
+        twins.timeout = twins.timeout.min(terms.timeout);
+        address.ok_or(Refused::Tag)
+    }
+
+    /// Those that no packet has crossed by for long enough are over.
+    pub(super) fn tick_locals(&mut self, now: Now) {
+        while let Some((due, key)) = self.locals.due.first().copied().filter(|(due, _)| *due <= now.ms) {
+            self.locals.due.remove(&(due, key));
+            let Some(twins) = self.locals.pairs.get_mut(&key) else { continue };
+            let records = twins.halves.iter().filter_map(|half| self.shared.find(half.tag.get()));
+            let seen = records.map(|record| live::own_time(record, now)).max().unwrap_or_default();
+            let end = seen + u64::from(twins.timeout) * 1000;
+            if end > now.ms {
+                twins.due = end;
+                self.locals.due.insert((end, key));
+            } else {
+                self.end_twins(key, now);
+            }
+        }
+    }
+
+    /// Ends those of a host, or all where none is named; how many. They are with no other edge.
+    pub(super) fn terminate_locals(&mut self, wanted: &super::shown::Wanted, now: Now) -> u64 {
+        let is_wanted = |twins: &Twins| {
+            let has = |name: &str| twins.halves.iter().any(|half| *half.name == *name);
+            wanted.edge.is_none() && wanted.host.as_deref().is_none_or(has)
+        };
+        let ending = self.locals.pairs.iter().filter(|(_, twins)| is_wanted(twins));
+        let pairs: Vec<Pair> = ending.map(|(pair, _)| *pair).collect();
+        pairs.iter().for_each(|pair| self.end_twins(*pair, now));
+        pairs.len() as u64
+    }
+
+    /// Nothing is left of them.
+    fn end_twins(&mut self, key: Pair, now: Now) {
+        let Some(twins) = self.locals.pairs.remove(&key) else { return };
+        self.locals.due.remove(&(twins.due, key));
+        let mut tunnels = self.table.lock();
+        for half in &twins.halves {
+            tunnels.remove(half.tag.get());
+            self.proxies.let_go(half.realm, half.proxy, now.at);
+        }
+    }
+}
+
+fn tunnelled(services: &[Services], way: Way) -> Vec<Tunnelled> {
+    services.iter().map(|services| granted::in_a_tunnel(&granted::on_the_wire(services, way))).collect()
+}
+
+/// Both, or none.
+fn install(halves: &mut [Half; 2], tunnels: &mut Tunnels, now: Now) -> Result<(), Refused> {
+    let first = tunnels.reserve()?;
+    let second = match tunnels.reserve() {
+        Ok(second) => second,
+        Err(refused) => {
+            tunnels.release(first);
+            return Err(refused);
+        }
+    };
+    let tags = [first, second];
+    for at in 0..2 {
+        let half = &mut halves[at];
+        half.tag = Tag::new(tags[at]).ok_or(Refused::Tag)?;
+        let Half { realm, address, proxy, .. } = *half;
+        let options = SessionOptions {
+            peer_tag: tags[1 - at],
+            peer: LOCAL,
+            realm,
+            host: address,
+            proxy,
+            services: &half.services,
+        };
+        if let Err(refused) = tunnels.install(tags[at], &options, now.worker) {
+            tags.iter().for_each(|tag| {
+                let _ = tunnels.remove(*tag) || tunnels.release(*tag);
+            });
+            return Err(refused);
+        }
+    }
+    Ok(())
+}
+
+fn v4(address: IpAddr) -> Option<Ipv4Addr> {
+    if let IpAddr::V4(address) = address { Some(address) } else { None }
+}
+
+fn first(host: &HostRef<'_>) -> Option<Ipv4Addr> {
+    host.parts().addresses().find_map(v4)
+}
+
+/// What the edge knows of its own hosts without their telling.
+pub(super) const KNOWN: Attributes = Attributes::of(Attribute::Cookie)
+    .with(Attributes::of(Attribute::Rloc))
+    .with(Attributes::of(Attribute::Encapsulation))
+    .with(Attributes::of(Attribute::NamingCheck));

@@ -1,0 +1,95 @@
+//! Any interleaving of calls, packets, lost messages and restarts.
+
+use super::lab::*;
+use crate::edge::calls::Outcome;
+use proptest::prelude::*;
+
+#[derive(Clone, Debug)]
+enum Step {
+    Call { from: (usize, u8), to: (usize, u8) },
+    Local { edge: usize, host: u8, to: u8 },
+    Packet { edge: usize },
+    Deaf(Option<usize>),
+    Restart(usize),
+    Wait(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let end = || (0..2usize, 1..4u8);
+    prop_oneof![
+        6 => (end(), end()).prop_map(|(from, to)| match from.0 == to.0 {
+            true => Step::Call { from, to: (1 - to.0, to.1) },
+            false => Step::Call { from, to },
+        }),
+        2 => (0..2usize, 1..4u8, 1..4u8).prop_map(|(edge, host, to)| Step::Local { edge, host, to }),
+        2 => (0..2usize).prop_map(|edge| Step::Packet { edge }),
+        1 => prop_oneof![Just(None), (0..2usize).prop_map(Some)].prop_map(Step::Deaf),
+        1 => (0..2usize).prop_map(Step::Restart),
+        5 => prop::sample::select(vec![1u64, 3, 50, 400, 5_000, 40_000]).prop_map(Step::Wait),
+    ]
+}
+
+/// Both tables say the same: what lives is in the workers' table, and nothing else but what is only negotiated.
+fn assert_consistent(lab: &Lab) {
+    for edge in &lab.edges {
+        let service = &edge.service;
+        let table = &service.shared;
+        for (local, session) in service.live().iter() {
+            let record = table.find(local.get()).expect("what lives is found");
+            assert_eq!(record.tags().1, session.remote.get());
+            assert_eq!(record.pair(), (session.host, session.proxy));
+            assert!(table.peer(record).and_then(|peer| table.active(peer)).is_some(), "it leads somewhere");
+        }
+        let [_, live, .., used, peers, _] = service.population();
+        let twins = service.locals().len();
+        assert_eq!(table.sessions().count(), live + twins);
+        assert!(used >= live + twins && peers >= service.edges.len());
+        let (uses, _) = edge.proxies.figures();
+        assert!(uses[0].assigned + uses[0].resting <= uses[0].addresses);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+    #[test]
+    fn both_tables_agree_whatever_happens_and_nothing_is_left(
+        steps in prop::collection::vec(step(), 1..40),
+        loss in 0..30u32,
+        jitter in 0..60u64,
+        is_signing: bool,
+    ) {
+        let signing: &[usize] = if is_signing { &[0, 1] } else { &[] };
+        let mut lab = Lab::new(&["", ""], signing);
+        (lab.loss, lab.jitter) = (loss, jitter);
+        let mut calls: Vec<(usize, u64)> = Vec::new();
+        for step in steps {
+            match step {
+                Step::Call { from, to } => calls.push((from.0, lab.call(from, to))),
+                Step::Local { edge, host, to } => calls.push((edge, lab.call_local(edge, host, to))),
+                Step::Packet { edge } => {
+                    let ends: Vec<_> =
+                        lab.edges[edge].service.live().iter().map(|(_, s)| (s.host, s.proxy)).collect();
+                    for (host, proxy) in ends {
+                        prop_assert!(lab.packet(edge, host.octets()[3], proxy));
+                    }
+                }
+                Step::Deaf(edge) => lab.deaf = edge.into_iter().collect(),
+                Step::Restart(edge) => {
+                    lab.restart(edge);
+                    calls.retain(|(of, _)| *of != edge);
+                }
+                Step::Wait(ms) => lab.run(ms),
+            }
+            assert_consistent(&lab);
+        }
+        (lab.deaf, lab.loss) = (vec![], 0);
+        lab.run(120_000);
+        for (edge, number) in calls {
+            let outcome = lab.outcome(edge, number);
+            prop_assert!(outcome.is_some(), "a call without an answer");
+            prop_assert!(!matches!(outcome, Some(Outcome::Legacy)));
+        }
+        assert_consistent(&lab);
+        lab.assert_empty();
+    }
+}

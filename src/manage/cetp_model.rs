@@ -1,0 +1,291 @@
+//! What the operator's socket shows of sessions with hosts behind edges, of those edges, and of what was refused: a part of
+//! [`super::model`], with its promises; and laid out for people. And what ends sessions.
+
+use super::protocol::FlowLimit;
+use super::text::{LEFT, RIGHT, Table, bytes, count, duration};
+use serde::{Deserialize, Serialize};
+use std::net::Ipv4Addr;
+
+/// Whose sessions: those that meet every condition.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CetpFilter {
+    /// Of that host, or with that host, by name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// With that edge, by name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edge: Option<String>,
+    /// How many of each list to show.
+    #[serde(default)]
+    pub limit: FlowLimit,
+}
+
+/// A command about sessions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "cetp", rename_all = "lowercase", deny_unknown_fields)]
+pub enum CetpChange {
+    /// Ends those that meet every condition, of which there must be one, or all; the other edges are told.
+    Terminate {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        host: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        edge: Option<String>,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        all: bool,
+    },
+}
+
+/// What a command has come to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CetpChanged {
+    /// Sessions that were ended.
+    pub ended: u64,
+}
+
+/// `show cetp`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CetpStatus {
+    /// What has happened since the start.
+    pub counters: Vec<CetpCounter>,
+    /// Sessions with hosts behind other edges that match.
+    pub total_matched: u64,
+    pub sessions: Vec<CetpSession>,
+    /// Pairs of hosts behind this edge.
+    pub local: Vec<CetpLocal>,
+    pub edges: Vec<CetpEdge>,
+    /// The last ones, the newest first.
+    pub refusals: Vec<CetpRefusal>,
+}
+
+/// One of [`CetpStatus::counters`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CetpCounter {
+    pub name: String,
+    pub count: u64,
+}
+
+/// A session with a host behind another edge.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CetpSession {
+    pub realm: String,
+    pub host: String,
+    pub address: Ipv4Addr,
+    /// The other host, as the host sees it.
+    pub proxy: Ipv4Addr,
+    /// Its name, as far as that is known.
+    pub peer: String,
+    /// Where an association has proved it.
+    pub edge: Option<String>,
+    pub rloc: String,
+    /// `outbound`: the host behind this edge has asked first.
+    pub direction: String,
+    pub local_tag: u32,
+    pub remote_tag: u32,
+    /// As the host behind this edge sees them: `out tcp/443`, `in any`.
+    pub services: Vec<String>,
+    pub timeout_s: u32,
+    pub packets_out: u64,
+    pub bytes_out: u64,
+    pub packets_in: u64,
+    pub bytes_in: u64,
+    pub age_ms: u64,
+    pub idle_ms: u64,
+}
+
+/// Two hosts behind this edge.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CetpLocal {
+    pub hosts: [String; 2],
+    /// Of each of them, what stands for the other in its realm.
+    pub proxies: [Ipv4Addr; 2],
+    pub timeout_s: u32,
+}
+
+/// Another edge.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CetpEdge {
+    pub name: String,
+    pub is_associated: bool,
+    /// The one in use first.
+    pub rlocs: Vec<String>,
+    pub sessions: u32,
+    /// By how much its clock is ahead.
+    pub clock_ms: Option<i64>,
+    /// Which life of it this is.
+    pub incarnation: Option<u64>,
+    pub heard_ms: Option<u64>,
+}
+
+/// A question that came to nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CetpRefusal {
+    /// Since 1970-01-01 UTC.
+    pub at_ms: u64,
+    pub direction: String,
+    pub host: String,
+    pub peer: String,
+    pub edge: Option<String>,
+    pub rloc: Option<String>,
+    /// `own` or `peer`: who has refused.
+    pub by: String,
+    pub reason: String,
+    /// What it is about.
+    pub about: Option<String>,
+    /// Of the own policy: level and name.
+    pub rule: Option<String>,
+}
+
+/// For people.
+pub fn text(status: &CetpStatus) -> String {
+    let mut counters = Table::new(&[LEFT, RIGHT]);
+    counters.row(["counter", "count"].map(str::to_owned));
+    status.counters.iter().for_each(|counter| counters.row([counter.name.clone(), count(counter.count)]));
+    let (shown, total) = (count(status.sessions.len() as u64), count(status.total_matched));
+    format!(
+        "{counters}\n{}{shown} of {total} matching sessions\n\n{}\n{}\n{}",
+        sessions(&status.sessions),
+        local(&status.local),
+        edges(&status.edges),
+        refusals(&status.refusals)
+    )
+}
+
+fn or_dash(text: Option<&String>) -> String {
+    text.map_or_else(|| "-".into(), Clone::clone)
+}
+
+fn sessions(list: &[CetpSession]) -> Table {
+    let mut table = Table::new(&[LEFT, LEFT, LEFT, LEFT, LEFT, RIGHT, RIGHT, RIGHT, LEFT]);
+    table.row(["host", "peer", "proxy", "edge", "rloc", "out", "in", "idle", "services"].map(str::to_owned));
+    for session in list {
+        table.row([
+            session.host.clone(),
+            session.peer.clone(),
+            session.proxy.to_string(),
+            or_dash(session.edge.as_ref()),
+            session.rloc.clone(),
+            bytes(session.bytes_out),
+            bytes(session.bytes_in),
+            duration(session.idle_ms),
+            session.services.join(" "),
+        ]);
+    }
+    table
+}
+
+fn local(list: &[CetpLocal]) -> Table {
+    let mut table = Table::new(&[LEFT, LEFT, LEFT, LEFT]);
+    table.row(["local host", "sees", "local host", "sees"].map(str::to_owned));
+    for CetpLocal { hosts: [one, other], proxies: [at_one, at_other], .. } in list {
+        table.row([one.clone(), at_one.to_string(), other.clone(), at_other.to_string()]);
+    }
+    table
+}
+
+fn edges(list: &[CetpEdge]) -> Table {
+    let mut table = Table::new(&[LEFT, LEFT, RIGHT, RIGHT, RIGHT, LEFT]);
+    table.row(["edge", "association", "sessions", "clock ms", "heard", "rlocs"].map(str::to_owned));
+    for edge in list {
+        table.row([
+            edge.name.clone(),
+            if edge.is_associated { "up" } else { "-" }.into(),
+            count(edge.sessions.into()),
+            edge.clock_ms.map_or_else(|| "-".into(), |ms| ms.to_string()),
+            edge.heard_ms.map_or_else(|| "-".into(), duration),
+            edge.rlocs.join(" "),
+        ]);
+    }
+    table
+}
+
+fn refusals(list: &[CetpRefusal]) -> Table {
+    let mut table = Table::new(&[LEFT, LEFT, LEFT, LEFT, LEFT, LEFT]);
+    table.row(["refused host", "direction", "peer", "by", "reason", "rule"].map(str::to_owned));
+    for refusal in list {
+        let about = refusal.about.as_ref().map_or_else(String::new, |about| format!(" ({about})"));
+        table.row([
+            refusal.host.clone(),
+            refusal.direction.clone(),
+            refusal.peer.clone(),
+            refusal.by.clone(),
+            format!("{}{about}", refusal.reason),
+            or_dash(refusal.rule.as_ref()),
+        ]);
+    }
+    table
+}
+
+/// For people.
+pub fn changed(changed: &CetpChanged) -> String {
+    format!("{} sessions ended\n", count(changed.ended))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_figure_is_told() {
+        let status = CetpStatus {
+            counters: vec![CetpCounter { name: "calls".into(), count: 1_234 }],
+            total_matched: 4_321,
+            sessions: vec![CetpSession {
+                realm: "home".into(),
+                host: "tv.home.example".into(),
+                address: Ipv4Addr::new(10, 0, 0, 2),
+                proxy: Ipv4Addr::new(172, 16, 0, 9),
+                peer: "pc.far.example".into(),
+                edge: Some("ces.far.example".into()),
+                rloc: "203.0.113.7".into(),
+                direction: "outbound".into(),
+                local_tag: 1,
+                remote_tag: 2,
+                services: vec!["out tcp/443".into()],
+                timeout_s: 60,
+                packets_out: 3,
+                bytes_out: 5_000_000,
+                packets_in: 4,
+                bytes_in: 7_000_000,
+                age_ms: 90_000,
+                idle_ms: 61_000,
+            }],
+            local: vec![CetpLocal {
+                hosts: ["a.home.example".into(), "b.home.example".into()],
+                proxies: [Ipv4Addr::new(172, 16, 0, 1), Ipv4Addr::new(172, 16, 0, 2)],
+                timeout_s: 60,
+            }],
+            edges: vec![CetpEdge {
+                name: "ces.far.example".into(),
+                is_associated: true,
+                rlocs: vec!["203.0.113.7".into(), "2001:db8::7".into()],
+                sessions: 42,
+                clock_ms: Some(-15),
+                incarnation: Some(7),
+                heard_ms: Some(1_000),
+            }],
+            refusals: vec![CetpRefusal {
+                at_ms: 1,
+                direction: "inbound".into(),
+                host: "tv.home.example".into(),
+                peer: "spam.example".into(),
+                edge: None,
+                rloc: None,
+                by: "own".into(),
+                reason: "refused by policy".into(),
+                about: Some("domain".into()),
+                rule: Some("host quiet".into()),
+            }],
+        };
+        let text = text(&status);
+        let told = ["1,234", "1 of 4,321 matching", "172.16.0.9", "pc.far.example", "1m01s", "out tcp/443"];
+        let more = ["a.home.example", "172.16.0.2", "ces.far.example", "up", "42", "-15", "2001:db8::7"];
+        let last = ["spam.example", "refused by policy (domain)", "host quiet"];
+        for told in told.into_iter().chain(more).chain(last) {
+            assert!(text.contains(told), "{told}: {text}");
+        }
+        let json = serde_json::to_string(&status).unwrap();
+        assert_eq!(serde_json::from_str::<CetpStatus>(&json).unwrap(), status);
+        assert_eq!(changed(&CetpChanged { ended: 3 }), "3 sessions ended\n");
+    }
+}
