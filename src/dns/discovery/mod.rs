@@ -51,7 +51,7 @@ pub(super) struct Heard {
     /// The aliases that lead from the name that was asked for to the last one.
     pub chain: Vec<Record>,
     pub target: Name,
-    /// Of the type that was asked for, and of that name.
+    /// Of the type that was asked for, of whatever name.
     pub records: Vec<Record>,
 }
 
@@ -67,7 +67,7 @@ impl Heard {
         for record in message.answers {
             match record.record_type() {
                 RecordType::CNAME | RecordType::DNAME => chain.push(record),
-                kind if kind == query.query_type() && record.name == target => records.push(record),
+                kind if kind == query.query_type() => records.push(record),
                 _ => {}
             }
         }
