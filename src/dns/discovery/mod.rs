@@ -11,7 +11,7 @@
 //! ```
 //!
 //! That is so for hosts of realms that have proxy addresses, where calls are made at all; for others, and for other types, nothing of it
-//! is. An alias is followed: the NAPTR of its last name counts, that name is called, and the aliases are answered with what comes of
+//! is. This edge is not among those that are called, whoever names it. An alias is followed: the NAPTR of its last name counts, that name is called, and the aliases are answered with what comes of
 //! it. A host of ours is not called by itself, nor where the asker's realm is not told of it, or is told its private
 //! addresses because the realms are routed to each other.
 //!
