@@ -12,6 +12,7 @@ use super::super::zone::{self, Zone, address_record};
 use super::super::{Alias, Asker, Forward, Outcome, Responder, Transport, answer, name};
 use crate::config::DomainName;
 use crate::edge::hosts::Register;
+use crate::edge::identity::naming::{Rloc, Speaker};
 use crate::edge::proxies::Assigned;
 use crate::flow::Realm;
 
@@ -54,6 +55,19 @@ impl Responder {
         matches!(kind, RecordType::A | RecordType::AAAA | RecordType::ANY)
             && self.calls_for(&forward.asker)
             && domain(forward.query.name()).is_some()
+    }
+
+    /// Those of `speakers` that are other edges, without RLOCs that are ours: whoever writes a record is not to have us call ourselves.
+    pub(in crate::dns) fn others(&self, speakers: Vec<Speaker>) -> Vec<Speaker> {
+        let Some(own) = &self.config.edge else { return speakers };
+        let is_ours = |rloc: &Rloc| matches!(rloc, Rloc::Ip(address) if own.rlocs.contains(address));
+        let other = |mut speaker: Speaker| {
+            let names_none = speaker.rlocs.is_empty();
+            speaker.rlocs.retain(|rloc| !is_ours(rloc));
+            let is_reached = names_none || !speaker.rlocs.is_empty();
+            (is_reached && speaker.edge.as_ref() != Some(&own.cesid)).then_some(speaker)
+        };
+        speakers.into_iter().filter_map(other).collect()
     }
 
     /// The address that stands for who was called.

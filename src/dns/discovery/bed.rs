@@ -94,6 +94,16 @@ pub struct Bed {
     pub asked: u64,
 }
 
+/// A zone that is nobody's outside.
+const INSIDE_ZONE: &str = r#"
+[[dns.zones]]
+apex = "lan.example"
+inside_only = true
+[[dns.zones.name_servers]]
+name = "ns.lan.example"
+addresses = ["10.0.0.1"]
+"#;
+
 /// The edge of `far.example`, of which `Naptr` tells.
 pub const EDGE: &str = "!^(.*)$!cesid:1=ces.far.example.?ip=192.0.2.99!";
 
@@ -156,7 +166,7 @@ impl Bed {
         };
         let (_, bindings) = flow::Proxies::new([1, 2, 3].map(range).to_vec(), HashKey::new(|| 7));
         let proxies = Arc::new(Proxies::new(bindings, |_| 8, Instant::now()));
-        let (responder, register) = fixture_of(CONFIG);
+        let (responder, register) = fixture_of(&format!("{CONFIG}{INSIDE_ZONE}"));
         let (others, caller, counters) =
             (Arc::<Mutex<Others>>::default(), Arc::<Mutex<Caller>>::default(), Arc::<Counters>::default());
         let calls = makes_calls.then(|| Box::new(CallerEnd(caller.clone())) as Box<dyn Calls>);

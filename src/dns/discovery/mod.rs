@@ -11,7 +11,7 @@
 //! ```
 //!
 //! That is so for hosts of realms that have proxy addresses, where calls are made at all; for others, and for other types, nothing of it
-//! is. An alias is followed: the NAPTR of its last name counts, that name is called, and the aliases are answered with what comes of
+//! is. This edge is not among those that are called, whoever names it. An alias is followed: the NAPTR of its last name counts, that name is called, and the aliases are answered with what comes of
 //! it. A host of ours is not called by itself, nor where the asker's realm is not told of it, or is told its private
 //! addresses because the realms are routed to each other.
 //!
@@ -51,7 +51,7 @@ pub(super) struct Heard {
     /// The aliases that lead from the name that was asked for to the last one.
     pub chain: Vec<Record>,
     pub target: Name,
-    /// Of the type that was asked for, and of that name.
+    /// Of the type that was asked for, of whatever name.
     pub records: Vec<Record>,
 }
 
@@ -67,7 +67,7 @@ impl Heard {
         for record in message.answers {
             match record.record_type() {
                 RecordType::CNAME | RecordType::DNAME => chain.push(record),
-                kind if kind == query.query_type() && record.name == target => records.push(record),
+                kind if kind == query.query_type() => records.push(record),
                 _ => {}
             }
         }

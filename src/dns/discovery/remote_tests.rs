@@ -144,6 +144,36 @@ fn nothing_else_looks_for_an_edge() {
     assert_eq!((bed.discovered(), bed.counters.forwarded.get()), (vec![], 1));
 }
 
+/// Ours is cesb.ces.example, at 192.0.2.10.
+#[test]
+fn this_edge_does_not_call_itself() {
+    let of = |edge: &str, rlocs: &str| naptr("pc.far.example", &format!("!^(.*)$!cesid:1={edge}{rlocs}!"));
+    for record in [
+        of("CESb.ces.example.", "?ip=192.0.2.99"),
+        of("cesb.ces.example.", ""),
+        of("ces.far.example.", "?ip=192.0.2.10"),
+    ] {
+        let mut bed = Bed::new();
+        bed.ask(host(1, 9), "pc.far.example", A);
+        bed.others_say(answer(ResponseCode::NoError, vec![record.clone()]));
+        assert_eq!((bed.last_asked().as_str(), bed.calls().len()), ("pc.far.example. A", 0), "{record}");
+        assert_eq!(bed.discovered(), [("no_edge", 1)]);
+    }
+    // One that is at an address of its own, too; and one that leaves its addresses to its name.
+    let mut bed = Bed::new();
+    bed.ask(host(1, 9), "pc.far.example", A);
+    let both = vec![of("cesb.ces.example.", ""), of("ces.far.example.", "?ip=192.0.2.10?ip=192.0.2.99")];
+    bed.others_say(answer(ResponseCode::NoError, both));
+    assert_eq!(bed.calls()[0].1.callee, far_edge());
+    bed.ask(host(1, 9), "tv.far.example", A);
+    bed.others_say(answer(
+        ResponseCode::NoError,
+        vec![naptr("tv.far.example", "!^(.*)$!cesid:1=ces.far.example.!")],
+    ));
+    let Callee::Remote(speakers) = &bed.calls()[1].1.callee else { panic!("another edge") };
+    assert_eq!((speakers.len(), speakers[0].rlocs.len()), (1, 0));
+}
+
 #[test]
 fn aliases_are_followed_and_answered() {
     let told = [cname("WWW.shop.example", "cdn.example"), cname("cdn.example", "pc.far.example")];

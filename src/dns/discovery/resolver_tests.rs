@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 fn upstream(is_awaited: impl Fn() -> bool + Send + 'static) -> (SocketAddr, thread::JoinHandle<Vec<String>>) {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
     socket.set_read_timeout(Some(Duration::from_secs(20))).expect("set");
-    let address = socket.local_addr().expect("bound");
+    let at = socket.local_addr().expect("bound");
     let answering = thread::spawn(move || {
         let (mut asked, mut buffer) = (vec![], [0; 512]);
         for _ in 0..2 {
@@ -44,7 +44,7 @@ fn upstream(is_awaited: impl Fn() -> bool + Send + 'static) -> (SocketAddr, thre
         }
         asked
     });
-    (address, answering)
+    (at, answering)
 }
 
 fn resolver(upstream: SocketAddr) -> Resolver {

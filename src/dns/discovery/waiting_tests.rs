@@ -5,16 +5,20 @@ use crate::dns::Forward;
 use crate::dns::discovery::bed::{host, name};
 use hickory_proto::rr::RecordType;
 
-/// Takes no call.
-struct Nobody;
+/// Takes every call, and refuses those of even numbers.
+#[derive(Default)]
+struct Fickle(Vec<u64>);
 
-impl Calls for Nobody {
-    fn call(&mut self, _: Call, _: u64) -> bool {
-        false
+impl Calls for Fickle {
+    fn call(&mut self, _: Call, number: u64) -> bool {
+        if number.is_multiple_of(2) {
+            self.0.push(number);
+        }
+        true
     }
 
     fn poll(&mut self) -> Option<(u64, Outcome)> {
-        None
+        Some((self.0.pop()?, Outcome::Refused))
     }
 }
 
@@ -32,7 +36,7 @@ fn waiter(asker: Asker) -> Waiter {
 /// Those who ask for much give way to those who ask for one thing, until there is no place at all.
 #[test]
 fn the_fewer_places_are_left_the_fewer_has_one_asker() {
-    let mut waiting = Waiting::new(Box::new(Nobody), Arc::default());
+    let mut waiting = Waiting::new(Box::<Fickle>::default(), Arc::default());
     let mut token = 0;
     let mut fill = |waiting: &mut Waiting, asker: Asker, most: usize| {
         let mut count = 0;
@@ -55,4 +59,19 @@ fn the_fewer_places_are_left_the_fewer_has_one_asker() {
     while waiting.late(u64::MAX).is_some() {}
     assert_eq!((waiting.count, waiting.of_asker.len(), waiting.counters.calls_waiting.get()), (0, 0, 0));
     assert_eq!(fill(&mut waiting, asker(7), usize::MAX), WAITING_OF_ONE);
+}
+
+/// Neither of what has ended nor of what has expired.
+#[test]
+fn nothing_is_kept_of_what_is_over() {
+    let mut waiting = Waiting::new(Box::<Fickle>::default(), Arc::default());
+    for number in 0..10 {
+        let name = DomainName::new(&format!("h{number}.far.example")).expect("a name");
+        waiting.call(waiter(asker(1)), name, Callee::Remote(vec![]), number, number).expect("room");
+    }
+    assert_eq!((waiting.by_pair.len(), waiting.called.len(), waiting.count), (10, 10, 10));
+    while waiting.ended().1 {}
+    assert_eq!((waiting.by_pair.len(), waiting.called.len(), waiting.count), (5, 5, 5));
+    while waiting.expired(CALL_TIME + 10).is_some() {}
+    assert_eq!((waiting.by_pair.len(), waiting.called.len(), waiting.of_asker.len()), (0, 0, 0));
 }

@@ -85,7 +85,7 @@ impl Server {
             }
         };
         let spoken = heard.and_then(|heard| {
-            let speakers = naptr::speakers(&heard.target, &heard.records);
+            let speakers = self.responder.others(naptr::speakers(&heard.target, &heard.records));
             (!speakers.is_empty() && domain(&heard.target).is_some()).then_some((heard, speakers))
         });
         let Some((Heard { chain, target, .. }, speakers)) = spoken else {
