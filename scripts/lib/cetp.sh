@@ -290,6 +290,6 @@ cetp_capture_begin() {
 }
 
 cetp_capture_end() {
-    kill -INT "$CETP_CAPTURE"
+    kill -TERM "$CETP_CAPTURE"
     wait "$CETP_CAPTURE" 2>/dev/null || true
 }
