@@ -139,7 +139,7 @@ impl Case {
             let rloc_port =
                 if ports.iter().any(|(port, _)| *port == "out-source") { "out-source" } else { "out-sink" };
             if self.kind.is_tunnelled() && *port == rloc_port {
-                text += &format!("addresses = [\"{}/24\"]\n", tunnels::OWN);
+                text += &format!("addresses = [\"{}/32\"]\n", tunnels::OWN);
             }
             if let Some(vlan) = self.kind.vlan(realm == "outside") {
                 text += &format!("vlan = {vlan}\n");

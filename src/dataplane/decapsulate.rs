@@ -9,12 +9,13 @@ use super::cetp;
 use super::classify::Ingress;
 use super::core::Core;
 use super::encapsulate;
-use super::slow::{self, Arrival};
+use super::slow::{self, Arrival, IP};
 use super::tunnels::Tunnels;
 use super::world::World;
 use crate::dpdk::{BURST, Burst, Checksum, Mbuf};
 use crate::flow::Realm;
 use crate::flow::tunnel::{Ends, Session};
+use crate::nat::tunnel::common;
 use crate::nat::tunnel::outer::{Exit, INNER, Outer};
 use crate::packet::cetp::{Header, Inner, PAYLOAD};
 use crate::packet::{DropReason, EtherType, MacAddr};
@@ -75,23 +76,30 @@ pub(super) fn take_out<'w, 'l>(
     sessions: &mut ArrayVec<&'w Session, BURST>,
 ) {
     let mut others = Burst::new();
-    let guesses: ArrayVec<bool, BURST> = packets
-        .iter()
-        .map(|mbuf| likely(mbuf.data(), tunnels.port).map(|tag| tunnels.table.begin(tag)).is_some())
-        .collect();
-    if !guesses.contains(&true) {
+    let guess = |mbuf: &Mbuf| likely(mbuf.data(), tunnels.port).map(|tag| tunnels.table.begin(tag));
+    let guesses: ArrayVec<Option<u32>, BURST> = packets.iter().map(guess).collect();
+    if guesses.iter().all(Option::is_none) {
         return;
     }
-    for (mut mbuf, is_likely) in packets.drain(..).zip(guesses) {
+    for (mut mbuf, place) in packets.drain(..).zip(guesses) {
         let Ingress { interface, realm, mac } = *ingress(&mbuf);
         let is_to_us =
             || mbuf.data().first_chunk().is_some_and(|to| u64::from_le_bytes(*to) << 16 == mac << 16);
-        let outer = (is_likely && is_to_us()).then(|| outside(world, &mbuf, interface, realm)).flatten();
-        let Some(outer) = outer else {
+        let Some(place) = place.filter(|_| is_to_us()) else {
             others.push(mbuf);
             continue;
         };
-        match leave(core, tunnels, &mut mbuf, &outer, interface) {
+        let left = match common4(tunnels, &mut mbuf, place, realm) {
+            Some(session) => Ok(session),
+            None => match outside(world, &mbuf, interface, realm) {
+                Some(outer) => leave(core, tunnels, &mut mbuf, &outer, interface),
+                None => {
+                    others.push(mbuf);
+                    continue;
+                }
+            },
+        };
+        match left {
             Ok(session) => {
                 let home = if world.spread { tunnels.home_of_host(world, session) } else { core.id };
                 if home != core.id {
@@ -109,6 +117,34 @@ pub(super) fn take_out<'w, 'l>(
     *packets = others;
 }
 
+/// The common packet leaves its tunnel, if all is right with it; else it is untouched.
+#[inline(always)]
+fn common4<'w>(tunnels: &'w Tunnels, mbuf: &mut Mbuf, place: u32, realm: Realm) -> Option<&'w Session> {
+    if !mbuf.is_contiguous() || mbuf.rx_ip_checksum() == Checksum::Bad {
+        return None;
+    }
+    let seen = common::see(mbuf.data(), tunnels.port)?;
+    let (theirs, own) = seen.tags();
+    let session = tunnels.table.at(place, own).filter(|session| session.tags().1 == theirs)?;
+    let peer = tunnels.table.peer(session)?;
+    let ends = Ends::V4 { local: seen.local, remote: seen.remote };
+    let is_ours = tunnels.rlocs.contains(&(realm, seen.local.into()));
+    if !is_ours || !tunnels.table.accepts(peer, &ends) || !peer.takes_epoch(seen.epoch) {
+        return None;
+    }
+    let head = seen.exit()?;
+    let end = IP + usize::from(seen.inside.total);
+    if !mbuf.adj(common::HEAD - INNER) {
+        return None;
+    }
+    *mbuf.data_mut().first_chunk_mut()? = head;
+    if mbuf.len() > end {
+        mbuf.truncate(end);
+    }
+    // There is as much behind it as was taken off before it.
+    if mbuf.len() < 60 { encapsulate::pad(mbuf).ok().map(|()| session) } else { Some(session) }
+}
+
 /// A tunnelled packet that came another way than by a burst.
 pub(super) fn receive(core: &mut Core, world: &World, mut mbuf: Mbuf, outer: &Outer, arrival: Arrival) {
     let Some(tunnels) = &world.tunnels else { return core.out.drop(mbuf, DropReason::CetpUnknownTag) };
@@ -119,7 +155,7 @@ pub(super) fn receive(core: &mut Core, world: &World, mut mbuf: Mbuf, outer: &Ou
 }
 
 /// A frame becomes one with the packet that it carries, if that is its session's.
-#[inline(always)]
+#[inline(never)]
 fn leave<'w>(
     core: &mut Core,
     tunnels: &'w Tunnels,

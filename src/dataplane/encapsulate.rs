@@ -29,9 +29,11 @@ use crate::dpdk::{BURST, Mbuf};
 use crate::flow::record::Record;
 use crate::flow::tunnel::{Ends, Peer, Rloc, Session};
 use crate::flow::{Action, KeepsPath, Key4, Lookup, Protocol, Record4};
+use crate::nat::tunnel::common;
 use crate::nat::tunnel::outer::{self, INNER, Tagged};
 use crate::nat::{icmp_error, tunnel};
 use crate::packet::build::IcmpError;
+use crate::packet::cetp::GROWTH;
 use crate::packet::ipv4::fragment::Fragments;
 use crate::packet::{DropReason, Error, Ipv4, TcpFlags, ethernet, ipv4};
 use arrayvec::ArrayVec;
@@ -73,6 +75,8 @@ pub(super) fn gather<'w>(
 
 /// What becomes of a common packet on the fast way.
 enum Acted {
+    /// By that port, in that VLAN: its addresses are written.
+    Out(u16, Vlan),
     Sent,
     Dropped(DropReason),
     /// Untouched: it is for the slow way.
@@ -93,11 +97,19 @@ pub(super) fn burst<'w>(
         let length = mbuf.len();
         let to = tunnels.table.at(place, tag).and_then(|session| To::of(tunnels, session));
         let acted = match &to {
-            Some(To::Edge(way)) => encapsulate(core, world, tunnels, &mut mbuf, (record, &lookup), way),
+            Some(To::Edge(way)) => match common4(core, world, tunnels, &mut mbuf, (record, &lookup), way) {
+                Acted::Not => encapsulate(core, world, tunnels, &mut mbuf, (record, &lookup), way),
+                acted => acted,
+            },
             Some(To::Host { from, to }) => local(core, world, &mut mbuf, (record, &lookup), (from, to)),
             None => Acted::Not,
         };
         match acted {
+            Acted::Out(port, vlan) => {
+                forwarded += 1;
+                bytes += length as u64;
+                core.send(mbuf, port, vlan);
+            }
             Acted::Sent => {
                 forwarded += 1;
                 bytes += length as u64;
@@ -192,7 +204,63 @@ fn header_of(frame: &[u8]) -> Option<&[u8; ipv4::HEADER_LENGTH]> {
     frame.get(IP..)?.first_chunk()
 }
 
+/// The common packet of them all: not to be cut, over UDP and IPv4.
 #[inline(always)]
+fn common4(
+    core: &mut Core,
+    world: &World,
+    tunnels: &Tunnels,
+    mbuf: &mut Mbuf,
+    (record, lookup): (&Record4, &Lookup),
+    way: &Way<'_>,
+) -> Acted {
+    let Ends::V4 { local, remote } = way.ends else { return Acted::Not };
+    let Some(hop) = world.adjacencies.live(way.rloc.path()) else { return Acted::Not };
+    let length = mbuf.len();
+    let Some(headers) = mbuf.data_mut().first_chunk_mut::<HEADERS>() else { return Acted::Not };
+    let total = u16::from_be_bytes([headers[IP + 2], headers[IP + 3]]);
+    let outside = usize::from(total) + GROWTH;
+    let most = usize::from(way.rloc.mtu()).min(usize::from(hop.limit()).saturating_sub(IP));
+    if headers[at::FRAGMENT..at::TTL] != [0x40, 0] || outside > most {
+        return Acted::Not;
+    }
+    let rewrite = record.rewrite();
+    let (ttl, protocol) = (headers[at::TTL] - 1, headers[at::TTL + 1]);
+    let tags = rewrite.addresses.to_le_bytes();
+    let inside = common::Inside { total, service: headers[IP + 1], ttl, protocol, tags };
+    let key = record.key();
+    let head = common::head((local, remote), &inside, way.peer.epoch(), tunnels.port, entropy(&key));
+    let Some(mut head) = head else { return Acted::Not };
+    if !may_send(core, world, record) {
+        return Acted::Dropped(DropReason::SubscriberRate);
+    }
+    // Of what stays only the transport's checksum changes.
+    let is_tcp = protocol == Protocol::Tcp as u8;
+    rewrite::transport4(headers, &rewrite, is_tcp);
+    let flags = headers[at::TCP_FLAGS];
+    let about = record.common();
+    about.count(length as u32, core.now);
+    if is_tcp {
+        about.saw_tcp(flags);
+        let numbers = mbuf.data().get(at::TCP_ACKNOWLEDGEMENT..).and_then(<[u8]>::first_chunk);
+        if let (Some(window), Some(numbers)) = (world.flows.window::<Record4>(lookup), numbers) {
+            window.acknowledge(*numbers);
+        }
+    }
+    way.session.count_out(length as u32, core.now);
+    if length > IP + usize::from(total) {
+        mbuf.truncate(IP + usize::from(total));
+    }
+    head[..12].copy_from_slice(&hop.macs());
+    let has_room = mbuf.prepend(common::HEAD - INNER).is_some();
+    match mbuf.data_mut().first_chunk_mut().filter(|_| has_room) {
+        Some(room) => *room = head,
+        None => return Acted::Dropped(DropReason::NoBuffer),
+    }
+    Acted::Out(hop.port(), Vlan(hop.vlan()))
+}
+
+#[inline(never)]
 fn encapsulate(
     core: &mut Core,
     world: &World,

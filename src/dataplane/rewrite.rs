@@ -17,6 +17,12 @@ pub fn common4(h: &mut [u8; HEADERS], w: &Rewrite4, tcp: bool) {
     h[at::TTL] -= 1;
     write(h, at::ADDRESSES, w.addresses.to_le_bytes());
     write(h, at::PORTS, w.ports.to_le_bytes());
+    transport4(h, w, tcp);
+}
+
+/// The checksum of its transport alone.
+#[inline(always)]
+pub fn transport4(h: &mut [u8; HEADERS], w: &Rewrite4, tcp: bool) {
     if tcp {
         let sum = Delta(w.l4_delta).apply(half(h, at::TCP_CHECKSUM));
         write(h, at::TCP_CHECKSUM, sum.to_le_bytes());

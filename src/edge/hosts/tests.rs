@@ -300,7 +300,7 @@ fn a_file_that_is_no_store_is_refused_and_left_as_it_is() {
 #[test]
 fn a_host_is_found_by_the_hash_of_its_name_as_long_as_it_is_there() {
     let mut register = Register::new(4);
-    let first = register.insert(&plain("a.ces.example", "10.0.0.2"), Origin::Runtime, false).unwrap();
+    let first = register.insert(&plain("a.ces.example", "10.0.0.9"), Origin::Runtime, false).unwrap();
     let second =
         register.insert(&host(WITH_SERVICES.replace("A.Ces", "b.Ces").as_str()), Origin::Runtime, false);
     let (a, b) = (super::name_hash("a.ces.example"), super::name_hash("b.ces.example"));
@@ -312,6 +312,7 @@ fn a_host_is_found_by_the_hash_of_its_name_as_long_as_it_is_there() {
     assert_eq!(found(&register, &super::name_hash("www.ces.example")), None, "a service's");
     register.remove(first);
     assert_eq!(found(&register, &a), None);
-    let again = register.insert(&plain("c.ces.example", "10.0.0.2"), Origin::Runtime, false).unwrap();
+    let again = register.insert(&plain("c.ces.example", "10.0.0.9"), Origin::Runtime, false).unwrap();
     assert_eq!((found(&register, &a), again.place()), (None, first.place()));
+    assert_eq!(register.hashes.len(), register.len(), "nothing of who is gone is kept");
 }

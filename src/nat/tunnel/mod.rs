@@ -17,6 +17,7 @@
 //! What it guarantees: a flow begins only where its session's services allow its opener to; it is over at the latest when its
 //! session is and nothing has been heard of it for the shortest idle time. What it never does: read a clock, allocate.
 
+pub mod common;
 pub mod outer;
 
 use super::nat44::{compile, full, opens};

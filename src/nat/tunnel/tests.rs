@@ -255,6 +255,55 @@ proptest! {
         prop_assert_eq!(received, frame(&expected, 62, (A.1, A.0), &answer));
     }
 
+    /// What the common packet becomes, and what of a frame is one, is what the general way makes of it.
+    #[test]
+    fn the_common_way_is_the_general_one(
+        upper in uppers(), fields in fields(), tags in (1..=u32::MAX, 1..=u32::MAX), epoch: u8, outer_ecn in 0..4u8,
+        flip in proptest::option::of((0usize..60, 0..8u8)), padding in vec(any::<u8>(), 0..30),
+    ) {
+        let fields = Fields { options: vec![], ..fields };
+        let (ends, [(out, _), _]) = (carriers()[0], edges(tags, &upper));
+        let inside = rewritten(frame(&fields, fields.ttl, A, &upper), &out);
+        let mut between = encapsulated(&inside, &ends, epoch);
+        let Ends::V4 { local, remote } = ends else { panic!() };
+        let header: &[u8; 20] = inside[14..].first_chunk().unwrap();
+        let brief = common::Inside {
+            total: u16::from_be_bytes([header[2], header[3]]), service: header[1], ttl: header[8], protocol: header[9],
+            tags: *header[12..].first_chunk().unwrap(),
+        };
+        let head = common::head((local, remote), &brief, epoch, PORT, 0x1234).unwrap();
+        if fields.dont_fragment {
+            prop_assert_eq!(&between[12..common::HEAD], &head[12..]);
+        }
+        between[15] = between[15] & !3 | outer_ecn;
+        between[24..26].fill(0);
+        let sum = Sum::ZERO.and(&between[14..34]).checksum();
+        between[24..26].copy_from_slice(&sum.to_ne_bytes());
+        between.extend(&padding);
+        if let Some((at, bit)) = flip {
+            let at = at.min(between.len() - 1);
+            between[at] ^= 1 << bit;
+        }
+        let seen = common::see(&between, PORT);
+        if flip.is_none() {
+            prop_assert_eq!(seen.is_some(), fields.dont_fragment);
+        }
+        if let Some(seen) = seen {
+            let outer = Outer::of(&between, 4, PORT).unwrap();
+            let payload = outer.payload(&between).unwrap();
+            prop_assert!(outer.is_whole);
+            prop_assert_eq!(outer.ends, Ends::V4 { local: seen.local, remote: seen.remote });
+            let about = payload.header();
+            prop_assert_eq!((about.source, about.destination, about.epoch), (seen.tags().0, seen.tags().1, seen.epoch));
+            let Inner::Ipv4(inner) = payload.inner() else { panic!() };
+            let exit = outer.exit(&about, &inner);
+            prop_assert_eq!(exit.as_ref().map(|exit| exit.bytes), seen.exit());
+            if let Some(exit) = exit {
+                prop_assert_eq!((exit.replaced, exit.length), (common::HEAD, 14 + usize::from(seen.inside.total)));
+            }
+        }
+    }
+
     #[test]
     fn any_frame_is_a_tunnelled_packet_or_not(mut frame in vec(any::<u8>(), 0..120), likely in 0u8..4) {
         let mut put = |at: usize, bytes: &[u8]| {

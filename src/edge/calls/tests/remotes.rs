@@ -316,6 +316,80 @@ fn a_user_takes_calls_of_certain_names_only_when_they_are_proved() {
     lab.assert_empty();
 }
 
+/// What somebody says of himself decides nothing: a rule that asks nothing of a friend asks that much before.
+#[test]
+fn a_rule_for_a_name_is_for_who_has_it() {
+    let friends = "[policy]\ndefault = \"nobody\"\n[[policy.host]]\nname = \"friends\"\npeers = [\"h1.e0.example\"]\n\
+        direction = \"inbound\"\nrequired_as_ices = []\n";
+    let mut lab = Lab::new(&[LAX, friends], &[]);
+    lab.elsewhere.insert(host_name(0, 1), Ipv4Addr::new(192, 0, 2, 99));
+    let liar = lab.call((0, 1), (1, 2));
+    lab.run(1_000);
+    assert_eq!(lab.outcome(0, liar), Some(Outcome::Refused));
+    lab.elsewhere.clear();
+    let friend = lab.call((0, 1), (1, 2));
+    lab.run(1_000);
+    lab.reached(0, friend);
+    lab.assert_empty();
+}
+
+/// The caller's own rules want a signature for one service, which the other side doesn't give: the other service is had.
+#[test]
+fn what_the_answer_does_not_suffice_for_stays_closed() {
+    let mine = "[[policy.operator]]\nname = \"web\"\ndirection = \"outbound\"\nservices = [\"tcp/443\"]\nrequired_as_oces = []\n\
+        [[policy.operator]]\nname = \"ssh\"\ndirection = \"outbound\"\nservices = [\"tcp/22\"]\nrequired_as_oces = [\"signature\"]\n\
+        [[policy.operator]]\nname = \"rest\"\ndirection = \"outbound\"\nrefuse = true\n";
+    let mut lab = Lab::new(&[mine, LAX], &[]);
+    let call = lab.call((0, 1), (1, 2));
+    lab.run(1_000);
+    lab.reached(0, call);
+    let record = lab.edges[0].service.shared.clone();
+    let services = record.sessions().next().expect("a session").services();
+    assert!(services.allow(Opens::Host, 6, 443) && !services.allow(Opens::Host, 6, 22));
+    lab.assert_empty();
+}
+
+/// The acknowledgement is lost, and a packet comes: so the other side has the answer.
+#[test]
+fn a_packet_stands_for_an_acknowledgement() {
+    for has_packet in [true, false] {
+        let mut lab = Lab::new(&[LAX, LAX], &[]);
+        let call = lab.call((0, 1), (1, 2));
+        while lab.edges[1].service.live().is_empty() {
+            lab.run(1);
+        }
+        lab.deaf = vec![1];
+        lab.run(10);
+        let proxy = lab.reached(0, call);
+        assert!(!has_packet || lab.packet(0, 1, proxy));
+        lab.run(8_000);
+        assert_eq!(lab.edges[1].service.live().is_empty(), !has_packet);
+        lab.deaf.clear();
+        lab.assert_empty();
+    }
+}
+
+/// Another edge negotiates within associations only: there is one, and the call goes on.
+#[test]
+fn who_wants_an_association_first_gets_one() {
+    use crate::edge::cetp::io::Pair;
+    use crate::edge::cetp::message::Backoff;
+    use crate::edge::cetp::terms::HostKey;
+    let mut lab = Lab::new(&[LAX, LAX], &[0, 1]);
+    lab.deaf = vec![1];
+    let call = lab.call((0, 1), (1, 2));
+    lab.deaf.clear();
+    let host = lab.edges[0].register.by_address(REALM.0, address(1).into()).expect("a host").id;
+    let pair = Pair { host: HostKey(host.get()), peer: fqdn(&host_name(1, 2)).hash() };
+    let backoff = Backoff { reason: Reason::ASSOCIATION, code: None, retry_after: 0 };
+    lab.at(0, |service, lent, now| service.refused(pair, backoff, true, lent, now));
+    assert_eq!(lab.outcome(0, call), None, "not yet");
+    lab.run(2_000);
+    lab.reached(0, call);
+    assert!(lab.edges[0].service.protocol().rlocs(fqdn(&edge_name(1))).is_some());
+    lab.assert_empty();
+}
+
 #[test]
 fn whom_nobody_answers_for_may_be_called_without() {
     let falls_back = "[policy]\nlegacy_fallback = true\n";

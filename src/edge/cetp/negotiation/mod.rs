@@ -125,7 +125,7 @@ impl Cetp {
 
     /// Whether nothing is kept of anybody.
     pub fn is_empty(&self) -> bool {
-        self.len() == (0, 0)
+        self.len() == (0, 0) && self.peers.rlocs() == 0
     }
 
     /// When [`Self::tick`] is to be called next, in milliseconds.
