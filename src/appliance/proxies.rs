@@ -15,7 +15,9 @@ use super::routes;
 
 /// What workers see of them, and who assigns them; `None` where no host sees any.
 pub fn pools(config: &Config, random: &mut StdRng) -> Option<(Arc<flow::Proxies>, Bindings)> {
-    let seen = config.realms.iter().filter(|realm| realm.remote == Remote::Proxy);
+    // Without tunnels there is nobody but strangers to see.
+    let is_seen = |realm: &&crate::config::Realm| realm.remote == Remote::Proxy || config.tunnels.is_some();
+    let seen = config.realms.iter().filter(is_seen).filter(|realm| !realm.proxy_addresses.is_empty());
     let ranges = |realm: &crate::config::Realm| {
         let ranges = realm.proxy_addresses.iter().map(|range| (range.first, range.last)).collect();
         (Realm(realm.id), ranges)
@@ -29,7 +31,8 @@ pub fn book(config: &Config, bindings: Bindings) -> Arc<Proxies> {
     let per_host = |realm: Realm| {
         config.realms.iter().find(|own| own.id == realm.0).map_or(0, |own| own.proxies_per_host)
     };
-    Arc::new(Proxies::new(bindings, per_host, Instant::now()))
+    let real = config.realms.iter().filter(|realm| realm.remote == Remote::Real).map(|realm| Realm(realm.id));
+    Arc::new(Proxies::new(bindings, per_host, Instant::now()).with_real_strangers(real.collect()))
 }
 
 /// As the operator sees them.

@@ -155,6 +155,7 @@ fn judge<'a>(report: &Report<'a>, mut document: Section<'a>) -> Option<Config> {
         nat44: translation,
         dns: (document.contains("dns"), dns.as_ref()),
         prgw: prgw.as_ref(),
+        has_tunnels: tunnels.is_some(),
     };
     proxies::check(report, &around, &others);
     bogons::check(report, &network, &routes);

@@ -54,6 +54,8 @@ pub(super) struct Others<'a> {
     pub nat44: (bool, Option<&'a Nat44>),
     pub dns: (bool, Option<&'a Dns>),
     pub prgw: Option<&'a Prgw>,
+    /// Whether hosts call hosts behind edges, whom they see by proxy addresses in any case.
+    pub has_tunnels: bool,
 }
 
 /// Refuses what contradicts the rest of the file.
@@ -77,12 +79,12 @@ pub(super) fn check(report: &Report<'_>, around: &Surroundings<'_>, others: &Oth
                     "write proxy_addresses = [\"172.16.64.0/18\"]: private addresses that no host here has";
                 report.refuse(remote.place, "there are no proxy addresses", hint);
             }
-            (None, Some(range)) => {
-                let message = "no host sees proxy addresses: write remote = \"proxy\"";
+            (None, Some(range)) if !others.has_tunnels => {
+                let message = "no host sees proxy addresses: write remote = \"proxy\", or [cetp]";
                 report.warn(range.place, message);
             }
             (Some(remote), Some(_)) => needs(report, realm, remote, others),
-            (None, None) => {}
+            (None, _) => {}
         }
         total += draft.count();
         if let Some(range) = draft.addresses.first().filter(|_| total > Realm::PROXY_ADDRESSES_MAX.into()) {

@@ -80,6 +80,13 @@ pub(super) fn read(report: &Report<'_>, section: &mut Section<'_>, others: &Othe
         refuse("there is no [hosts]", "write [hosts]: those whose packets tunnels carry");
     }
     let rlocs = own_rlocs(report, place, edge?, others.network, is_meant)?;
+    let has_proxies = |realm| others.network.proxies(realm).is_some_and(|draft| !draft.addresses.is_empty());
+    if is_meant && !others.network.realms().any(has_proxies) {
+        report.warn(
+            place,
+            "no host can call or be called: write proxy_addresses into a [[realm]] of side inside",
+        );
+    }
     others.has_hosts.then_some(Tunnels { port: or(port, 48_001), sessions, edges, ethernet, rlocs })
 }
 

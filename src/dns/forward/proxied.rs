@@ -33,7 +33,9 @@ pub(super) fn show(
     inside: &[(u16, Ipv4Net)],
     now: Instant,
 ) -> Found {
-    let Some(realm) = asker.realm.filter(|realm| proxies.serves(Realm(*realm))) else { return found };
+    let Some(realm) = asker.realm.filter(|realm| proxies.hides_strangers(Realm(*realm))) else {
+        return found;
+    };
     let has_hints = found.answers.iter_mut().fold(false, |any, record| any | take_hint(record));
     if has_hints {
         found.answers.retain(|record| !signs(record, RecordType::HTTPS) && !signs(record, RecordType::SVCB));

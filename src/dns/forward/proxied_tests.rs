@@ -59,6 +59,20 @@ fn addresses(found: &Found) -> Vec<(Ipv4Addr, u32)> {
 }
 
 #[test]
+fn where_strangers_are_real_answers_stay() {
+    let (proxies, _shared) = proxies(8, 8);
+    let proxies = proxies.with_real_strangers(vec![HOME]);
+    let heard = Found {
+        answers: vec![a("www.far.example.", 300, [198, 51, 100, 1])],
+        ..Found::code(ResponseCode::NoError)
+    };
+    let asker = Asker { address: [10, 0, 0, 2].into(), transport: Transport::Udp, realm: Some(HOME.0) };
+    let shown = show(heard, &name("www.far.example."), &asker, &proxies, &[], Instant::now());
+    assert_eq!(shown.answers, [a("www.far.example.", 300, [198, 51, 100, 1])]);
+    assert!(proxies.serves(HOME) && !proxies.hides_strangers(HOME));
+}
+
+#[test]
 fn each_address_becomes_one_that_stands_for_it() {
     let (proxies, pool) = proxies(8, 8);
     let alias = record("www.example.", 3600, RData::CNAME(CNAME(name("cdn.example."))));

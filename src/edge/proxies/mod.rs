@@ -121,6 +121,8 @@ pub struct Proxies {
     book: Mutex<Book>,
     /// From here on the book counts its milliseconds.
     epoch: Instant,
+    /// Realms where strangers are seen by their own addresses, and hosts behind edges by proxy addresses.
+    real: Vec<Realm>,
 }
 
 /// Numbers that are looked at for [`Proxies::show`] while nobody else can ask.
@@ -129,7 +131,12 @@ const AT_ONCE: u32 = 4096;
 impl Proxies {
     /// Nobody has any; a host pays for as many as `per_host` says of its realm.
     pub fn new(bindings: Bindings, per_host: impl Fn(Realm) -> u32, epoch: Instant) -> Self {
-        Self { shared: bindings.shared().clone(), book: Mutex::new(Book::new(bindings, per_host)), epoch }
+        Self {
+            shared: bindings.shared().clone(),
+            book: Mutex::new(Book::new(bindings, per_host)),
+            epoch,
+            real: vec![],
+        }
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {
@@ -138,6 +145,16 @@ impl Proxies {
 
     fn milliseconds(&self, now: Instant) -> u64 {
         now.saturating_duration_since(self.epoch).as_millis() as u64
+    }
+
+    /// The same, where hosts of these realms see hosts of the Internet by their own addresses.
+    pub fn with_real_strangers(self, realms: Vec<Realm>) -> Self {
+        Self { real: realms, ..self }
+    }
+
+    /// Whether hosts of that realm see hosts of the Internet by proxy addresses.
+    pub fn hides_strangers(&self, realm: Realm) -> bool {
+        self.serves(realm) && !self.real.contains(&realm)
     }
 
     /// Whether hosts of that realm see proxy addresses.
