@@ -16,7 +16,8 @@ CETP_PROXIES=172.16.64
 cetp_bed() {
     local name
     for name in peer far core asks-edge asks-peer; do bed_add "$name"; done
-    at core link add bridge type bridge
+    # Its own: else it takes that of a port, and what is for the edge there ends here.
+    at core link add bridge address 02:00:00:63:6f:72 type bridge
     at core link set bridge up
     at core address add "$CETP_CORE.254/24" dev bridge
     at core address add "$CETP_DNS/32" dev bridge
@@ -61,6 +62,7 @@ options {
     allow-recursion { any; };
     dnssec-validation no;
     empty-zones-enable no;
+    max-cache-ttl 1; // an edge that starts anew may be elsewhere
     max-ncache-ttl 1;
 };
 controls { };
@@ -179,9 +181,10 @@ rlocs = ["$rloc"]
 [[dns.zones]]
 apex = "$zone"
 name_servers = [{ name = "ns1.$zone", addresses = ["$CETP_CORE.$number"] }]
-[policy]
-default = "anyone"
 TOML
+    # Hosts of the two realms hear of each other at all.
+    for realm in "${realms[@]}"; do printf '[[dns.views]]\nrealm = "%s"\nother_realms = "reserve"\n' "$realm"; done
+    printf '[policy]\ndefault = "anyone"\n'
     [[ $edge == edge ]] || cat <<TOML
 [[policy.host]]
 name = "strict"
@@ -243,7 +246,8 @@ cetp_start() {
     wait_for 5 "tap core-$1" at "$1" link show "core-$1"
     at "$1" link set "core-$1" netns "$BED-core"
     in_ns core sysctl -qw "net.ipv6.conf.core-$1.disable_ipv6=1"
-    at core link set "core-$1" txqueuelen 5000 master bridge up
+    at core link set "core-$1" address "02:00:00:00:63:$(printf '%02x' "'$1")" txqueuelen 5000 master bridge
+    at core link set "core-$1" up
 }
 
 cetp_ready_or_ended() { [[ -e $WORK/cetp/$1.status || $(cetp_ctl "$1" show status | jq -r .ready) == true ]]; }
@@ -284,7 +288,8 @@ cetp_dropped() { cetp_ctl "$1" show counters | jq ".drops.$2.total // 0"; }
 
 # What crosses the core from now on, into $WORK/cetp/core.pcap.
 cetp_capture_begin() {
-    in_ns core tcpdump -i bridge -n -s 96 -w "$WORK/cetp/core.pcap" --immediate-mode >"$WORK/cetp/tcpdump.out" 2>&1 &
+    # Not by a function: what is ended later is tcpdump, and no shell before it.
+    ip netns exec "$BED-core" tcpdump -Z root -i bridge -n -s 96 -w "$WORK/cetp/core.pcap" --immediate-mode >"$WORK/cetp/tcpdump.out" 2>&1 &
     CETP_CAPTURE=$!
     wait_for 5 "the capture begins" grep -q "listening on" "$WORK/cetp/tcpdump.out"
 }

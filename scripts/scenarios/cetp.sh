@@ -103,17 +103,17 @@ cetp_iperf() {
     note "Mbit/s:$rates"
 }
 
-# What is in the capture beside CETP, DNS and what a link needs (ARP, neighbour discovery).
+# What is in the capture beside CETP, DNS and what a link needs (ARP, neighbour and listener discovery).
 cetp_strangers() {
-    in_ns core tcpdump -r "$WORK/cetp/core.pcap" -n \
-        "not udp port $CETP_PORT and not port 53 and not arp and not (icmp6 and ip6[40] >= 130 and ip6[40] <= 143)" 2>/dev/null
+    in_ns core tcpdump -Z root -r "$WORK/cetp/core.pcap" -n \
+        "not udp port $CETP_PORT and not port 53 and not arp and not (icmp6 and ip6[40] >= 130 and ip6[40] <= 143) and not (ip6 and ip6[6] == 0)" 2>/dev/null
 }
 
 cetp_capture_is_clean() {
     local all strangers
-    all=$(in_ns core tcpdump -r "$WORK/cetp/core.pcap" -n "udp port $CETP_PORT" 2>/dev/null | grep -c .)
     strangers=$(cetp_strangers)
     [[ -z $strangers ]] || { head -n 5 <<<"$strangers"; return 4; }
+    all=$(in_ns core tcpdump -Z root -r "$WORK/cetp/core.pcap" -n "udp port $CETP_PORT" 2>/dev/null | grep -c .)
     ((all > 10000)) || fail "only $all packets of CETP"
     note "$all packets of CETP"
 }
@@ -132,8 +132,8 @@ cetp_refused() {
     answer=$(in_ns home dig +tries=1 +time=3 "$1" A)
     [[ $answer == *"status: NXDOMAIN"* ]] || return 3
     cetp_ctl peer show cetp >"$WORK/cetp/shown.json"
-    jq -e --arg host "$1" '.refusals | any(.host == $host and .rule == "closed")' "$WORK/cetp/shown.json"
-    note "$(jq -rc '.refusals[-1]' "$WORK/cetp/shown.json")"
+    jq -e --arg host "$1" '.refusals | any(.host == $host and .rule == "host closed")' "$WORK/cetp/shown.json"
+    note "$(jq -r '.refusals[-1] | "\(.reason), by the rule \(.rule)"' "$WORK/cetp/shown.json")"
 }
 
 # cetp_service [NAME] : port 80 is what was agreed on, port 8080 is not. Exit code 3: it is reached.
