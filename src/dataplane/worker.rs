@@ -183,6 +183,8 @@ pub struct Worker {
     /// Milliseconds that a full round of the sweep takes: of IPv4, of IPv6.
     sweep_rounds: [u32; 2],
     ticked: u32,
+    /// The input that is being read, as far as this worker knows, and when something was heard last.
+    input: usize,
     heard: u32,
     empty: u32,
 }
@@ -216,6 +218,7 @@ impl Worker {
             idle: parts.idle,
             clock: Clock::new(),
             ticked: 0,
+            input: 0,
             heard: 0,
             empty: 0,
         }
@@ -396,10 +399,17 @@ impl Worker {
 
     /// Where inputs end: the worker that polls an input's first queue passes on to the next after some silence.
     fn end_input(&mut self) {
-        if self.control.inputs == 0 || self.core.now.wrapping_sub(self.heard) < END_OF_INPUT {
+        if self.control.inputs == 0 {
             return;
         }
         let current = self.control.input.load(Ordering::Relaxed);
+        // Of one that another worker has just passed on to, nothing has been heard because nobody has listened yet.
+        if current != self.input {
+            (self.input, self.heard) = (current, self.core.now);
+        }
+        if self.core.now.wrapping_sub(self.heard) < END_OF_INPUT {
+            return;
+        }
         let mine = self.rx.iter().any(|rx| rx.port == current && rx.queue.queue() == 0);
         // A worker that is slow to be scheduled may not have seen the last of this input yet.
         if mine && self.control.nothing_is_between_workers() {
