@@ -3,7 +3,7 @@
 use super::classify::{self, Common, HEADERS, HEADERS6, Ingress, at, at6, common4, common6};
 use super::core::Core;
 use super::decapsulate;
-use super::encapsulate::{self, Batch};
+use super::into_tunnels::{self, Batch};
 use super::newcomers;
 use super::police::Subscriber;
 use super::rewrite;
@@ -185,7 +185,7 @@ pub fn burst<const TAGGED: bool>(
             let for_a_session = world.tunnels.as_ref().zip(hit);
             let mbuf = match for_a_session {
                 Some((tunnels, (record, lookup))) => {
-                    match encapsulate::gather(tunnels, &mut batch, mbuf, record, lookup) {
+                    match into_tunnels::gather(tunnels, &mut batch, mbuf, record, lookup) {
                         Some(mbuf) => mbuf,
                         None => return,
                     }
@@ -197,7 +197,7 @@ pub fn burst<const TAGGED: bool>(
         },
     );
     if let Some(tunnels) = world.tunnels.as_ref().filter(|_| !batch.is_empty()) {
-        encapsulate::burst(core, world, tunnels, &mut batch, |mbuf| odd.push(mbuf));
+        into_tunnels::burst(core, world, tunnels, &mut batch, |mbuf| odd.push(mbuf));
     }
     if !odd.is_empty() {
         newcomers::receive(core, world, odd, |mbuf| ingress_of::<TAGGED>(links, mbuf));

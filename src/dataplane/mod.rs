@@ -37,7 +37,8 @@
 //! | [`dns`] | questions to the edge's DNS, up to its thread, and the answers |
 //! | [`cetp`] | messages of other edges, up to who negotiates, and what that says |
 //! | [`tunnels`] | flows between hosts that have a session |
-//! | [`encapsulate`], [`decapsulate`] | their packets' way into a tunnel, and out of it |
+//! | [`into_tunnels`] | their packets' way into a tunnel, or to a host behind this edge, in bursts |
+//! | [`encapsulate`], [`decapsulate`] | into a tunnel, one packet at a time; out of it |
 //! | [`errors`] | ICMP errors of the edge's own |
 //! | [`message`] | the edge's own packets: ARP, echo replies, ICMP errors |
 //! | [`resolve`] | from a destination to a next hop; the neighbour owner |
@@ -65,6 +66,7 @@ pub mod encapsulate;
 pub mod errors;
 pub mod forward;
 pub mod fragments;
+pub mod into_tunnels;
 pub mod limit;
 pub mod local;
 pub mod message;

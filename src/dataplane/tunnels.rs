@@ -2,8 +2,8 @@
 //! sender is told.
 //!
 //! A packet that has left its tunnel is in a realm of its own, [`Realm::TUNNEL`], where session tags stand for addresses, in a frame
-//! without addresses: it is judged here, and then dealt with as any other. Its way into a tunnel is [`super::encapsulate`], that out
-//! of one [`super::decapsulate`].
+//! without addresses: it is judged here, and then dealt with as any other. Its way into a tunnel is [`super::into_tunnels`] and
+//! [`super::encapsulate`], that out of one [`super::decapsulate`].
 //!
 //! Guarantees: a flow begins only as its session's services say, at the home of its host (of two behind this edge: of that with the
 //! lower tag); no packet passes after its session was removed; who sends what was not negotiated is told, within the limit of ICMP

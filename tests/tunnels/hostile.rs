@@ -61,7 +61,7 @@ impl Hostile {
         }
     }
 
-    fn into_a_tunnel(&mut self) -> Vec<u8> {
+    fn of_a_host(&mut self) -> Vec<u8> {
         let to = self.one(&[PROXY4, PROXY4, PROXY6, PROXY_ETHERNET, PROXY_OF_B]);
         let from = self.one(&[A, A, A2]);
         let mut frame = self.packet(from, to);
@@ -70,7 +70,7 @@ impl Hostile {
         frame
     }
 
-    fn out_of_a_tunnel(&mut self, tags: &Tags) -> Vec<u8> {
+    fn of_an_edge(&mut self, tags: &Tags) -> Vec<u8> {
         let carrier = self.random.random_range(0..3);
         let mut own_tag = Ipv4Addr::from_bits(tags.outside[carrier]);
         if self.chance(5) {
@@ -139,8 +139,8 @@ pub fn run(workers: &str, seed: u64) {
     let mut edge = Edge::assemble(&config, &[]);
     let tags = install(&mut edge.tunnels);
     let mut hostile = Hostile { random: StdRng::seed_from_u64(seed) };
-    write(HOME, &(0..FRAMES).map(|_| hostile.into_a_tunnel()).collect::<Vec<_>>());
-    write(CORE, &(0..FRAMES).map(|_| hostile.out_of_a_tunnel(&tags)).collect::<Vec<_>>());
+    write(HOME, &(0..FRAMES).map(|_| hostile.of_a_host()).collect::<Vec<_>>());
+    write(CORE, &(0..FRAMES).map(|_| hostile.of_an_edge(&tags)).collect::<Vec<_>>());
     edge.start();
     edge.wait("the end of input", |edge| edge.parts.control.input_is_over());
     edge.stop();
@@ -150,8 +150,8 @@ pub fn run(workers: &str, seed: u64) {
     let cetp = drops.iter().filter(|(name, _)| name.starts_with("cetp_")).count();
     assert!(forwarded > 10_000 && cetp >= 7 && drops.len() >= 20, "{forwarded} forwarded; {drops:?}");
     drop(edge);
-    for port in 0..PORTS.len() {
-        let wrong = sent(&bed, port).into_iter().find(|frame| !is_sound(frame));
-        assert!(wrong.is_none(), "seed {seed}, from {}: {wrong:02x?}", PORTS[port]);
+    for (number, port) in PORTS.iter().enumerate() {
+        let wrong = sent(&bed, number).into_iter().find(|frame| !is_sound(frame));
+        assert!(wrong.is_none(), "seed {seed}, from {port}: {wrong:02x?}");
     }
 }

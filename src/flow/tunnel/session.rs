@@ -12,7 +12,7 @@ use std::net::Ipv4Addr;
 pub struct SessionOptions<'s> {
     /// The tag that the other edge gave it, not 0.
     pub peer_tag: u32,
-    /// By the number that [`Tunnels::add_peer`](super::Tunnels::add_peer) gave, or [`LOCAL`](super::LOCAL): then `peer_tag` is the own
+    /// By the number that [`Tunnels::add_peer`](super::Tunnels::add_peer) gave, or [`LOCAL`]: then `peer_tag` is the own
     /// tag of the session that the other host has with this one.
     pub peer: u32,
     /// Of the host behind this edge.
