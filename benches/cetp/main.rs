@@ -1,4 +1,5 @@
-//! `cargo bench --bench cetp [-- --json] [--case …]`: negotiations between two edges, the work of both counted, on one core.
+//! `cargo bench --bench cetp [-- --json] [--case …]`: negotiations between two edges, the work of both counted, on one core; and how
+//! long a host waits for one.
 //!
 //! | case | what is negotiated |
 //! |---|---|
@@ -6,11 +7,33 @@
 //! | `negotiate_assoc` | the same, in an association of the edges: one round |
 //! | `negotiate_strict` | in an association, by a policy that asks for name and CA in a second round |
 //! | `negotiate_signed` | in an association, with a signature (Ed25519) |
+//! | `setup` | between two real `cesd` whose workers sleep: from a host's question to the answer and to its first packet ([`delay`]) |
 //!
-//! Messages go from edge to edge in memory, encoded and decoded as on the wire. The hosts' policies are the stand-ins of
+//! But for `setup`, messages go from edge to edge in memory, encoded and decoded as on the wire. The hosts' policies are the stand-ins of
 //! [`edge`]: what the policy engine costs is not in these figures.
 
+#[path = "../../tests/support/bed.rs"]
+mod bed;
+/// The program, in the namespace of the DNS that it asks.
+mod cesd {
+    use std::process::{Command, Stdio};
+
+    use crate::bed::Bed;
+
+    pub fn cesd(bed: &Bed) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &crate::edges::namespace(), env!("CARGO_BIN_EXE_cesd")]);
+        command.args(["--config", "cesd.toml"]).current_dir(&bed.directory).stdin(Stdio::null());
+        command.env("RUNTIME_DIRECTORY", &bed.directory);
+        command
+    }
+}
+mod delay;
 mod edge;
+mod edges;
+#[allow(dead_code, reason = "tests use more of it")]
+#[path = "../../tests/support/running.rs"]
+mod running;
 
 use std::collections::VecDeque;
 use std::process::Command;
@@ -53,19 +76,29 @@ fn main() {
     let asked = arguments.iter().position(|argument| argument == "--case");
     let asked: Option<Vec<&str>> =
         asked.and_then(|at| arguments.get(at + 1)).map(|list| list.split(',').collect());
-    let is_known = |name: &&str| CASES.iter().any(|case| case.name == *name);
+    if asked.as_deref() == Some(&[delay::SAMPLE]) {
+        return delay::sample();
+    }
+    let is_known = |name: &&str| *name == SETUP || CASES.iter().any(|case| case.name == *name);
     if let Some(unknown) = asked.iter().flatten().find(|name| !is_known(name)) {
-        eprintln!("cetp: no case is called {unknown}; there are {}", CASES.map(|case| case.name).join(", "));
+        let names = CASES.map(|case| case.name).join(", ");
+        eprintln!("cetp: no case is called {unknown}; there are {names}, {SETUP}");
         std::process::exit(2);
     }
-    let cases: Vec<&Case> =
-        CASES.iter().filter(|case| asked.as_ref().is_none_or(|asked| asked.contains(&case.name))).collect();
+    let is_asked = |name: &str| asked.as_ref().is_none_or(|asked| asked.contains(&name));
+    let cases: Vec<&Case> = CASES.iter().filter(|case| is_asked(case.name)).collect();
     // Each in a process of its own: how much that grows is what its sessions take.
     match cases[..] {
         [case] => show(case, &Pair::new(case.set).run(case.negotiations), json),
         _ => cases.iter().for_each(|case| alone(case, json)),
     }
+    if is_asked(SETUP) {
+        let by_itself = Pair::new(CASES[1].set).run(10_000);
+        delay::run(by_itself.cpu * 1000.0 / f64::from(by_itself.negotiations), json);
+    }
 }
+
+const SETUP: &str = "setup";
 
 fn alone(case: &Case, json: bool) {
     let mut command = Command::new(std::env::current_exe().expect("this program has a path"));
