@@ -3,7 +3,7 @@
 #
 #   home    10.0.0.2  a.alpha.example ─┐                 core 203.0.113.0/24, 2001:db8:c::/64
 #                                      ├─ edge: cesd ─ .1 ──── bridge ──── .2 ─ peer: cesd ── far  10.0.0.2 b.beta.example
-#   office  10.0.0.2  c.alpha.example ─┘                         │                                     .3 s., .4 n., .5 w.
+#   near    10.0.0.2  c.alpha.example ─┘                         │                                     .3 s., .4 n., .5 w.
 #                                                            .53 BIND, which knows of both zones
 #
 # Hosts have their edge for their resolver and know of nothing else. Each edge asks BIND from a namespace of its own.
@@ -15,7 +15,7 @@ CETP_PROXIES=172.16.64
 # Namespaces, links between them, keys, servers: all that both edges stand among.
 cetp_bed() {
     local name
-    for name in peer far core asks-edge asks-peer; do bed_add "$name"; done
+    for name in near peer far core asks-edge asks-peer; do bed_add "$name"; done
     # Its own: else it takes that of a port, and what is for the edge there ends here.
     at core link add bridge address 02:00:00:63:6f:72 type bridge
     at core link set bridge up
@@ -28,7 +28,7 @@ cetp_bed() {
     cp "$WORK/ssh/user.pub" "$WORK/ssh/authorized"
     cetp_authority
     cetp_resolver
-    for name in home:edge office:edge far:peer; do
+    for name in home:edge near:edge far:peer; do
         mkdir -p "/etc/netns/$BED-${name%:*}"
         printf 'nameserver %s\n' "$EDGE_INSIDE" >"/etc/netns/$BED-${name%:*}/resolv.conf"
     done
@@ -112,7 +112,7 @@ NGINX
 cetp_config() {
     local edge=$1 number zone realm realms taps=0 rloc with=" ${*:2} " host hosts name last
     case $edge in
-    edge) number=1 zone=alpha.example realms=(home office) hosts="home:a:2 office:c:2" ;;
+    edge) number=1 zone=alpha.example realms=(home near) hosts="home:a:2 near:c:2" ;;
     peer) number=2 zone=beta.example realms=(far) hosts="far:b:2 far:s:3 far:n:4 far:w:5" ;;
     esac
     rloc=$CETP_CORE.$number
@@ -227,7 +227,7 @@ cetp_up() {
         cetp_start "$edge"
     done
     cetp_join edge home 10.0.0.2
-    cetp_join edge office 10.0.0.2
+    cetp_join edge near 10.0.0.2
     cetp_join peer far 10.0.0.2 10.0.0.3 10.0.0.4 10.0.0.5
     wait_for 10 "the edges reach the core" cetp_neighbours_answer
 }

@@ -15,7 +15,7 @@ scenario_cetp() {
     cetp_bed
     cetp_up
     cetp_serve far
-    cetp_serve office
+    cetp_serve near
     heading "cetp: two edges, a private prefix behind both, hosts by name"
     cetp_capture_begin
     step "a far host's name is a proxy address" cetp_name "$CETP_FAR"
