@@ -103,7 +103,7 @@ fn a_call_crosses_the_rings_and_is_shown_and_ended() {
     let outcome = loop {
         match calls.poll() {
             Some(outcome) => break outcome,
-            None => thread::sleep(NAP_MAX),
+            None => thread::sleep(NAP),
         }
     };
     assert!(matches!(outcome, (7, Outcome::Address(_))), "{outcome:?}");
@@ -117,7 +117,7 @@ fn a_call_crosses_the_rings_and_is_shown_and_ended() {
     assert_eq!(one.terminate(wanted.clone()), Ok(1));
     // The other side is told.
     while two.show(wanted.clone()).expect("it answers").total > 0 {
-        thread::sleep(NAP_MAX);
+        thread::sleep(NAP);
     }
     let traffic = one.traffic();
     assert_eq!(traffic.lost.load(Ordering::Relaxed) + traffic.malformed.load(Ordering::Relaxed), 0);
