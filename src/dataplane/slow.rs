@@ -271,16 +271,27 @@ fn ipv4<'w>(
         let sent = errors::answer4(core, world, mbuf, &ip, arrival, IcmpError::TimeExceeded);
         return Err(if sent { DropReason::TtlExceeded } else { DropReason::TtlExceededQuiet });
     }
+    of_a_flow(core, world, &ip, mbuf, arrival)
+}
+
+/// A packet between hosts that may be forwarded as far as its IPv4 header tells: the flow that it is of.
+pub(super) fn of_a_flow<'w>(
+    core: &mut Core,
+    world: &'w World,
+    ip: &Ipv4<'_>,
+    mbuf: &Mbuf,
+    arrival: Arrival,
+) -> Result<Verdict<'w>, DropReason> {
     if ip.is_fragment() {
-        return fragments::gather(core, world, &ip, arrival);
+        return fragments::gather(core, world, ip, arrival);
     }
-    if let Some(key) = icmp_error::key(&ip, arrival.realm)? {
+    if let Some(key) = icmp_error::key(ip, arrival.realm)? {
         let found = world.flows.lookup::<Record4>(&key);
         return found.map(|(_, record)| Verdict::Report { record }).ok_or(DropReason::IcmpErrorNoSession);
     }
-    let flow = transport(&ip, arrival.realm)?;
+    let flow = transport(ip, arrival.realm)?;
     let place = Place { ip: IP, l4: IP + ip.header_length(), protocol: flow.key.protocol() };
-    session_or_opening(core, world, &flow, place, &ip, mbuf, arrival)
+    session_or_opening(core, world, &flow, place, ip, mbuf, arrival)
 }
 
 /// Whether a packet that the fast way has not counted is within its subscriber's rate. Asked once, where it came in.
@@ -384,7 +395,7 @@ pub(super) fn session<'w>(
 }
 
 /// As [`session`], but one that is to be opened from inside is left to [`newcomers::open`].
-pub(super) fn session_or_opening<'w>(
+fn session_or_opening<'w>(
     core: &mut Core,
     world: &'w World,
     flow: &Flow,

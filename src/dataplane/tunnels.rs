@@ -14,7 +14,6 @@ use super::core::Core;
 use super::depart;
 use super::encapsulate::{self, Way};
 use super::errors;
-use super::fragments;
 use super::message;
 use super::slow::{self, Arrival, Flow, IP, Place, Verdict};
 use super::sources;
@@ -24,7 +23,7 @@ use crate::dpdk::Mbuf;
 use crate::flow::hash::Hashed;
 use crate::flow::tunnel::{Session, TunnelTable};
 use crate::flow::{Action, HashKey, Key4, Realm, Record, Record4};
-use crate::nat::{Timeouts, icmp_error, tunnel};
+use crate::nat::{Timeouts, tunnel};
 use crate::packet::build::{IcmpError, Path};
 use crate::packet::icmp::may_be_told;
 use crate::packet::{DropReason, Ipv4, MacAddr};
@@ -122,16 +121,7 @@ pub(super) fn judge<'w>(
         let sent = answer(core, world, &ip, IcmpError::TimeExceeded);
         return Err(if sent { DropReason::TtlExceeded } else { DropReason::TtlExceededQuiet });
     }
-    if ip.is_fragment() {
-        return fragments::gather(core, world, &ip, arrival);
-    }
-    if let Some(key) = icmp_error::key(&ip, arrival.realm)? {
-        let found = world.flows.lookup::<Record4>(&key);
-        return found.map(|(_, record)| Verdict::Report { record }).ok_or(DropReason::IcmpErrorNoSession);
-    }
-    let flow = slow::transport(&ip, arrival.realm)?;
-    let place = Place { ip: IP, l4: IP + ip.header_length(), protocol: flow.key.protocol() };
-    slow::session_or_opening(core, world, &flow, place, &ip, mbuf, arrival)
+    slow::of_a_flow(core, world, &ip, mbuf, arrival)
 }
 
 /// The worker where the fragments of a datagram between hosts that have a session meet; `None` of any other.

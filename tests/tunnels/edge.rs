@@ -111,9 +111,9 @@ pub struct Tags {
 }
 
 pub const ONLY: [Service; 3] = [
-    Service { protocol: Some(17), ports: (53, 53), opens: Opens::Host, is_open: true },
-    Service { protocol: Some(6), ports: (80, 80), opens: Opens::Either, is_open: true },
-    Service { protocol: Some(1), ports: (0, u16::MAX), opens: Opens::Host, is_open: true },
+    Service { protocol: Some(17), ports: (53, 53), opens: Opens::Host },
+    Service { protocol: Some(6), ports: (80, 80), opens: Opens::Either },
+    Service { protocol: Some(1), ports: (0, u16::MAX), opens: Opens::Host },
 ];
 
 /// The realms by number, as the configuration has them.

@@ -127,7 +127,7 @@ pub fn in_a_tunnel(service: &Service) -> tunnel::Service {
         Direction::Both => Opens::Either,
     };
     let protocol = service.protocol.map(|protocol| protocol.0);
-    tunnel::Service { protocol, ports: service.ports, opens, is_open: true }
+    tunnel::Service { protocol, ports: service.ports, opens }
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! What two hosts may use of each other, as it was negotiated, compiled: asked once for each flow.
 
-use crate::flow::filter::{Entry, Filter, Opener};
 use crate::flow::sync::{AtomicU64, Ordering};
 
 /// Services that one session may have.
@@ -16,16 +15,7 @@ pub enum Opens {
     Either = 3,
 }
 
-impl From<Opener> for Opens {
-    fn from(opener: Opener) -> Opens {
-        match opener {
-            Opener::Local => Opens::Host,
-            Opener::Remote => Opens::Remote,
-        }
-    }
-}
-
-/// A service that hosts use of each other, or that they must not.
+/// A service that hosts use of each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Service {
     /// By its IANA number; `None` for any.
@@ -33,31 +23,16 @@ pub struct Service {
     /// First and last port of the host that is called; protocols other than TCP and UDP have port 0, because nobody looks at theirs.
     pub ports: (u16, u16),
     pub opens: Opens,
-    /// Whether such flows may be opened: the first service that a flow is of decides.
-    pub is_open: bool,
 }
 
 impl Service {
     /// Everything that either host wants of the other.
-    pub const ANY: Service =
-        Service { protocol: None, ports: (0, u16::MAX), opens: Opens::Either, is_open: true };
+    pub const ANY: Service = Service { protocol: None, ports: (0, u16::MAX), opens: Opens::Either };
 
-    /// What a policy lets through, in the order in which it decides.
-    pub fn of_filter(filter: &Filter) -> impl Iterator<Item = Service> {
-        let opens = filter.opener().into();
-        filter.entries().iter().map(move |&Entry { protocol, first, last, is_open }| Service {
-            protocol,
-            ports: (first, last),
-            opens,
-            is_open,
-        })
-    }
-
-    /// Protocol 8 | any protocol 1 | who opens 2, at bit 9 | closed 1, at bit 11 | first port 16, at bit 16 | last port 16. Never 0.
+    /// Protocol 8 | any protocol 1 | who opens 2, at bit 9 | first port 16, at bit 16 | last port 16. Never 0.
     fn word(&self) -> u64 {
         let protocol = self.protocol.map_or(1 << 8, u64::from);
-        let rest = (self.opens as u64) << 9 | u64::from(!self.is_open) << 11;
-        protocol | rest | u64::from(self.ports.0) << 16 | u64::from(self.ports.1) << 32
+        protocol | (self.opens as u64) << 9 | u64::from(self.ports.0) << 16 | u64::from(self.ports.1) << 32
     }
 }
 
@@ -82,13 +57,13 @@ impl Services {
     }
 
     /// Adds services behind those that there are, which come first in the list; false, and nothing changed, where they don't, or
-    /// there is no room, or a new one closes something. A worker that looks meanwhile sees some of the new ones: none of the old is missing
+    /// there is no room. A worker that looks meanwhile sees some of the new ones: none of the old is missing
     /// at any time, and nothing is open that won't stay open.
     pub(super) fn grow(&self, services: &[Service]) -> bool {
         let has = |(i, cell): (usize, &AtomicU64)| {
             let before = cell.load(Ordering::Relaxed);
             let now = services.get(i);
-            now.map_or(0, Service::word) == before || before == 0 && now.is_some_and(|new| new.is_open)
+            before == 0 || now.map_or(0, Service::word) == before
         };
         let grows = Services::fits(services) && self.0.iter().enumerate().all(has);
         if grows {
@@ -101,13 +76,13 @@ impl Services {
     /// service says anything of may not.
     pub fn allow(&self, opener: Opens, protocol: u8, port: u16) -> bool {
         let port = if matches!(protocol, 6 | 17) { port } else { 0 };
-        let is_in = |word: &u64| {
+        let is_in = |word: u64| {
             let (first, last) = ((word >> 16) as u16, (word >> 32) as u16);
             let opens = word >> 9 & 3 & opener as u64 != 0;
-            let is_protocol = word >> 8 & 1 != 0 || *word as u8 == protocol;
+            let is_protocol = word >> 8 & 1 != 0 || word as u8 == protocol;
             opens && is_protocol && (first..=last).contains(&port)
         };
         let words = self.0.iter().map(|cell| cell.load(Ordering::Relaxed));
-        words.take_while(|word| *word != 0).find(is_in).is_some_and(|word| word >> 11 & 1 == 0)
+        words.take_while(|word| *word != 0).any(is_in)
     }
 }

@@ -2,7 +2,6 @@
 
 use super::services::SERVICES;
 use super::*;
-use crate::flow::filter::{Entry, Filter, Opener};
 use crate::flow::quiescence::{Quiescence, Reporter};
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -190,11 +189,11 @@ fn a_service_is_who_opens_what() {
     let services = Services::none();
     assert!(!services.allow(Opens::Host, TCP, 80), "nothing was negotiated");
     services.write(&[
-        Service { protocol: Some(TCP), ports: (80, 90), opens: Opens::Host, is_open: true },
-        Service { protocol: Some(17), ports: (53, 53), opens: Opens::Remote, is_open: true },
-        Service { protocol: Some(1), ports: (0, u16::MAX), opens: Opens::Either, is_open: true },
-        Service { protocol: Some(132), ports: (5, 5), opens: Opens::Either, is_open: true },
-        Service { protocol: None, ports: (7, 7), opens: Opens::Host, is_open: true },
+        Service { protocol: Some(TCP), ports: (80, 90), opens: Opens::Host },
+        Service { protocol: Some(17), ports: (53, 53), opens: Opens::Remote },
+        Service { protocol: Some(1), ports: (0, u16::MAX), opens: Opens::Either },
+        Service { protocol: Some(132), ports: (5, 5), opens: Opens::Either },
+        Service { protocol: None, ports: (7, 7), opens: Opens::Host },
     ]);
     for (opener, protocol, port, expected) in [
         (Opens::Host, TCP, 80, true),
@@ -217,25 +216,31 @@ fn a_service_is_who_opens_what() {
 }
 
 proptest! {
-    /// What a policy's filter says of a flow, its compiled services say: whoever opens it, closed entries before open ones included.
+    /// Compiled services say of a flow what they say one by one: whoever opens it.
     #[test]
-    fn services_are_their_filters(
-        opener in prop_oneof![Just(Opener::Local), Just(Opener::Remote)],
-        entries in proptest::collection::vec((proptest::option::of(0..3u8), 0..9u16, 0..9u16, any::<bool>()), 1..=16),
-        protocol in 0..4u8, port in 0..10u16,
+    fn compiled_as_one_by_one(
+        services in proptest::collection::vec(
+            (proptest::option::of(0..3usize), 0..9u16, 0..9u16, prop_oneof![Just(Opens::Host), Just(Opens::Remote), Just(Opens::Either)]),
+            1..=24,
+        ),
+        protocol in 0..4usize, port in 0..10u16,
     ) {
         const PROTOCOLS: [u8; 4] = [6, 17, 1, 132];
-        let mut filter = Filter::new(opener);
-        for (protocol, first, length, is_open) in entries {
-            let protocol = protocol.map(|n| PROTOCOLS[usize::from(n)]);
-            filter.push(Entry { protocol, first, last: first + length, is_open });
-        }
-        let services = Services::none();
-        services.write(&Service::of_filter(&filter).collect::<Vec<_>>());
-        let protocol = PROTOCOLS[usize::from(protocol)];
+        let service = |(protocol, first, length, opens): (Option<usize>, u16, u16, Opens)| {
+            Service { protocol: protocol.map(|n| PROTOCOLS[n]), ports: (first, first + length), opens }
+        };
+        let list: Vec<Service> = services.into_iter().map(service).collect();
+        let compiled = Services::none();
+        compiled.write(&list);
+        let protocol = PROTOCOLS[protocol];
         let seen = if matches!(protocol, 6 | 17) { port } else { 0 };
-        for who in [Opener::Local, Opener::Remote] {
-            prop_assert_eq!(services.allow(who.into(), protocol, port), filter.permits(who, protocol, seen));
+        for opener in [Opens::Host, Opens::Remote] {
+            let says = |service: &Service| {
+                [opener, Opens::Either].contains(&service.opens)
+                    && service.protocol.is_none_or(|known| known == protocol)
+                    && (service.ports.0..=service.ports.1).contains(&seen)
+            };
+            prop_assert_eq!(compiled.allow(opener, protocol, port), list.iter().any(says));
         }
     }
 }

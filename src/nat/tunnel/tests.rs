@@ -466,8 +466,8 @@ fn tunnels() -> (Tunnels, u32) {
     let mut tunnels = Tunnels::new(sizes, Arc::new(Quiescence::new(0)), || rng.random());
     let (peer, tag) = (tunnels.add_peer().unwrap(), tunnels.reserve().unwrap());
     let services = [
-        Service { protocol: Some(6), ports: (80, 80), opens: Opens::Host, is_open: true },
-        Service { protocol: Some(17), ports: (53, 53), opens: Opens::Remote, is_open: true },
+        Service { protocol: Some(6), ports: (80, 80), opens: Opens::Host },
+        Service { protocol: Some(17), ports: (53, 53), opens: Opens::Remote },
     ];
     let options =
         SessionOptions { peer_tag: 77, peer, realm: REALM, host: A.0, proxy: A.1, services: &services };
