@@ -38,7 +38,7 @@ pub fn half<const H: usize>(h: &[u8; H], place: usize) -> u16 {
 }
 
 #[inline(always)]
-fn word<const H: usize>(h: &[u8; H], place: usize) -> u32 {
+pub(super) fn word<const H: usize>(h: &[u8; H], place: usize) -> u32 {
     u32::from_le_bytes(bytes(h, place))
 }
 
@@ -65,7 +65,7 @@ pub struct Common<K> {
 }
 
 /// Of TCP flags, those by which the fast way knows its own: no SYN and no RST, but ACK.
-const SYN_RST_OR_ACK: u8 = 0x16;
+pub(super) const SYN_RST_OR_ACK: u8 = 0x16;
 const SYN_OR_ACK: u8 = 0x12;
 const ACK: u8 = 0x10;
 
@@ -110,16 +110,9 @@ fn usual4(mask: u8, frame: &[u8], length: usize, ingress: &Ingress, verified: bo
         return None;
     }
     let protocol = (middle >> 24) as u8;
-    // What the transport header says of its own length (TCP) or its datagram's (UDP), and the least that it may say.
-    let (says, least, tcp_flags) = match protocol {
-        UDP => (usize::from(half(h, at::UDP_LENGTH).swap_bytes()), 8, 0),
-        TCP if h[at::TCP_FLAGS] & mask == ACK => {
-            (usize::from(h[at::TCP_OFFSET] >> 4) * 4, 20, h[at::TCP_FLAGS])
-        }
-        _ => return None,
-    };
+    let (says, tcp_flags) = transport(h, 0, protocol, mask)?;
     // A contradiction is for the slow way to refuse.
-    if says < least || 20 + says > total {
+    if 20 + says > total {
         return None;
     }
     if !verified && !is_right((front >> 16) + (middle & 0xffff_ffff_ffff), addresses) {
@@ -127,6 +120,25 @@ fn usual4(mask: u8, frame: &[u8], length: usize, ingress: &Ingress, verified: bo
     }
     let key = Key4::from_words(addresses, word(h, at::PORTS), ingress.realm, protocol);
     Some(Common { key, tcp_flags })
+}
+
+/// Of a common packet whose headers lie `shift` bytes behind their places: what its transport header says of its own length (TCP) or its
+/// datagram's (UDP), and its TCP flags. `mask`: of these only ACK is there.
+#[inline(always)]
+pub(super) fn transport<const H: usize>(
+    h: &[u8; H],
+    shift: usize,
+    protocol: u8,
+    mask: u8,
+) -> Option<(usize, u8)> {
+    let (says, least, flags) = match protocol {
+        UDP => (usize::from(half(h, shift + at::UDP_LENGTH).swap_bytes()), 8, 0),
+        TCP if h[shift + at::TCP_FLAGS] & mask == ACK => {
+            (usize::from(h[shift + at::TCP_OFFSET] >> 4) * 4, 20, h[shift + at::TCP_FLAGS])
+        }
+        _ => return None,
+    };
+    (says >= least).then_some((says, flags))
 }
 
 /// Bytes of Ethernet, IPv6 and UDP headers, and of the first eight bytes of TCP's.

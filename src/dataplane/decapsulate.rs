@@ -9,41 +9,53 @@ use super::cetp;
 use super::classify::Ingress;
 use super::core::Core;
 use super::encapsulate;
-use super::slow::{self, Arrival, IP};
+use super::slow::{self, Arrival};
 use super::tunnels::Tunnels;
 use super::world::World;
 use crate::dpdk::{BURST, Burst, Checksum, Mbuf};
 use crate::flow::Realm;
 use crate::flow::tunnel::{Ends, Session};
-use crate::nat::tunnel::common;
 use crate::nat::tunnel::outer::{Exit, INNER, Outer};
 use crate::packet::cetp::{Header, Inner, PAYLOAD};
 use crate::packet::{DropReason, EtherType, MacAddr};
 use crate::ring::Task;
 use arrayvec::ArrayVec;
 
-/// Where frames of the three carriers have their destination port, the first byte of the payload TLV, and DST behind it.
+/// Where frames of the three carriers have their destination port, and the first byte of the payload TLV.
 const PORT4: usize = 36;
 const PAYLOAD4: usize = 42;
 const PORT6: usize = 56;
 const PAYLOAD6: usize = 62;
 const PAYLOAD_ETHERNET: usize = 14;
-const DST: usize = 8;
 
-/// DST of what looks like a tunnelled packet: a guess, but nothing else is one.
+/// What looks like a tunnelled packet: a guess, but nothing else is one.
 #[inline(always)]
-fn likely(frame: &[u8], port: u16) -> Option<u32> {
-    let ether_type = EtherType(u16::from_be_bytes(*frame.get(12..)?.first_chunk()?));
+fn is_likely(frame: &[u8], port: u16) -> bool {
+    let Some(ether_type) = frame.get(12..).and_then(<[u8]>::first_chunk) else { return false };
     let is_to_port = |at: usize| frame.get(at..at + 2) == Some(&port.to_be_bytes());
-    let at = match ether_type {
-        EtherType::IPV4 if frame.get(14) != Some(&0x45) => return Some(0),
+    let at = match EtherType(u16::from_be_bytes(*ether_type)) {
+        EtherType::IPV4 if frame.get(14) != Some(&0x45) => return true,
         EtherType::IPV4 if is_to_port(PORT4) => PAYLOAD4,
         EtherType::IPV6 if is_to_port(PORT6) => PAYLOAD6,
         EtherType::CETP => PAYLOAD_ETHERNET,
-        _ => return None,
+        _ => return false,
     };
-    let bytes = frame.get(at..).filter(|tlv| tlv.first().is_some_and(|first| first & PAYLOAD != 0))?;
-    Some(bytes.get(DST..)?.first_chunk().map_or(0, |tag| u32::from_be_bytes(*tag)))
+    frame.get(at).is_some_and(|first| first & PAYLOAD != 0)
+}
+
+/// Takes those out of a burst that look like tunnelled packets; `None`, and the burst is as it was, where there are none.
+#[inline(always)]
+pub(super) fn likely(tunnels: &Tunnels, packets: &mut Burst) -> Option<Burst> {
+    let is_likely = |mbuf: &Mbuf| is_likely(mbuf.data(), tunnels.port);
+    if !packets.iter().any(is_likely) {
+        return None;
+    }
+    let (mut tunnelled, mut others) = (Burst::new(), Burst::new());
+    for mbuf in packets.drain(..) {
+        if is_likely(&mbuf) { tunnelled.push(mbuf) } else { others.push(mbuf) }
+    }
+    *packets = others;
+    Some(tunnelled)
 }
 
 /// The outside of a frame, if it is a tunnelled packet for an RLOC of ours. (A packet for any other address is not the edge's.)
@@ -63,43 +75,26 @@ pub(super) fn outside(world: &World, mbuf: &Mbuf, interface: u16, realm: Realm) 
     is_ours.then_some(outer)
 }
 
-/// Takes the tunnelled packets out of a burst: they leave their tunnels, and stand in `inside` with their sessions beside them, each
-/// with the interface that has brought it for its word. `ingress` says how each came in.
+/// Tunnelled packets leave their tunnels, and stand in `inside` with their sessions beside them, each with the interface that has
+/// brought it for its word; what of them is not for an RLOC goes to `others`. `ingress` says how each came in.
 #[inline(always)]
 pub(super) fn take_out<'w, 'l>(
     core: &mut Core,
     world: &'w World,
     tunnels: &'w Tunnels,
-    packets: &mut Burst,
     ingress: impl Fn(&Mbuf) -> &'l Ingress,
-    inside: &mut Burst,
-    sessions: &mut ArrayVec<&'w Session, BURST>,
+    (tunnelled, others): (&mut Burst, &mut Burst),
+    (inside, sessions): (&mut Burst, &mut ArrayVec<&'w Session, BURST>),
 ) {
-    let mut others = Burst::new();
-    let guess = |mbuf: &Mbuf| likely(mbuf.data(), tunnels.port).map(|tag| tunnels.table.begin(tag));
-    let guesses: ArrayVec<Option<u32>, BURST> = packets.iter().map(guess).collect();
-    if guesses.iter().all(Option::is_none) {
-        return;
-    }
-    for (mut mbuf, place) in packets.drain(..).zip(guesses) {
+    for mut mbuf in tunnelled.drain(..) {
         let Ingress { interface, realm, mac } = *ingress(&mbuf);
-        let is_to_us =
-            || mbuf.data().first_chunk().is_some_and(|to| u64::from_le_bytes(*to) << 16 == mac << 16);
-        let Some(place) = place.filter(|_| is_to_us()) else {
+        let is_to_us = mbuf.data().first_chunk().is_some_and(|to| u64::from_le_bytes(*to) << 16 == mac << 16);
+        let outer = if is_to_us { outside(world, &mbuf, interface, realm) } else { None };
+        let Some(outer) = outer else {
             others.push(mbuf);
             continue;
         };
-        let left = match common4(tunnels, &mut mbuf, place, realm) {
-            Some(session) => Ok(session),
-            None => match outside(world, &mbuf, interface, realm) {
-                Some(outer) => leave(core, tunnels, &mut mbuf, &outer, interface),
-                None => {
-                    others.push(mbuf);
-                    continue;
-                }
-            },
-        };
-        match left {
+        match leave(core, tunnels, &mut mbuf, &outer, interface) {
             Ok(session) => {
                 let home = if world.spread { tunnels.home_of_host(world, session) } else { core.id };
                 if home != core.id {
@@ -114,35 +109,6 @@ pub(super) fn take_out<'w, 'l>(
             Err(why) => core.out.drop(mbuf, why),
         }
     }
-    *packets = others;
-}
-
-/// The common packet leaves its tunnel, if all is right with it; else it is untouched.
-#[inline(always)]
-fn common4<'w>(tunnels: &'w Tunnels, mbuf: &mut Mbuf, place: u32, realm: Realm) -> Option<&'w Session> {
-    if !mbuf.is_contiguous() || mbuf.rx_ip_checksum() == Checksum::Bad {
-        return None;
-    }
-    let seen = common::see(mbuf.data(), tunnels.port)?;
-    let (theirs, own) = seen.tags();
-    let session = tunnels.table.at(place, own).filter(|session| session.tags().1 == theirs)?;
-    let peer = tunnels.table.peer(session)?;
-    let ends = Ends::V4 { local: seen.local, remote: seen.remote };
-    let is_ours = tunnels.rlocs.contains(&(realm, seen.local.into()));
-    if !is_ours || !tunnels.table.accepts(peer, &ends) || !peer.takes_epoch(seen.epoch) {
-        return None;
-    }
-    let head = seen.exit()?;
-    let end = IP + usize::from(seen.inside.total);
-    if !mbuf.adj(common::HEAD - INNER) {
-        return None;
-    }
-    *mbuf.data_mut().first_chunk_mut()? = head;
-    if mbuf.len() > end {
-        mbuf.truncate(end);
-    }
-    // There is as much behind it as was taken off before it.
-    if mbuf.len() < 60 { encapsulate::pad(mbuf).ok().map(|()| session) } else { Some(session) }
 }
 
 /// A tunnelled packet that came another way than by a burst.

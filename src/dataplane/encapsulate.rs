@@ -29,7 +29,7 @@ use crate::packet::{DropReason, Error, Ipv4, TcpFlags, ethernet, ipv4};
 /// Bytes of IPv4 and TCP headers without options (RFC 6691 section 2).
 const IPV4_AND_TCP: u16 = 40;
 /// Ethernet's minimum without its check sequence (IEEE 802.3).
-const MINIMUM: usize = 60;
+pub(super) const MINIMUM: usize = 60;
 
 pub(super) fn header_of(frame: &[u8]) -> Option<&[u8; ipv4::HEADER_LENGTH]> {
     frame.get(IP..)?.first_chunk()
@@ -203,7 +203,7 @@ pub(super) fn report(core: &mut Core, world: &World, mut mbuf: Mbuf, record: &Re
         return no_tunnel(core, world, mbuf, arrival);
     };
     trim(&mut mbuf);
-    let (half, rewrite, action) = (record.key(), record.rewrite(), record.common().action());
+    let (half, rewrite, action) = (record.key(), tunnel::rewrite_of(record), record.common().action());
     match icmp_error::translate(&mut mbuf.data_mut()[IP..], &half, &rewrite, action) {
         Ok(()) => forward(core, world, tunnels, &way, mbuf, record),
         Err(why) => core.out.drop(mbuf, why),

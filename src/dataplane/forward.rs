@@ -5,6 +5,7 @@ use super::core::Core;
 use super::decapsulate;
 use super::into_tunnels::{self, Batch};
 use super::newcomers;
+use super::out_of_tunnels::OutOfTunnel;
 use super::police::Subscriber;
 use super::rewrite;
 use super::slow::{self, Arrival};
@@ -12,6 +13,7 @@ use super::tunnels;
 use super::vlan::{self, Links, Vlan};
 use super::world::World;
 use crate::dpdk::{BURST, Burst, Checksum, Mbuf};
+use crate::flow::record::Record;
 use crate::flow::table::Family;
 use crate::flow::tunnel::Session;
 use crate::flow::{FlowTable, Key4, Live, Lookup, Protocol, Record4, Record6};
@@ -23,12 +25,12 @@ use arrayvec::ArrayVec;
 const AHEAD: usize = 8;
 
 /// What one packet of a burst carries from stage to stage.
-#[derive(Clone, Copy, Default)]
-struct Lane<K> {
-    key: K,
-    lookup: Lookup,
-    tcp_flags: u8,
+pub(super) struct Lane<F: Fast> {
+    pub key: KeyOf<F>,
+    pub lookup: Lookup,
+    pub tcp_flags: u8,
     stage: Stage,
+    pub foresight: F::Foresight,
 }
 
 /// How far a packet has come.
@@ -49,40 +51,65 @@ enum Stage {
 
 /// The lanes of a burst, reused from burst to burst.
 /// Behind the last of a burst there are odd ones, so that whoever looks ahead need not know where it ends.
-struct FamilyLanes<R: Family>([Lane<R::Key>; BURST + 2 * AHEAD]);
+struct BurstLanes<F: Fast>([Lane<F>; BURST + 2 * AHEAD]);
 
-impl<R: Family> FamilyLanes<R>
-where
-    R::Key: Default,
-{
+impl<F: Fast> BurstLanes<F> {
     fn new() -> Self {
-        Self([Lane::default(); BURST + 2 * AHEAD])
+        Self(std::array::from_fn(|_| Lane {
+            key: KeyOf::<F>::default(),
+            lookup: Lookup::default(),
+            tcp_flags: 0,
+            stage: Stage::Odd,
+            foresight: F::Foresight::default(),
+        }))
     }
 
     /// The lane of packet `i` and those that come after it. No check is left in the code: a burst has at most [`BURST`] packets.
     #[inline(always)]
-    fn from(&mut self, i: usize) -> &mut [Lane<R::Key>; 2 * AHEAD + 1] {
+    fn from(&mut self, i: usize) -> &mut [Lane<F>; 2 * AHEAD + 1] {
         self.0[i % BURST..].first_chunk_mut().expect("as many lanes behind the last packet's")
     }
 }
 
-/// The lanes of both families, the packets that are for the second, and the odd ones.
+/// The lanes of each way, the packets that are for the second, and the odd ones.
 pub struct Lanes {
-    v4: FamilyLanes<Record4>,
-    v6: FamilyLanes<Record6>,
+    v4: BurstLanes<Record4>,
+    v6: BurstLanes<Record6>,
+    tunnelled: BurstLanes<OutOfTunnel>,
     rest: Burst,
     odd: Burst,
 }
 
 impl Default for Lanes {
     fn default() -> Self {
-        Self { v4: FamilyLanes::new(), v6: FamilyLanes::new(), rest: Burst::new(), odd: Burst::new() }
+        Self {
+            v4: BurstLanes::new(),
+            v6: BurstLanes::new(),
+            tunnelled: BurstLanes::new(),
+            rest: Burst::new(),
+            odd: Burst::new(),
+        }
     }
 }
 
-/// What the fast way does differently for IPv4 and IPv6.
-trait Fast: Family {
-    /// The key of a common packet of this family.
+/// A fast way: of one kind of common packets, to the records of one family.
+pub(super) trait Fast {
+    type Record: Family<Key: Default> + 'static;
+    /// What else is asked for ahead of a packet, beside its record.
+    type Foresight: Copy + Default;
+    /// The key of a common packet of this way.
+    fn classify(world: &World, mbuf: &Mbuf, ingress: &Ingress) -> Option<Common<KeyOf<Self>>>;
+    fn foresee(world: &World, key: &KeyOf<Self>, ingress: &Ingress) -> Self::Foresight;
+    /// Sends a packet whose record was found, where it can do so at once. What is [`Acted::Not`] this way's is untouched.
+    fn act(core: &mut Core, world: &World, mbuf: Mbuf, record: &Self::Record, lane: &Lane<Self>) -> Acted
+    where
+        Self: Sized;
+}
+
+pub(super) type KeyOf<F> = <<F as Fast>::Record as Record>::Key;
+
+/// The ways that change nothing but addresses and ports, or not even these.
+trait Plain: Family<Key: Default> + 'static {
     fn classify(mbuf: &Mbuf, ingress: &Ingress) -> Option<Common<Self::Key>>;
     /// Executes the record's rewrite on a common packet and sets its link-layer addresses.
     fn rewrite(&self, frame: &mut [u8], hop: Live, tcp: bool) -> Option<()>;
@@ -94,7 +121,25 @@ trait Fast: Family {
     fn subscriber(key: &Self::Key) -> Subscriber;
 }
 
-impl Fast for Record4 {
+impl<R: Plain> Fast for R {
+    type Record = R;
+    type Foresight = ();
+
+    #[inline(always)]
+    fn classify(_: &World, mbuf: &Mbuf, ingress: &Ingress) -> Option<Common<R::Key>> {
+        R::classify(mbuf, ingress)
+    }
+
+    #[inline(always)]
+    fn foresee(_: &World, _: &R::Key, _: &Ingress) {}
+
+    #[inline(always)]
+    fn act(core: &mut Core, world: &World, mbuf: Mbuf, record: &R, lane: &Lane<R>) -> Acted {
+        act(core, world, mbuf, record, lane)
+    }
+}
+
+impl Plain for Record4 {
     #[inline(always)]
     fn classify(mbuf: &Mbuf, ingress: &Ingress) -> Option<Common<Self::Key>> {
         common4(mbuf.data(), mbuf.len(), ingress, mbuf.rx_ip_checksum() == Checksum::Good)
@@ -124,7 +169,7 @@ impl Fast for Record4 {
     }
 }
 
-impl Fast for Record6 {
+impl Plain for Record6 {
     #[inline(always)]
     fn classify(mbuf: &Mbuf, ingress: &Ingress) -> Option<Common<Self::Key>> {
         common6(mbuf.data(), mbuf.len(), ingress)
@@ -172,7 +217,7 @@ pub fn burst<const TAGGED: bool>(
     if world.spread {
         spread::<TAGGED>(core, world, packets, links);
     }
-    let Lanes { v4, v6, rest, odd } = lanes;
+    let Lanes { v4, v6, rest, odd, .. } = lanes;
     let mut batch = Batch::new();
     run::<Record4, TAGGED>(
         core,
@@ -229,12 +274,34 @@ fn out_of_tunnels<const TAGGED: bool>(
     links: &Links,
 ) {
     let Some(tunnels) = &world.tunnels else { return };
-    let (mut inside, mut sessions) = (Burst::new(), ArrayVec::<&Session, BURST>::new());
-    let ingress = |mbuf: &Mbuf| ingress_of::<TAGGED>(links, mbuf);
-    decapsulate::take_out(core, world, tunnels, packets, ingress, &mut inside, &mut sessions);
-    if inside.is_empty() {
+    let Some(mut tunnelled) = decapsulate::likely(tunnels, packets) else { return };
+    // Who hands packets to their homes does not look for flows.
+    if !world.spread {
+        let mut others = Burst::new();
+        run::<OutOfTunnel, TAGGED>(
+            core,
+            world,
+            &mut lanes.tunnelled,
+            &mut tunnelled,
+            links,
+            |_, _| (),
+            |_, mbuf, _, _| others.push(mbuf),
+        );
+        tunnelled = others;
+    }
+    if tunnelled.is_empty() {
         return;
     }
+    let (mut inside, mut sessions) = (Burst::new(), ArrayVec::<&Session, BURST>::new());
+    let ingress = |mbuf: &Mbuf| ingress_of::<TAGGED>(links, mbuf);
+    decapsulate::take_out(
+        core,
+        world,
+        tunnels,
+        ingress,
+        (&mut tunnelled, packets),
+        (&mut inside, &mut sessions),
+    );
     let now = core.now;
     let count = |i: usize, length: usize| sessions[i].count_in(length as u32, now);
     run::<Record4, true>(
@@ -261,36 +328,34 @@ fn ingress_of<'l, const TAGGED: bool>(links: &'l Links, mbuf: &Mbuf) -> &'l Ingr
 /// has its second bucket looked at if need be, the one twice as far behind its first. So two cache misses a packet overlap
 /// with the work on others, spread evenly.
 #[inline(never)]
-fn run<'w, R: Fast + 'w, const TAGGED: bool>(
+fn run<'w, F: Fast, const TAGGED: bool>(
     core: &mut Core,
     world: &'w World,
-    lanes: &mut FamilyLanes<R>,
+    lanes: &mut BurstLanes<F>,
     packets: &mut Burst,
     links: &Links,
     sent: impl Fn(usize, usize),
-    mut other: impl FnMut(&mut Core, Mbuf, &Ingress, Option<(&'w R, Lookup)>),
-) where
-    R::Key: Default,
-{
+    mut other: impl FnMut(&mut Core, Mbuf, &Ingress, Option<(&'w F::Record, Lookup)>),
+) {
     let flows = &*world.flows;
     let count = packets.len();
-    classify_all::<R, TAGGED>(world, lanes, packets, links);
+    classify_all::<F, TAGGED>(world, lanes, packets, links);
     let front = lanes.from(0);
-    front.iter_mut().take(count.min(2 * AHEAD)).for_each(|lane| first::<R>(flows, lane));
-    front.iter_mut().take(count.min(AHEAD)).for_each(|lane| second::<R>(flows, lane));
+    front.iter_mut().take(count.min(2 * AHEAD)).for_each(|lane| first(flows, lane));
+    front.iter_mut().take(count.min(AHEAD)).for_each(|lane| second(flows, lane));
     let (mut forwarded, mut bytes) = (0, 0);
     for (i, mbuf) in packets.drain(..).enumerate() {
         let ahead = lanes.from(i);
-        first::<R>(flows, &mut ahead[2 * AHEAD]);
-        second::<R>(flows, &mut ahead[AHEAD]);
+        first(flows, &mut ahead[2 * AHEAD]);
+        second(flows, &mut ahead[AHEAD]);
         let lane = &ahead[0];
         let record = match lane.stage {
-            Stage::Record => flows.confirm::<R>(&lane.lookup, &lane.key),
+            Stage::Record => flows.confirm::<F::Record>(&lane.lookup, &lane.key),
             _ => None,
         };
         let length = mbuf.len();
         let acted = match record {
-            Some(record) => act(core, world, mbuf, record, lane),
+            Some(record) => F::act(core, world, mbuf, record, lane),
             None => Acted::Not(mbuf),
         };
         match acted {
@@ -312,24 +377,23 @@ fn run<'w, R: Fast + 'w, const TAGGED: bool>(
 
 /// Not inlined, as [`run`] is not: each has the registers to itself.
 #[inline(never)]
-fn classify_all<R: Fast, const TAGGED: bool>(
+fn classify_all<F: Fast, const TAGGED: bool>(
     world: &World,
-    lanes: &mut FamilyLanes<R>,
+    lanes: &mut BurstLanes<F>,
     packets: &Burst,
     links: &Links,
-) where
-    R::Key: Default,
-{
+) {
     // Of a port without tags there is one for all: it stays in registers.
     let one = *links.at(0);
     let (taken, behind) = lanes.0.split_at_mut(packets.len());
     behind.iter_mut().take(2 * AHEAD).for_each(|lane| lane.stage = Stage::Odd);
     for (lane, mbuf) in taken.iter_mut().zip(packets) {
         let ingress = if TAGGED { *links.at(mbuf.tag()) } else { one };
-        lane.stage = match R::classify(mbuf, &ingress) {
+        lane.stage = match F::classify(world, mbuf, &ingress) {
             Some(Common { key, tcp_flags }) => {
                 (lane.key, lane.tcp_flags) = (key, tcp_flags);
-                lane.lookup = world.flows.begin::<R>(&key);
+                lane.lookup = world.flows.begin::<F::Record>(&key);
+                lane.foresight = F::foresee(world, &key, &ingress);
                 Stage::First
             }
             None => Stage::Odd,
@@ -338,33 +402,33 @@ fn classify_all<R: Fast, const TAGGED: bool>(
 }
 
 #[inline(always)]
-fn first<R: Family>(flows: &FlowTable, lane: &mut Lane<R::Key>) {
+fn first<F: Fast>(flows: &FlowTable, lane: &mut Lane<F>) {
     if lane.stage == Stage::First {
-        let found = flows.locate::<R>(&mut lane.lookup);
+        let found = flows.locate::<F::Record>(&mut lane.lookup);
         lane.stage = if found { Stage::Record } else { Stage::Second };
-        fetch_window::<R>(flows, lane, found);
+        fetch_window(flows, lane, found);
     }
 }
 
 #[inline(always)]
-fn second<R: Family>(flows: &FlowTable, lane: &mut Lane<R::Key>) {
+fn second<F: Fast>(flows: &FlowTable, lane: &mut Lane<F>) {
     if lane.stage == Stage::Second {
-        let found = flows.locate_second::<R>(&mut lane.lookup);
+        let found = flows.locate_second::<F::Record>(&mut lane.lookup);
         lane.stage = if found { Stage::Record } else { Stage::Miss };
-        fetch_window::<R>(flows, lane, found);
+        fetch_window(flows, lane, found);
     }
 }
 
 /// A common TCP segment has at least one flag. Nothing else has a window.
 #[inline(always)]
-fn fetch_window<R: Family>(flows: &FlowTable, lane: &Lane<R::Key>, found: bool) {
+fn fetch_window<F: Fast>(flows: &FlowTable, lane: &Lane<F>, found: bool) {
     if lane.tcp_flags != 0 && found {
-        flows.prefetch_window::<R>(&lane.lookup);
+        flows.prefetch_window::<F::Record>(&lane.lookup);
     }
 }
 
-/// What [`act`] has done with a packet.
-enum Acted {
+/// What a way has done with a packet.
+pub(super) enum Acted {
     Sent,
     Dropped,
     /// Nothing: it is another way's.
@@ -374,7 +438,7 @@ enum Acted {
 /// A hit whose next hop is known and takes the packet whole: count, rewrite, and on its way. Any other is given back untouched:
 /// hairpins, whose halves have no next hop, what must be resolved, and what is too big.
 #[inline(always)]
-fn act<R: Fast>(core: &mut Core, world: &World, mut mbuf: Mbuf, record: &R, lane: &Lane<R::Key>) -> Acted {
+fn act<R: Plain>(core: &mut Core, world: &World, mut mbuf: Mbuf, record: &R, lane: &Lane<R>) -> Acted {
     let about = record.common();
     let length = mbuf.len();
     let live = world.adjacencies.live(about.path());
@@ -396,14 +460,19 @@ fn act<R: Fast>(core: &mut Core, world: &World, mut mbuf: Mbuf, record: &R, lane
     }
     about.count(length as u32, core.now);
     if tcp {
-        about.saw_tcp(lane.tcp_flags);
-        let window = world.flows.window::<R>(&lane.lookup);
-        if let Some((window, numbers)) = window.zip(R::acknowledgement(mbuf.data())) {
-            window.acknowledge(numbers);
-        }
+        saw(world, lane, record, R::acknowledgement(mbuf.data()));
     }
     core.send(mbuf, hop.port(), Vlan(hop.vlan()));
     Acted::Sent
+}
+
+/// A common TCP segment of a half: its flags, and its acknowledgement as [`Plain::acknowledgement`] has it.
+#[inline(always)]
+pub(super) fn saw<F: Fast>(world: &World, lane: &Lane<F>, record: &F::Record, numbers: Option<[u8; 8]>) {
+    record.common().saw_tcp(lane.tcp_flags);
+    if let Some((window, numbers)) = world.flows.window::<F::Record>(&lane.lookup).zip(numbers) {
+        window.acknowledge(numbers);
+    }
 }
 
 /// Takes the tags off; each packet's own word says by which interface it came in.

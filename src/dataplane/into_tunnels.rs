@@ -22,9 +22,10 @@ use super::world::World;
 use crate::dpdk::{BURST, Mbuf};
 use crate::flow::record::Record;
 use crate::flow::tunnel::{Ends, Session};
-use crate::flow::{Action, Lookup, Protocol, Record4};
-use crate::nat::tunnel::outer::{INNER, Tagged};
-use crate::nat::tunnel::{self, common};
+use crate::flow::{Action, Live, Lookup, Protocol, Record4};
+use crate::nat::tunnel;
+use crate::nat::tunnel::common::{self, HEAD, Header, Outside, REMOVED};
+use crate::nat::tunnel::outer::Tagged;
 use crate::packet::DropReason;
 use crate::packet::cetp::GROWTH;
 use arrayvec::ArrayVec;
@@ -34,7 +35,6 @@ pub struct Waiting<'w> {
     mbuf: Mbuf,
     record: &'w Record4,
     lookup: Lookup,
-    tag: u32,
     place: u32,
 }
 
@@ -50,12 +50,13 @@ pub(super) fn gather<'w>(
     record: &'w Record4,
     lookup: Lookup,
 ) -> Option<Mbuf> {
-    if !matches!(record.common().action().kind(), Action::ENCAPSULATE | Action::LOCAL) {
-        return Some(mbuf);
-    }
-    let tag = tunnel::own_tag(record);
-    let place = tunnels.table.begin(tag);
-    batch.push(Waiting { mbuf, record, lookup, tag, place });
+    let place = match record.common().action().kind() {
+        Action::ENCAPSULATE => record.rewrite().ports,
+        Action::LOCAL => tunnels.table.place_of(tunnel::own_tag(record)),
+        _ => return Some(mbuf),
+    };
+    tunnels.table.prefetch(place);
+    batch.push(Waiting { mbuf, record, lookup, place });
     None
 }
 
@@ -63,7 +64,6 @@ pub(super) fn gather<'w>(
 enum Acted {
     /// By that port, in that VLAN: its addresses are written.
     Out(u16, Vlan),
-    Sent,
     Dropped(DropReason),
     /// Untouched: it is for the slow way.
     Not,
@@ -79,27 +79,18 @@ pub(super) fn burst<'w>(
     mut odd: impl FnMut(Mbuf),
 ) {
     let (mut forwarded, mut bytes) = (0, 0);
-    for Waiting { mut mbuf, record, lookup, tag, place } in batch.drain(..) {
+    for Waiting { mut mbuf, record, lookup, place } in batch.drain(..) {
         let length = mbuf.len();
-        let to = tunnels.table.at(place, tag).and_then(|session| To::of(tunnels, session));
-        let acted = match &to {
-            Some(To::Edge(way)) => match common4(core, world, tunnels, &mut mbuf, (record, &lookup), way) {
-                Acted::Not => encapsulate(core, world, tunnels, &mut mbuf, (record, &lookup), way),
-                acted => acted,
-            },
-            Some(To::Host { from, to }) => local(core, world, &mut mbuf, (record, &lookup), (from, to)),
-            None => Acted::Not,
+        let half = (record, &lookup);
+        let acted = match common4(core, world, tunnels, &mut mbuf, half, place) {
+            Acted::Not => other(core, world, tunnels, &mut mbuf, half),
+            acted => acted,
         };
         match acted {
             Acted::Out(port, vlan) => {
                 forwarded += 1;
                 bytes += length as u64;
                 core.send(mbuf, port, vlan);
-            }
-            Acted::Sent => {
-                forwarded += 1;
-                bytes += length as u64;
-                leave(core, world, mbuf, to.as_ref());
             }
             Acted::Dropped(why) => core.out.drop(mbuf, why),
             Acted::Not => odd(mbuf),
@@ -109,46 +100,33 @@ pub(super) fn burst<'w>(
     core.out.counters.forwarded_bytes.add(bytes);
 }
 
-/// Where packets of a session go on the fast way.
-enum To<'w> {
-    Edge(Way<'w>),
-    /// From the session's host to that of its twin.
-    Host {
-        from: &'w Session,
-        to: &'w Session,
-    },
-}
-
-impl<'w> To<'w> {
-    #[inline(always)]
-    fn of(tunnels: &'w Tunnels, session: &'w Session) -> Option<Self> {
-        match Way::from(tunnels, session) {
-            Some(way) => Some(To::Edge(way)),
-            None => Some(To::Host { from: session, to: tunnels.table.twin(session)? }),
-        }
+/// Any but the common packet of them all.
+#[inline(never)]
+fn other(
+    core: &mut Core,
+    world: &World,
+    tunnels: &Tunnels,
+    mbuf: &mut Mbuf,
+    half: (&Record4, &Lookup),
+) -> Acted {
+    let Some(session) = tunnels.table.find(tunnel::own_tag(half.0)) else { return Acted::Not };
+    match Way::from(tunnels, session) {
+        Some(way) => encapsulate(core, world, tunnels, mbuf, half, &way),
+        None => match tunnels.table.twin(session) {
+            Some(twin) => local(core, world, mbuf, half, (session, twin)),
+            None => Acted::Not,
+        },
     }
 }
 
-/// Out, its addresses written: by the next hop that was seen to be there.
+/// Out by a next hop that was seen to be there: its addresses are written.
 #[inline(always)]
-fn leave(core: &mut Core, world: &World, mut mbuf: Mbuf, to: Option<&To<'_>>) {
-    let path = match to {
-        Some(To::Edge(Way { ends: Ends::Ethernet { interface, .. }, .. })) => {
-            let own = &world.interfaces[usize::from(*interface)];
-            return core.send(mbuf, own.port, own.vlan);
-        }
-        Some(To::Edge(way)) => way.rloc.path(),
-        Some(To::Host { to, .. }) => to.path(),
-        None => return core.out.drop(mbuf, DropReason::CetpNoTunnel),
-    };
-    match (world.adjacencies.live(path), mbuf.data_mut().first_chunk_mut::<12>()) {
-        (Some(hop), Some(macs)) => {
-            *macs = hop.macs();
-            core.send(mbuf, hop.port(), Vlan(hop.vlan()));
-        }
-        // It went within these few cycles.
-        _ => core.out.drop(mbuf, DropReason::NeighborUnreachable),
+fn leave(mbuf: &mut Mbuf, hop: &Live<'_>) -> Acted {
+    match mbuf.data_mut().first_chunk_mut::<12>() {
+        Some(macs) => *macs = hop.macs(),
+        None => return Acted::Dropped(DropReason::Truncated),
     }
+    Acted::Out(hop.port(), Vlan(hop.vlan()))
 }
 
 /// Whether the fast way may take a common packet of that many bytes behind Ethernet, as far as its sender goes.
@@ -172,16 +150,10 @@ fn translate(
     let length = mbuf.len() as u32;
     let is_tcp = record.key().protocol() == Protocol::Tcp as u8;
     let headers = mbuf.data_mut().first_chunk_mut::<HEADERS>()?;
-    let flags = headers[at::TCP_FLAGS];
     rewrite::common4(headers, &tunnel::rewrite_of(record), is_tcp);
-    let about = record.common();
-    about.count(length, core.now);
+    record.common().count(length, core.now);
     if is_tcp {
-        about.saw_tcp(flags);
-        let numbers = mbuf.data().get(at::TCP_ACKNOWLEDGEMENT..).and_then(<[u8]>::first_chunk);
-        if let (Some(window), Some(numbers)) = (world.flows.window::<Record4>(lookup), numbers) {
-            window.acknowledge(*numbers);
-        }
+        saw(world, (record, lookup), headers);
     }
     Some(())
 }
@@ -194,52 +166,56 @@ fn common4(
     tunnels: &Tunnels,
     mbuf: &mut Mbuf,
     (record, lookup): (&Record4, &Lookup),
-    way: &Way<'_>,
+    place: u32,
 ) -> Acted {
-    let Ends::V4 { local, remote } = way.ends else { return Acted::Not };
-    let Some(hop) = world.adjacencies.live(way.rloc.path()) else { return Acted::Not };
+    let rewrite = record.rewrite();
+    // Of a local half these are no tags, which finds nothing.
+    let tags = rewrite.addresses.rotate_left(32);
+    let Some(session) = tunnels.table.of_both(place, tags) else { return Acted::Not };
+    let Some(peer) = tunnels.table.peer(session) else { return Acted::Not };
+    let Some(way) = tunnels.table.active(peer) else { return Acted::Not };
+    let Some((ends, hop)) = way.ends4().zip(world.adjacencies.live(way.path())) else { return Acted::Not };
     let length = mbuf.len();
-    let Some(headers) = mbuf.data_mut().first_chunk_mut::<HEADERS>() else { return Acted::Not };
-    let total = u16::from_be_bytes([headers[IP + 2], headers[IP + 3]]);
-    let outside = usize::from(total) + GROWTH;
-    let most = usize::from(way.rloc.mtu()).min(usize::from(hop.limit()).saturating_sub(IP));
-    if headers[at::FRAGMENT..at::TTL] != [0x40, 0] || outside > most {
+    let Some(h) = mbuf.data_mut().first_chunk_mut::<HEADERS>() else { return Acted::Not };
+    let total = u16::from_be_bytes([h[IP + 2], h[IP + 3]]);
+    let most = usize::from(way.mtu()).min(usize::from(hop.limit()).saturating_sub(IP));
+    if h[at::FRAGMENT..at::TTL] != [0x40, 0] || usize::from(total) + GROWTH > most {
         return Acted::Not;
     }
-    let rewrite = record.rewrite();
-    let (ttl, protocol) = (headers[at::TTL] - 1, headers[at::TTL + 1]);
-    let tags = rewrite.addresses.to_le_bytes();
-    let inside = common::Inside { total, service: headers[IP + 1], ttl, protocol, tags };
-    let key = record.key();
-    let head = common::head((local, remote), &inside, way.peer.epoch(), tunnels.port, entropy(&key));
-    let Some(mut head) = head else { return Acted::Not };
     if !may_send(core, world, record) {
         return Acted::Dropped(DropReason::SubscriberRate);
     }
-    // Of what stays only the transport's checksum changes.
+    let (service, ttl, protocol) = (h[IP + 1], h[at::TTL] - 1, h[at::TTL + 1]);
+    let inside = Header { total, service, ttl, protocol, addresses: rewrite.addresses };
     let is_tcp = protocol == Protocol::Tcp as u8;
-    rewrite::transport4(headers, &rewrite, is_tcp);
-    let flags = headers[at::TCP_FLAGS];
-    let about = record.common();
-    about.count(length as u32, core.now);
+    // Of what stays only the transport's checksum changes.
+    rewrite::transport4(h, &rewrite, is_tcp);
+    record.common().count(length as u32, core.now);
     if is_tcp {
-        about.saw_tcp(flags);
-        let numbers = mbuf.data().get(at::TCP_ACKNOWLEDGEMENT..).and_then(<[u8]>::first_chunk);
-        if let (Some(window), Some(numbers)) = (world.flows.window::<Record4>(lookup), numbers) {
-            window.acknowledge(*numbers);
-        }
+        saw(world, (record, lookup), h);
     }
-    way.session.count_out(length as u32, core.now);
+    session.count_out(length as u32, core.now);
     if length > IP + usize::from(total) {
         mbuf.truncate(IP + usize::from(total));
     }
-    head[..12].copy_from_slice(&hop.macs());
-    let has_room = mbuf.prepend(common::HEAD - INNER).is_some();
-    match mbuf.data_mut().first_chunk_mut().filter(|_| has_room) {
-        Some(room) => *room = head,
-        None => return Acted::Dropped(DropReason::NoBuffer),
-    }
+    let has_room = mbuf.prepend(REMOVED).is_some();
+    let Some(h) = mbuf.data_mut().first_chunk_mut::<HEAD>().filter(|_| has_room) else {
+        return Acted::Dropped(DropReason::NoBuffer);
+    };
+    let entropy = entropy(&record.key());
+    common::wrap(h, &inside, &Outside { ends, epoch: peer.epoch(), port: tunnels.port, entropy });
+    h[..12].copy_from_slice(&hop.macs());
     Acted::Out(hop.port(), Vlan(hop.vlan()))
+}
+
+/// What a common segment says of its connection.
+#[inline(always)]
+fn saw(world: &World, (record, lookup): (&Record4, &Lookup), h: &[u8; HEADERS]) {
+    record.common().saw_tcp(h[at::TCP_FLAGS]);
+    let numbers = h[at::TCP_ACKNOWLEDGEMENT..].first_chunk();
+    if let Some((window, numbers)) = world.flows.window::<Record4>(lookup).zip(numbers) {
+        window.acknowledge(*numbers);
+    }
 }
 
 #[inline(never)]
@@ -267,9 +243,17 @@ fn encapsulate(
     }
     way.session.count_out(length, core.now);
     mbuf.truncate(end);
-    match wrap(tunnels, way, mbuf, entropy(&half.0.key())) {
-        Ok(()) => Acted::Sent,
-        Err(why) => Acted::Dropped(why),
+    if let Err(why) = wrap(tunnels, way, mbuf, entropy(&half.0.key())) {
+        return Acted::Dropped(why);
+    }
+    if let Ends::Ethernet { interface, .. } = way.ends {
+        let own = &world.interfaces[usize::from(interface)];
+        return Acted::Out(own.port, own.vlan);
+    }
+    // It was there a few cycles ago.
+    match world.adjacencies.live(way.rloc.path()) {
+        Some(hop) => leave(mbuf, &hop),
+        None => Acted::Dropped(DropReason::NeighborUnreachable),
     }
 }
 
@@ -284,9 +268,7 @@ fn local(
 ) -> Acted {
     let length = mbuf.len();
     let live = world.adjacencies.live(twin.path());
-    if live.is_none_or(|hop| length > usize::from(hop.limit())) {
-        return Acted::Not;
-    }
+    let Some(hop) = live.filter(|hop| length <= usize::from(hop.limit())) else { return Acted::Not };
     if !may_send(core, world, half.0) {
         return Acted::Dropped(DropReason::SubscriberRate);
     }
@@ -295,5 +277,5 @@ fn local(
     }
     session.count_out(length as u32, core.now);
     twin.count_in(length as u32, core.now);
-    Acted::Sent
+    leave(mbuf, &hop)
 }

@@ -38,6 +38,7 @@
 //! | [`cetp`] | messages of other edges, up to who negotiates, and what that says |
 //! | [`tunnels`] | flows between hosts that have a session |
 //! | [`into_tunnels`] | their packets' way into a tunnel, or to a host behind this edge, in bursts |
+//! | [`out_of_tunnels`] | their way out of one, in bursts |
 //! | [`encapsulate`], [`decapsulate`] | into a tunnel, one packet at a time; out of it |
 //! | [`errors`] | ICMP errors of the edge's own |
 //! | [`message`] | the edge's own packets: ARP, echo replies, ICMP errors |
@@ -72,6 +73,7 @@ pub mod local;
 pub mod message;
 pub mod nd;
 pub mod newcomers;
+pub mod out_of_tunnels;
 pub mod output;
 pub mod pcp;
 pub mod police;

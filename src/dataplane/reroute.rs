@@ -13,6 +13,7 @@
 use super::world::World;
 use crate::flow::record::Record;
 use crate::flow::{AdjacencyId, Hop, Path, Record4};
+use crate::nat::tunnel;
 use crate::neigh::Neighbors;
 use crate::packet::{ipv4, ipv6};
 use crate::route::NextHop;
@@ -147,7 +148,7 @@ fn flow_hash4(packet: &[u8]) -> u64 {
 
 /// The hash of the flow that packets of an IPv4 half belong to, as they leave.
 pub fn flow_hash_of(record: &Record4) -> u64 {
-    let (rewrite, protocol) = (record.rewrite(), record.key().protocol());
+    let (rewrite, protocol) = (tunnel::rewrite_of(record), record.key().protocol());
     let ports = if matches!(protocol, 6 | 17) { rewrite.ports.swap_bytes() } else { 0 };
     fold(fold(0, rewrite.addresses.swap_bytes()), u64::from(protocol) << 32 | u64::from(ports))
 }

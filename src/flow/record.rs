@@ -27,12 +27,13 @@ impl Action {
     /// Rewrite, then once more through the look-up as if it came from the outside: its destination is a NAT address of
     /// this edge (RFC 4787 REQ-9: hairpinning with the external source address). No TTL is taken on this leg.
     pub const HAIRPIN: Self = Self(2);
-    /// Rewrite, with session tags for addresses, then into the tunnel of the first of them.
+    /// Rewrite, with session tags for addresses, then into the tunnel of the first of them. In the place of the new ports, which are
+    /// the old ones, its half has the place of the session.
     pub const ENCAPSULATE: Self = Self(3);
     /// Of packets that have left a tunnel, whose addresses are session tags: rewrite, then on their way along the path.
     pub const DECAPSULATE: Self = Self(4);
-    /// Rewrite, then straight to the other host of the session, which is behind this edge, too. In the place of the new ports, which
-    /// are the old ones, its half has the tag of the sender's session.
+    /// Rewrite, then straight to the other host of the session, which is behind this edge, too. In the place of the new ports its half
+    /// has the tag of the sender's session.
     pub const LOCAL: Self = Self(5);
     /// Of an initiator's half that comes from outside: packets from inside have answered it, and home has noticed.
     pub const ANSWERED: u8 = 1 << 5;

@@ -86,8 +86,9 @@ impl TunnelTable {
         prefetch_at(self.sessions.as_ptr().wrapping_add(place as usize));
     }
 
+    /// Where the session of an own tag is, if there is one.
     #[inline(always)]
-    fn place_of(&self, tag: u32) -> u32 {
+    pub fn place_of(&self, tag: u32) -> u32 {
         self.key.number(tag) & ((1 << self.place_bits) - 1)
     }
 
@@ -96,6 +97,13 @@ impl TunnelTable {
     pub fn at(&self, place: u32, tag: u32) -> Option<&Session> {
         let session = self.sessions.get(place as usize)?;
         (session.tags().0 == tag && tag != 0).then_some(session)
+    }
+
+    /// The session at a place, if it is the one of both tags: the other edge's, then the own one, wire order.
+    #[inline(always)]
+    pub fn of_both(&self, place: u32, tags: u64) -> Option<&Session> {
+        let session = self.sessions.get(place as usize)?;
+        (session.tags.load(Ordering::Acquire) == tags.swap_bytes() && tags >> 32 != 0).then_some(session)
     }
 
     /// The session of an own tag.

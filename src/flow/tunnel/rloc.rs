@@ -119,6 +119,13 @@ impl Rloc {
         (is_carrier && is(0), is_carrier && is(2))
     }
 
+    /// Over IPv4: both addresses, ours first, wire order.
+    #[inline(always)]
+    pub fn ends4(&self) -> Option<u64> {
+        let is_v4 = self.about.load(Ordering::Relaxed) & 0xff == V4;
+        is_v4.then(|| self.word(1) >> 32 | self.word(3) & 0xffff_ffff_0000_0000)
+    }
+
     /// In which packets between the edges travel.
     #[inline(always)]
     pub fn realm(&self) -> Realm {

@@ -35,13 +35,14 @@ fn tunnelled(tags: (u32, u32), key: &Key4) -> Key4 {
     Key4::of_any_protocol(Realm::TUNNEL, key.protocol(), ends, key.tail as u32)
 }
 
-/// Compiles both halves of a flow whose packets from the host have that key, outbound half first. `tags`: own, peer's.
-pub fn halves(tags: (u32, u32), out_key: &Key4) -> (Half<Key4, Rewrite4>, Half<Key4, Rewrite4>) {
+/// Compiles both halves of a flow whose packets from the host have that key, outbound half first. `tags`: own, peer's; `place` is
+/// that of their session.
+pub fn halves(tags: (u32, u32), place: u32, out_key: &Key4) -> (Half<Key4, Rewrite4>, Half<Key4, Rewrite4>) {
     let within = tunnelled(tags, out_key);
     let back_key = within.reversed(Realm::TUNNEL);
     let out = Half {
         key: *out_key,
-        rewrite: compile(out_key, &within, true),
+        rewrite: Rewrite4 { ports: place, ..compile(out_key, &within, true) },
         action: Action::ENCAPSULATE.with(Action::OUTBOUND),
     };
     let rewrite = compile(&back_key, &out_key.reversed(out_key.realm()), true);
@@ -132,7 +133,7 @@ pub fn open(
         let ports = key.reversed(realm).tail as u32;
         Key4::of_any_protocol(realm, key.protocol(), (host, proxy), ports)
     };
-    let (out, back) = halves(session.tags(), &out_key);
+    let (out, back) = halves(session.tags(), table.place_of(session.tags().0), &out_key);
     if is_out { create(flows, &out, &back) } else { create(flows, &back, &out) }
 }
 
@@ -153,7 +154,7 @@ pub fn own_tag(record: &Record4) -> u32 {
 pub fn rewrite_of(record: &Record4) -> Rewrite4 {
     let rewrite = record.rewrite();
     match record.common().action().kind() {
-        Action::LOCAL => Rewrite4 { ports: record.key().tail as u32, ..rewrite },
+        Action::ENCAPSULATE | Action::LOCAL => Rewrite4 { ports: record.key().tail as u32, ..rewrite },
         _ => rewrite,
     }
 }

@@ -15,6 +15,8 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use std::net::Ipv6Addr;
 use std::sync::Arc;
 
+/// Where the session of a flow is, which is nothing to its packets.
+const PLACE: u32 = 0x1234_5678;
 const PORT: u16 = 4600;
 /// One host, and as it sees the other; the two have the very same private addresses.
 const A: (Ipv4Addr, Ipv4Addr) = (Ipv4Addr::new(10, 0, 0, 2), Ipv4Addr::new(172, 16, 0, 9));
@@ -200,7 +202,7 @@ fn decapsulated(frame: &[u8], outer: &Outer) -> Option<Vec<u8>> {
 /// The halves of edge A, whose tag is the first, and of edge B. `key` is of A's host's packets.
 fn edges(tags: (u32, u32), upper: &Upper) -> [(Half<Key4, Rewrite4>, Half<Key4, Rewrite4>); 2] {
     let back = upper.key((B.1, B.0)).reversed(REALM);
-    [halves(tags, &upper.key(A)), halves((tags.1, tags.0), &back)]
+    [halves(tags, PLACE, &upper.key(A)), halves((tags.1, tags.0), PLACE, &back)]
 }
 
 proptest! {
@@ -266,12 +268,17 @@ proptest! {
         let inside = rewritten(frame(&fields, fields.ttl, A, &upper), &out);
         let mut between = encapsulated(&inside, &ends, epoch);
         let Ends::V4 { local, remote } = ends else { panic!() };
+        let word = |octets: [u8; 8]| u64::from_le_bytes(octets);
+        let pair = |a: Ipv4Addr, b: Ipv4Addr| u64::from(u32::from_le_bytes(a.octets())) | u64::from(u32::from_le_bytes(b.octets())) << 32;
         let header: &[u8; 20] = inside[14..].first_chunk().unwrap();
-        let brief = common::Inside {
+        let brief = common::Header {
             total: u16::from_be_bytes([header[2], header[3]]), service: header[1], ttl: header[8], protocol: header[9],
-            tags: *header[12..].first_chunk().unwrap(),
+            addresses: word(*header[12..].first_chunk().unwrap()),
         };
-        let head = common::head((local, remote), &brief, epoch, PORT, 0x1234).unwrap();
+        let outside = common::Outside { ends: pair(local, remote), epoch, port: PORT, entropy: 0x1234 };
+        let mut head = [0xee; common::HEAD];
+        common::wrap(&mut head, &brief, &outside);
+        prop_assert_eq!(&head[..12], [0xee; 12]);
         if fields.dont_fragment {
             prop_assert_eq!(&between[12..common::HEAD], &head[12..]);
         }
@@ -280,26 +287,34 @@ proptest! {
         let sum = Sum::ZERO.and(&between[14..34]).checksum();
         between[24..26].copy_from_slice(&sum.to_ne_bytes());
         between.extend(&padding);
+        let mac = word([between[0], between[1], between[2], between[3], between[4], between[5], 0, 0]);
         if let Some((at, bit)) = flip {
             let at = at.min(between.len() - 1);
             between[at] ^= 1 << bit;
         }
-        let seen = common::see(&between, PORT);
+        let start: &[u8; common::HEAD] = between.first_chunk().unwrap();
+        let seen = common::Wrapped::parse(start, between.len(), mac, PORT, false);
         if flip.is_none() {
             prop_assert_eq!(seen.is_some(), fields.dont_fragment);
         }
+        prop_assert!(!flip.is_some_and(|(at, _)| at < 6 && seen.is_some()), "to another MAC address");
         if let Some(seen) = seen {
             let outer = Outer::of(&between, 4, PORT).unwrap();
             let payload = outer.payload(&between).unwrap();
             prop_assert!(outer.is_whole);
-            prop_assert_eq!(outer.ends, Ends::V4 { local: seen.local, remote: seen.remote });
-            let about = payload.header();
-            prop_assert_eq!((about.source, about.destination, about.epoch), (seen.tags().0, seen.tags().1, seen.epoch));
+            let Ends::V4 { local, remote } = outer.ends else { panic!() };
+            prop_assert_eq!(pair(local, remote), seen.ends());
+            let (about, within) = (payload.header(), seen.inside());
+            let tags = pair(Ipv4Addr::from_bits(about.source), Ipv4Addr::from_bits(about.destination));
+            prop_assert_eq!((tags, about.epoch), (within.addresses, seen.epoch()));
             let Inner::Ipv4(inner) = payload.inner() else { panic!() };
             let exit = outer.exit(&about, &inner);
-            prop_assert_eq!(exit.as_ref().map(|exit| exit.bytes), seen.exit());
-            if let Some(exit) = exit {
-                prop_assert_eq!((exit.replaced, exit.length), (common::HEAD, 14 + usize::from(seen.inside.total)));
+            prop_assert_eq!(exit.is_some(), seen.service_at_exit().is_some());
+            if let Some((exit, service)) = exit.zip(seen.service_at_exit()) {
+                let mut bytes = [0; INNER];
+                common::Header { service, ..within }.write(&mut bytes, 12);
+                prop_assert_eq!(exit.bytes, bytes);
+                prop_assert_eq!((exit.replaced - INNER, exit.length), (common::REMOVED, 14 + usize::from(within.total)));
             }
         }
     }
@@ -437,7 +452,9 @@ fn an_icmp_error_crosses_translated() {
     // B's worker finds the half by the quote, and translates along it into the tunnel.
     let key = icmp_error::key(&Ipv4::parse(&error[14..]).unwrap(), REALM).unwrap();
     assert_eq!(key, Some(out_b.key));
-    icmp_error::translate(&mut error[14..], &out_b.key, &out_b.rewrite, out_b.action).unwrap();
+    // As `rewrite_of` says.
+    let rewrite = Rewrite4 { ports: out_b.key.tail as u32, ..out_b.rewrite };
+    icmp_error::translate(&mut error[14..], &out_b.key, &rewrite, out_b.action).unwrap();
     assert_eq!(
         (tagged(&error).source(), tagged(&error).destination()),
         (tags.1, tags.0),
