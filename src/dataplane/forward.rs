@@ -16,7 +16,8 @@ use crate::dpdk::{BURST, Burst, Checksum, Mbuf};
 use crate::flow::record::Record;
 use crate::flow::table::Family;
 use crate::flow::tunnel::Session;
-use crate::flow::{FlowTable, Key4, Live, Lookup, Protocol, Record4, Record6};
+use crate::flow::{FlowTable, Key4, Live, Lookup, Place, Protocol, Record4, Record6};
+use crate::nat::tunnel;
 use crate::packet::DropReason;
 use crate::ring::Task;
 use arrayvec::ArrayVec;
@@ -30,7 +31,7 @@ pub(super) struct Lane<F: Fast> {
     pub lookup: Lookup,
     pub tcp_flags: u8,
     stage: Stage,
-    pub foresight: F::Foresight,
+    pub memo: F::Memo,
 }
 
 /// How far a packet has come.
@@ -60,7 +61,7 @@ impl<F: Fast> BurstLanes<F> {
             lookup: Lookup::default(),
             tcp_flags: 0,
             stage: Stage::Odd,
-            foresight: F::Foresight::default(),
+            memo: F::Memo::default(),
         }))
     }
 
@@ -76,6 +77,7 @@ pub struct Lanes {
     v4: BurstLanes<Record4>,
     v6: BurstLanes<Record6>,
     tunnelled: BurstLanes<OutOfTunnel>,
+    inside: BurstLanes<Inside>,
     rest: Burst,
     odd: Burst,
 }
@@ -86,6 +88,7 @@ impl Default for Lanes {
             v4: BurstLanes::new(),
             v6: BurstLanes::new(),
             tunnelled: BurstLanes::new(),
+            inside: BurstLanes::new(),
             rest: Burst::new(),
             odd: Burst::new(),
         }
@@ -95,11 +98,15 @@ impl Default for Lanes {
 /// A fast way: of one kind of common packets, to the records of one family.
 pub(super) trait Fast {
     type Record: Family<Key: Default> + 'static;
-    /// What else is asked for ahead of a packet, beside its record.
-    type Foresight: Copy + Default;
+    /// What a packet carries beside its key.
+    type Memo: Copy + Default;
+    /// Whether [`Self::foresee`] does anything.
+    const FORESEES: bool;
     /// The key of a common packet of this way.
     fn classify(world: &World, mbuf: &Mbuf, ingress: &Ingress) -> Option<Common<KeyOf<Self>>>;
-    fn foresee(world: &World, key: &KeyOf<Self>, ingress: &Ingress) -> Self::Foresight;
+    fn memo(ingress: &Ingress) -> Self::Memo;
+    /// Asks for what it needs beside its record, which has just come, if it is the right one.
+    fn foresee(world: &World, record: &Self::Record);
     /// Sends a packet whose record was found, where it can do so at once. What is [`Acted::Not`] this way's is untouched.
     fn act(core: &mut Core, world: &World, mbuf: Mbuf, record: &Self::Record, lane: &Lane<Self>) -> Acted
     where
@@ -123,7 +130,8 @@ trait Plain: Family<Key: Default> + 'static {
 
 impl<R: Plain> Fast for R {
     type Record = R;
-    type Foresight = ();
+    type Memo = ();
+    const FORESEES: bool = false;
 
     #[inline(always)]
     fn classify(_: &World, mbuf: &Mbuf, ingress: &Ingress) -> Option<Common<R::Key>> {
@@ -131,11 +139,44 @@ impl<R: Plain> Fast for R {
     }
 
     #[inline(always)]
-    fn foresee(_: &World, _: &R::Key, _: &Ingress) {}
+    fn memo(_: &Ingress) {}
+
+    #[inline(always)]
+    fn foresee(_: &World, _: &R) {}
 
     #[inline(always)]
     fn act(core: &mut Core, world: &World, mbuf: Mbuf, record: &R, lane: &Lane<R>) -> Acted {
-        act(core, world, mbuf, record, lane)
+        act(core, world, mbuf, record, lane, |frame, hop, tcp| record.rewrite(frame, hop, tcp))
+    }
+}
+
+/// Of packets that have left a tunnel: as [`Record4`], but in the place of new ports their halves have something else.
+struct Inside;
+
+impl Fast for Inside {
+    type Record = Record4;
+    type Memo = ();
+    const FORESEES: bool = false;
+
+    #[inline(always)]
+    fn classify(_: &World, mbuf: &Mbuf, ingress: &Ingress) -> Option<Common<Key4>> {
+        <Record4 as Plain>::classify(mbuf, ingress)
+    }
+
+    #[inline(always)]
+    fn memo(_: &Ingress) {}
+
+    #[inline(always)]
+    fn foresee(_: &World, _: &Record4) {}
+
+    #[inline(always)]
+    fn act(core: &mut Core, world: &World, mbuf: Mbuf, record: &Record4, lane: &Lane<Self>) -> Acted {
+        act(core, world, mbuf, record, lane, |frame, hop, tcp| {
+            let headers = frame.first_chunk_mut::<HEADERS>()?;
+            rewrite::common4(headers, &tunnel::rewrite_of(record), tcp);
+            headers[..12].copy_from_slice(&hop.macs());
+            Some(())
+        })
     }
 }
 
@@ -229,8 +270,8 @@ pub fn burst<const TAGGED: bool>(
         |_, mbuf, _, hit| {
             let for_a_session = world.tunnels.as_ref().zip(hit);
             let mbuf = match for_a_session {
-                Some((tunnels, (record, lookup))) => {
-                    match into_tunnels::gather(tunnels, &mut batch, mbuf, record, lookup) {
+                Some((tunnels, (record, at))) => {
+                    match into_tunnels::gather(tunnels, &mut batch, mbuf, record, at) {
                         Some(mbuf) => mbuf,
                         None => return,
                     }
@@ -304,10 +345,10 @@ fn out_of_tunnels<const TAGGED: bool>(
     );
     let now = core.now;
     let count = |i: usize, length: usize| sessions[i].count_in(length as u32, now);
-    run::<Record4, true>(
+    run::<Inside, true>(
         core,
         world,
-        &mut lanes.v4,
+        &mut lanes.inside,
         &mut inside,
         &tunnels.arrivals,
         count,
@@ -335,19 +376,19 @@ fn run<'w, F: Fast, const TAGGED: bool>(
     packets: &mut Burst,
     links: &Links,
     sent: impl Fn(usize, usize),
-    mut other: impl FnMut(&mut Core, Mbuf, &Ingress, Option<(&'w F::Record, Lookup)>),
+    mut other: impl FnMut(&mut Core, Mbuf, &Ingress, Option<(&'w F::Record, Place)>),
 ) {
     let flows = &*world.flows;
     let count = packets.len();
     classify_all::<F, TAGGED>(world, lanes, packets, links);
     let front = lanes.from(0);
     front.iter_mut().take(count.min(2 * AHEAD)).for_each(|lane| first(flows, lane));
-    front.iter_mut().take(count.min(AHEAD)).for_each(|lane| second(flows, lane));
+    front.iter_mut().take(count.min(AHEAD)).for_each(|lane| second(world, lane));
     let (mut forwarded, mut bytes) = (0, 0);
     for (i, mbuf) in packets.drain(..).enumerate() {
         let ahead = lanes.from(i);
         first(flows, &mut ahead[2 * AHEAD]);
-        second(flows, &mut ahead[AHEAD]);
+        second(world, &mut ahead[AHEAD]);
         let lane = &ahead[0];
         let record = match lane.stage {
             Stage::Record => flows.confirm::<F::Record>(&lane.lookup, &lane.key),
@@ -367,7 +408,7 @@ fn run<'w, F: Fast, const TAGGED: bool>(
             Acted::Dropped => (),
             Acted::Not(mbuf) => {
                 let ingress = ingress_of::<TAGGED>(links, &mbuf);
-                other(core, mbuf, ingress, record.map(|record| (record, lane.lookup)));
+                other(core, mbuf, ingress, record.map(|record| (record, lane.lookup.candidate)));
             }
         }
     }
@@ -393,7 +434,7 @@ fn classify_all<F: Fast, const TAGGED: bool>(
             Some(Common { key, tcp_flags }) => {
                 (lane.key, lane.tcp_flags) = (key, tcp_flags);
                 lane.lookup = world.flows.begin::<F::Record>(&key);
-                lane.foresight = F::foresee(world, &key, &ingress);
+                lane.memo = F::memo(&ingress);
                 Stage::First
             }
             None => Stage::Odd,
@@ -411,11 +452,16 @@ fn first<F: Fast>(flows: &FlowTable, lane: &mut Lane<F>) {
 }
 
 #[inline(always)]
-fn second<F: Fast>(flows: &FlowTable, lane: &mut Lane<F>) {
+fn second<F: Fast>(world: &World, lane: &mut Lane<F>) {
     if lane.stage == Stage::Second {
-        let found = flows.locate_second::<F::Record>(&mut lane.lookup);
+        let found = world.flows.locate_second::<F::Record>(&mut lane.lookup);
         lane.stage = if found { Stage::Record } else { Stage::Miss };
-        fetch_window(flows, lane, found);
+        fetch_window(&world.flows, lane, found);
+    } else if F::FORESEES
+        && lane.stage == Stage::Record
+        && let Some(record) = world.flows.candidate::<F::Record>(&lane.lookup)
+    {
+        F::foresee(world, record);
     }
 }
 
@@ -423,7 +469,7 @@ fn second<F: Fast>(flows: &FlowTable, lane: &mut Lane<F>) {
 #[inline(always)]
 fn fetch_window<F: Fast>(flows: &FlowTable, lane: &Lane<F>, found: bool) {
     if lane.tcp_flags != 0 && found {
-        flows.prefetch_window::<F::Record>(&lane.lookup);
+        flows.prefetch_window::<F::Record>(lane.lookup.candidate);
     }
 }
 
@@ -438,7 +484,14 @@ pub(super) enum Acted {
 /// A hit whose next hop is known and takes the packet whole: count, rewrite, and on its way. Any other is given back untouched:
 /// hairpins, whose halves have no next hop, what must be resolved, and what is too big.
 #[inline(always)]
-fn act<R: Plain>(core: &mut Core, world: &World, mut mbuf: Mbuf, record: &R, lane: &Lane<R>) -> Acted {
+fn act<R: Plain, F: Fast<Record = R>>(
+    core: &mut Core,
+    world: &World,
+    mut mbuf: Mbuf,
+    record: &R,
+    lane: &Lane<F>,
+    rewrite: impl FnOnce(&mut [u8], Live, bool) -> Option<()>,
+) -> Acted {
     let about = record.common();
     let length = mbuf.len();
     let live = world.adjacencies.live(about.path());
@@ -453,7 +506,7 @@ fn act<R: Plain>(core: &mut Core, world: &World, mut mbuf: Mbuf, record: &R, lan
         return Acted::Dropped;
     }
     let tcp = R::protocol(&lane.key) == Protocol::Tcp as u8;
-    if record.rewrite(mbuf.data_mut(), hop, tcp).is_none() {
+    if rewrite(mbuf.data_mut(), hop, tcp).is_none() {
         // A common packet has them all.
         core.out.drop(mbuf, DropReason::Truncated);
         return Acted::Dropped;
@@ -470,7 +523,7 @@ fn act<R: Plain>(core: &mut Core, world: &World, mut mbuf: Mbuf, record: &R, lan
 #[inline(always)]
 pub(super) fn saw<F: Fast>(world: &World, lane: &Lane<F>, record: &F::Record, numbers: Option<[u8; 8]>) {
     record.common().saw_tcp(lane.tcp_flags);
-    if let Some((window, numbers)) = world.flows.window::<F::Record>(&lane.lookup).zip(numbers) {
+    if let Some((window, numbers)) = world.flows.window::<F::Record>(lane.lookup.candidate).zip(numbers) {
         window.acknowledge(numbers);
     }
 }

@@ -22,7 +22,7 @@ use super::world::World;
 use crate::dpdk::{BURST, Mbuf};
 use crate::flow::record::Record;
 use crate::flow::tunnel::{Ends, Session};
-use crate::flow::{Action, Live, Lookup, Protocol, Record4};
+use crate::flow::{Action, Live, Place, Protocol, Record4};
 use crate::nat::tunnel;
 use crate::nat::tunnel::common::{self, HEAD, Header, Outside, REMOVED};
 use crate::nat::tunnel::outer::Tagged;
@@ -34,8 +34,8 @@ use arrayvec::ArrayVec;
 pub struct Waiting<'w> {
     mbuf: Mbuf,
     record: &'w Record4,
-    lookup: Lookup,
-    place: u32,
+    at: Place,
+    session: u32,
 }
 
 /// Those of a burst.
@@ -48,15 +48,15 @@ pub(super) fn gather<'w>(
     batch: &mut Batch<'w>,
     mbuf: Mbuf,
     record: &'w Record4,
-    lookup: Lookup,
+    at: Place,
 ) -> Option<Mbuf> {
-    let place = match record.common().action().kind() {
+    let session = match record.common().action().kind() {
         Action::ENCAPSULATE => record.rewrite().ports,
         Action::LOCAL => tunnels.table.place_of(tunnel::own_tag(record)),
         _ => return Some(mbuf),
     };
-    tunnels.table.prefetch(place);
-    batch.push(Waiting { mbuf, record, lookup, place });
+    tunnels.table.prefetch(session);
+    batch.push(Waiting { mbuf, record, at, session });
     None
 }
 
@@ -79,10 +79,10 @@ pub(super) fn burst<'w>(
     mut odd: impl FnMut(Mbuf),
 ) {
     let (mut forwarded, mut bytes) = (0, 0);
-    for Waiting { mut mbuf, record, lookup, place } in batch.drain(..) {
+    for Waiting { mut mbuf, record, at, session } in batch.drain(..) {
         let length = mbuf.len();
-        let half = (record, &lookup);
-        let acted = match common4(core, world, tunnels, &mut mbuf, half, place) {
+        let half = (record, at);
+        let acted = match common4(core, world, tunnels, &mut mbuf, half, session) {
             Acted::Not => other(core, world, tunnels, &mut mbuf, half),
             acted => acted,
         };
@@ -107,7 +107,7 @@ fn other(
     world: &World,
     tunnels: &Tunnels,
     mbuf: &mut Mbuf,
-    half: (&Record4, &Lookup),
+    half: (&Record4, Place),
 ) -> Acted {
     let Some(session) = tunnels.table.find(tunnel::own_tag(half.0)) else { return Acted::Not };
     match Way::from(tunnels, session) {
@@ -141,19 +141,15 @@ fn may_send(core: &Core, world: &World, record: &Record4) -> bool {
 
 /// Rewrites a common packet of a half, and counts it there.
 #[inline(always)]
-fn translate(
-    core: &Core,
-    world: &World,
-    mbuf: &mut Mbuf,
-    (record, lookup): (&Record4, &Lookup),
-) -> Option<()> {
+fn translate(core: &Core, world: &World, mbuf: &mut Mbuf, half: (&Record4, Place)) -> Option<()> {
+    let record = half.0;
     let length = mbuf.len() as u32;
     let is_tcp = record.key().protocol() == Protocol::Tcp as u8;
     let headers = mbuf.data_mut().first_chunk_mut::<HEADERS>()?;
     rewrite::common4(headers, &tunnel::rewrite_of(record), is_tcp);
     record.common().count(length, core.now);
     if is_tcp {
-        saw(world, (record, lookup), headers);
+        saw(world, half, headers);
     }
     Some(())
 }
@@ -165,21 +161,22 @@ fn common4(
     world: &World,
     tunnels: &Tunnels,
     mbuf: &mut Mbuf,
-    (record, lookup): (&Record4, &Lookup),
+    half: (&Record4, Place),
     place: u32,
 ) -> Acted {
+    let record = half.0;
     let rewrite = record.rewrite();
     // Of a local half these are no tags, which finds nothing.
     let tags = rewrite.addresses.rotate_left(32);
     let Some(session) = tunnels.table.of_both(place, tags) else { return Acted::Not };
     let Some(peer) = tunnels.table.peer(session) else { return Acted::Not };
     let Some(way) = tunnels.table.active(peer) else { return Acted::Not };
-    let Some((ends, hop)) = way.ends4().zip(world.adjacencies.live(way.path())) else { return Acted::Not };
-    let length = mbuf.len();
+    let Some(hop) = world.adjacencies.live(way.path()) else { return Acted::Not };
+    let (ends, length) = (way.ends4(), mbuf.len());
     let Some(h) = mbuf.data_mut().first_chunk_mut::<HEADERS>() else { return Acted::Not };
     let total = u16::from_be_bytes([h[IP + 2], h[IP + 3]]);
     let most = usize::from(way.mtu()).min(usize::from(hop.limit()).saturating_sub(IP));
-    if h[at::FRAGMENT..at::TTL] != [0x40, 0] || usize::from(total) + GROWTH > most {
+    if ends == 0 || h[at::FRAGMENT..at::TTL] != [0x40, 0] || usize::from(total) + GROWTH > most {
         return Acted::Not;
     }
     if !may_send(core, world, record) {
@@ -192,7 +189,7 @@ fn common4(
     rewrite::transport4(h, &rewrite, is_tcp);
     record.common().count(length as u32, core.now);
     if is_tcp {
-        saw(world, (record, lookup), h);
+        saw(world, half, h);
     }
     session.count_out(length as u32, core.now);
     if length > IP + usize::from(total) {
@@ -210,10 +207,10 @@ fn common4(
 
 /// What a common segment says of its connection.
 #[inline(always)]
-fn saw(world: &World, (record, lookup): (&Record4, &Lookup), h: &[u8; HEADERS]) {
+fn saw(world: &World, (record, at): (&Record4, Place), h: &[u8; HEADERS]) {
     record.common().saw_tcp(h[at::TCP_FLAGS]);
     let numbers = h[at::TCP_ACKNOWLEDGEMENT..].first_chunk();
-    if let Some((window, numbers)) = world.flows.window::<Record4>(lookup).zip(numbers) {
+    if let Some((window, numbers)) = world.flows.window::<Record4>(at).zip(numbers) {
         window.acknowledge(*numbers);
     }
 }
@@ -224,7 +221,7 @@ fn encapsulate(
     world: &World,
     tunnels: &Tunnels,
     mbuf: &mut Mbuf,
-    half: (&Record4, &Lookup),
+    half: (&Record4, Place),
     way: &Way<'_>,
 ) -> Acted {
     let Some(mtu) = way.mtu(world) else { return Acted::Not };
@@ -263,7 +260,7 @@ fn local(
     core: &mut Core,
     world: &World,
     mbuf: &mut Mbuf,
-    half: (&Record4, &Lookup),
+    half: (&Record4, Place),
     (session, twin): (&Session, &Session),
 ) -> Acted {
     let length = mbuf.len();

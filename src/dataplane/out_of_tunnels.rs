@@ -30,16 +30,11 @@ const LOOKED_AT: usize = HEADERS + REMOVED;
 
 pub struct OutOfTunnel;
 
-/// Where the session is, and in which realm the packet has come.
-#[derive(Clone, Copy, Default)]
-pub struct Foresight {
-    place: u32,
-    realm: Realm,
-}
-
 impl Fast for OutOfTunnel {
     type Record = Record4;
-    type Foresight = Foresight;
+    /// In which it has come.
+    type Memo = Realm;
+    const FORESEES: bool = true;
 
     #[inline(always)]
     fn classify(world: &World, mbuf: &Mbuf, ingress: &Ingress) -> Option<Common<Key4>> {
@@ -61,9 +56,15 @@ impl Fast for OutOfTunnel {
     }
 
     #[inline(always)]
-    fn foresee(world: &World, key: &Key4, ingress: &Ingress) -> Foresight {
-        let place = world.tunnels.as_ref().map(|tunnels| tunnels.table.begin(key.destination().to_bits()));
-        Foresight { place: place.unwrap_or_default(), realm: ingress.realm }
+    fn memo(ingress: &Ingress) -> Realm {
+        ingress.realm
+    }
+
+    #[inline(always)]
+    fn foresee(world: &World, record: &Record4) {
+        if let Some(tunnels) = &world.tunnels {
+            tunnels.table.prefetch(record.rewrite().ports);
+        }
     }
 
     #[inline(always)]
@@ -116,10 +117,11 @@ fn admit<'w>(
     let table = &world.tunnels.as_ref()?.table;
     let wrapped = Wrapped::again(mbuf.data().first_chunk()?);
     let hop = world.adjacencies.live(record.common().path())?;
-    let session = table.of_both(lane.foresight.place, lane.key.addresses)?;
+    let session = table.of_both(record.rewrite().ports, lane.key.addresses)?;
     let peer = table.peer(session)?;
     let way = table.active(peer)?;
-    let is_from_there = way.ends4() == Some(wrapped.ends()) && way.realm() == lane.foresight.realm;
+    let ends = wrapped.ends();
+    let is_from_there = ends != 0 && ends == way.ends4() && way.realm() == lane.memo;
     if !is_from_there || !peer.takes_epoch(wrapped.epoch()) {
         return None;
     }

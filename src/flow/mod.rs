@@ -49,7 +49,7 @@ pub mod tunnel;
 pub use adjacency::{Adjacencies, AdjacencyId, Hop, KeepsPath, Live, Path};
 pub use circular::{Circular, Marks, SessionEvent};
 pub use hash::{Hash, HashKey};
-pub use index::{Index, Ref};
+pub use index::{Index, Place, Ref};
 pub use key::{Key4, Key6, Protocol, Realm};
 pub use proxies::{Bindings, Proxies};
 pub use quiescence::{Quiescence, Reporter};

@@ -30,7 +30,7 @@ impl Action {
     /// Rewrite, with session tags for addresses, then into the tunnel of the first of them. In the place of the new ports, which are
     /// the old ones, its half has the place of the session.
     pub const ENCAPSULATE: Self = Self(3);
-    /// Of packets that have left a tunnel, whose addresses are session tags: rewrite, then on their way along the path.
+    /// Of packets that have left a tunnel, whose addresses are session tags: rewrite, then on their way along the path. As above.
     pub const DECAPSULATE: Self = Self(4);
     /// Rewrite, then straight to the other host of the session, which is behind this edge, too. In the place of the new ports its half
     /// has the tag of the sender's session.

@@ -189,25 +189,30 @@ impl FlowTable {
         true
     }
 
+    /// Between them: the record of the candidate, which is on its way, whatever its key.
+    #[inline(always)]
+    pub fn candidate<R: Family>(&self, lookup: &Lookup) -> Option<&R> {
+        R::slab(self).get(lookup.candidate.within(R::TABLE))
+    }
+
     /// Last stage: the record of the candidate if it has this key.
     #[inline(always)]
     pub fn confirm<R: Family>(&self, lookup: &Lookup, key: &R::Key) -> Option<&R> {
-        let record = R::slab(self).get(lookup.candidate.within(R::TABLE))?;
-        record.matches(key).then_some(record)
+        self.candidate::<R>(lookup).filter(|record| record.matches(key))
     }
 
     /// Beside [`Self::locate`], of a TCP segment: its half's window, fetched.
     #[inline(always)]
-    pub fn prefetch_window<R: Family>(&self, lookup: &Lookup) {
-        if let Some(window) = R::windows(self).get(lookup.candidate.within(R::TABLE)) {
+    pub fn prefetch_window<R: Family>(&self, place: Place) {
+        if let Some(window) = R::windows(self).get(place.within(R::TABLE)) {
             prefetch(window);
         }
     }
 
     /// The window of the half that [`Self::confirm`] has found.
     #[inline(always)]
-    pub fn window<R: Family>(&self, lookup: &Lookup) -> Option<&Window> {
-        R::windows(self).get(lookup.candidate.within(R::TABLE))
+    pub fn window<R: Family>(&self, place: Place) -> Option<&Window> {
+        R::windows(self).get(place.within(R::TABLE))
     }
 
     /// A TCP segment passes along `record`, where the fast way does not know it: what it changes, see [`tcp`]. True where it

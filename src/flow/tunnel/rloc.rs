@@ -36,6 +36,8 @@ pub struct Rloc {
     addresses: [AtomicU64; 4],
     /// Carrier 8 | realm 16 | interface 16, from bit 0 on.
     about: AtomicU64,
+    /// Over IPv4: both addresses again, ours first, as headers have them; else 0.
+    ends4: AtomicU64,
     /// Written by any worker: the next hop.
     path: AtomicU32,
     /// Written by the owner alone, also while it is published.
@@ -76,6 +78,7 @@ impl Rloc {
         Self {
             addresses: std::array::from_fn(|_| AtomicU64::new(0)),
             about: AtomicU64::new(0),
+            ends4: AtomicU64::new(0),
             path: AtomicU32::new(0),
             mtu: AtomicU16::new(0),
         }
@@ -85,6 +88,11 @@ impl Rloc {
         let (addresses, about) = compiled(&options.ends);
         self.addresses.iter().zip(addresses).for_each(|(cell, word)| cell.store(word, Ordering::Relaxed));
         self.about.store(about | u64::from(options.realm.0) << 8, Ordering::Relaxed);
+        let ends4 = match options.ends {
+            Ends::V4 { .. } => addresses[1] >> 32 | addresses[3] & 0xffff_ffff_0000_0000,
+            _ => 0,
+        };
+        self.ends4.store(ends4, Ordering::Relaxed);
         self.path.store(0, Ordering::Relaxed);
         self.mtu.store(options.mtu, Ordering::Relaxed);
     }
@@ -119,11 +127,10 @@ impl Rloc {
         (is_carrier && is(0), is_carrier && is(2))
     }
 
-    /// Over IPv4: both addresses, ours first, wire order.
+    /// Over IPv4: both addresses, ours first, as headers have them; 0 over another carrier.
     #[inline(always)]
-    pub fn ends4(&self) -> Option<u64> {
-        let is_v4 = self.about.load(Ordering::Relaxed) & 0xff == V4;
-        is_v4.then(|| self.word(1) >> 32 | self.word(3) & 0xffff_ffff_0000_0000)
+    pub fn ends4(&self) -> u64 {
+        self.ends4.load(Ordering::Relaxed)
     }
 
     /// In which packets between the edges travel.

@@ -45,7 +45,7 @@ pub fn halves(tags: (u32, u32), place: u32, out_key: &Key4) -> (Half<Key4, Rewri
         rewrite: Rewrite4 { ports: place, ..compile(out_key, &within, true) },
         action: Action::ENCAPSULATE.with(Action::OUTBOUND),
     };
-    let rewrite = compile(&back_key, &out_key.reversed(out_key.realm()), true);
+    let rewrite = Rewrite4 { ports: place, ..compile(&back_key, &out_key.reversed(out_key.realm()), true) };
     (out, Half { key: back_key, rewrite, action: Action::DECAPSULATE })
 }
 
@@ -153,9 +153,9 @@ pub fn own_tag(record: &Record4) -> u32 {
 #[inline(always)]
 pub fn rewrite_of(record: &Record4) -> Rewrite4 {
     let rewrite = record.rewrite();
-    match record.common().action().kind() {
-        Action::ENCAPSULATE | Action::LOCAL => Rewrite4 { ports: record.key().tail as u32, ..rewrite },
-        _ => rewrite,
+    match record.common().action().is_tunnelled() {
+        true => Rewrite4 { ports: record.key().tail as u32, ..rewrite },
+        false => rewrite,
     }
 }
 

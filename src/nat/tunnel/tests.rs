@@ -465,7 +465,8 @@ fn an_icmp_error_crosses_translated() {
     let mut arrived = decapsulated(&between, &seen).unwrap();
     let key = icmp_error::key(&Ipv4::parse(&arrived[14..]).unwrap(), Realm::TUNNEL).unwrap();
     assert_eq!(key, Some(back.key));
-    icmp_error::translate(&mut arrived[14..], &back.key, &back.rewrite, back.action).unwrap();
+    let rewrite = Rewrite4 { ports: back.key.tail as u32, ..back.rewrite };
+    icmp_error::translate(&mut arrived[14..], &back.key, &rewrite, back.action).unwrap();
     let ip = Ipv4::parse(&arrived[14..]).unwrap();
     assert_eq!((ip.source(), ip.destination()), (A.1, A.0));
     let message = icmp::Icmp::parse(ip.payload()).unwrap();
