@@ -42,6 +42,8 @@ pub struct CetpOwn {
     pub certificate: PathBuf,
     /// Absolute path of its key in PEM (PKCS #8).
     pub key: PathBuf,
+    /// Where others find the authority that answers for it, told to who asks: 1 to 255 printable characters. Default: not told.
+    pub ca_address: Option<String>,
 }
 
 /// An authority whose certificates are believed.
@@ -88,6 +90,8 @@ fn read_identity<'a>(
     let place = section.place();
     let certificate = section.parse("certificate", values::absolute_path);
     let key = section.parse("key", values::absolute_path);
+    // In a URI upper case may count.
+    let ca_address = section.parse("ca_address", |text| address(text).map(|_| text.to_owned()));
     let hard = section.choice("revocation", &[("hard", true), ("soft", false)]);
     let clock_tolerance = or(section.integer("clock_tolerance", 0..=86_400), 300);
     let remembered = or(section.integer("remembered", 16..=1_048_576), 4096);
@@ -106,6 +110,10 @@ fn read_identity<'a>(
                 "write [dns.edge] with the cesid that the certificate has",
             );
         }
+        [false, false] if ca_address.is_some() => {
+            let hint = "write certificate and key, of which it is the authority's";
+            refuse("ca_address", "is of no use without a certificate", hint);
+        }
         _ => {}
     }
     let is_revocation_hard = hard.is_some_and(|hard| hard.value);
@@ -121,7 +129,11 @@ fn read_identity<'a>(
         authorities.push(authority);
     }
     let own = certificate.zip(key);
-    let own = own.map(|(certificate, key)| CetpOwn { certificate: certificate.value, key: key.value });
+    let own = own.map(|(certificate, key)| CetpOwn {
+        certificate: certificate.value,
+        key: key.value,
+        ca_address: ca_address.map(|address| address.value),
+    });
     Some(CetpIdentity { own, is_revocation_hard, clock_tolerance, remembered, authorities })
 }
 

@@ -132,6 +132,13 @@ fn what_is_wrong_is_refused_where_it_stands() {
         ("key = \"/etc/ces/edge.key\"", "", "cetp.identity.key", "is missing", "key ="),
         ("certificate = \"/etc", "certificate = \"etc", "cetp.identity.certificate", "absolute", "begin"),
         (
+            "ca_address = \"ca.operator.example\"",
+            "ca_address = \"no blanks\"",
+            "cetp.identity.ca_address",
+            "is no address",
+            "write a name or URI",
+        ),
+        (
             "revocation = \"hard\"",
             "revocation = \"hrad\"",
             "cetp.identity.revocation",

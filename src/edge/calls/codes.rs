@@ -7,10 +7,11 @@ use crate::edge::cetp::message::{Carrier, Carriers, Code, CodeSet, IdType, IdTyp
 
 /// What each attribute is told by. What is told by none is asked for in ways of its own: IDs by their types, the naming check by the
 /// DNS, cookies by the protocol; a timeout is always told.
-const TOLD_BY: [(Attribute, CodeSet); 6] = [
+const TOLD_BY: [(Attribute, CodeSet); 7] = [
     (Attribute::Domain, CodeSet::of(&[Code::DOMAIN])),
     (Attribute::Signature, CodeSet::of(&[Code::SIGNATURE])),
     (Attribute::Certificate, CodeSet::of(&[Code::CERTIFICATE])),
+    (Attribute::Ca, CodeSet::of(&[Code::CA_ADDRESS])),
     (Attribute::Encapsulation, CodeSet::of(&[Code::CARRIERS])),
     (Attribute::Sessions, CodeSet::of(&[Code::LIMITS])),
     (Attribute::Negotiations, CodeSet::of(&[Code::LIMITS])),
@@ -26,7 +27,9 @@ pub fn told(attributes: Attributes) -> CodeSet {
 /// for it, are proved by an association; without one a signature is their proof.
 pub fn required(attributes: Attributes, is_edge_proved: bool) -> CodeSet {
     let by_signature = attributes.has(Attribute::Certificate) || attributes.has(Attribute::Ca);
-    let carried = Attributes::of(Attribute::Certificate).with(Attributes::of(Attribute::Encapsulation));
+    // What somebody says of its authority proves nothing.
+    let carried = [Attribute::Certificate, Attribute::Ca, Attribute::Encapsulation];
+    let carried = carried.into_iter().fold(Attributes::NONE, |all, one| all.with(Attributes::of(one)));
     let mut codes = told(attributes.without(carried));
     if attributes.has(Attribute::NamingCheck) {
         codes = codes.with(Code::DOMAIN);

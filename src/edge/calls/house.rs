@@ -203,6 +203,8 @@ impl House for Rooms<'_> {
             Code::CARRIERS => Some(Value::Carriers(self.own.carriers())),
             Code::MTU => Some(Value::Mtu(self.own.mtu)),
             Code::LIMITS => Some(Value::Limits(self.own.limits)),
+            // The edge answers for its hosts.
+            Code::CA_ADDRESS => self.credentials.keys.as_ref()?.ca_address.as_deref().map(Value::CaAddress),
             _ => None,
         }
     }

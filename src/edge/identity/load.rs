@@ -48,6 +48,8 @@ pub struct Own {
     /// In DER, leaf first.
     pub chain: Vec<Vec<u8>>,
     pub key: OwnKey,
+    /// Where the authority that answers for it is found.
+    pub ca_address: Option<String>,
 }
 
 /// The authorities, read now; again when their lists have changed.
@@ -121,7 +123,8 @@ pub fn own(config: &CetpOwn, cesid: &DomainName) -> Result<Own, Error> {
     if !key.belongs_to(&public) {
         return Err(Error::Mismatch { key: config.key.clone(), certificate: path() });
     }
-    Ok(Own { chain: certificates.iter().map(|der| der.to_vec()).collect(), key })
+    let chain = certificates.iter().map(|der| der.to_vec()).collect();
+    Ok(Own { chain, key, ca_address: config.ca_address.clone() })
 }
 
 /// The items of a kind in a file: one or more.

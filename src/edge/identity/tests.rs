@@ -408,6 +408,7 @@ fn the_edges_own_identity_fits_together_and_signs() {
         let config = CetpOwn {
             certificate: certificate.clone(),
             key: directory.write("edge.key", key.serialize_pem()),
+            ca_address: None,
         };
         let own = load::own(&config, &cesid).expect("an identity");
         let chain: Vec<&[u8]> = own.chain.iter().map(|der| &der[..]).collect();
@@ -429,10 +430,11 @@ fn the_edges_own_identity_fits_together_and_signs() {
         let strange =
             directory.write("strange.key", KeyPair::generate_for(algorithm).expect("a key").serialize_pem());
         assert!(own(&CetpOwn { key: strange, ..config.clone() }, EDGE).contains("is not the key"));
-        let swapped = CetpOwn { certificate: config.key.clone(), key: certificate };
+        let swapped = CetpOwn { certificate: config.key.clone(), key: certificate, ca_address: None };
         assert!(own(&swapped, EDGE).contains("nothing of certificates"));
     }
-    let gone = CetpOwn { certificate: directory.0.join("gone"), key: directory.0.join("gone") };
+    let gone = directory.0.join("gone");
+    let gone = CetpOwn { certificate: gone.clone(), key: gone, ca_address: None };
     assert!(load::own(&gone, &cesid).expect_err("there is none").to_string().contains("No such file"));
 }
 

@@ -19,8 +19,9 @@ use super::super::own::{Credentials, Own, OwnRloc};
 use super::super::service::{Now, Service};
 use super::super::{Answer, Call, Callee, Outcome};
 use crate::config::{DomainName, Host, Kinds, UserRule};
-use crate::edge::cetp::message::{Limits, Rloc};
+use crate::edge::cetp::message::{Code, Limits, Rloc};
 use crate::edge::cetp::negotiation::Size;
+use crate::edge::cetp::wire;
 use crate::edge::hosts::{Origin, Register};
 use crate::edge::identity::load::Own as Keys;
 use crate::edge::identity::naming::{self, Question, Speaker};
@@ -65,7 +66,8 @@ impl Ca {
         let key = KeyPair::generate_for(&PKCS_ED25519).expect("a key");
         let certificate = params(&[name]).signed_by(&key, &self.issuer).expect("a certificate");
         let key = OwnKey::from_pkcs8(&key.serialize_der()).expect("a key");
-        Keys { chain: vec![certificate.der().to_vec()], key }
+        let ca_address = Some("ca.lab.example".to_owned());
+        Keys { chain: vec![certificate.der().to_vec()], key, ca_address }
     }
 
     fn identities(&self) -> Identities {
@@ -317,6 +319,13 @@ impl Lab {
             self.edges[edge].outcomes.insert(number, Outcome::Busy);
         }
         number
+    }
+
+    /// Whether a message of that edge that tells this is on its way.
+    pub fn is_under_way(&self, edge: usize, code: Code) -> bool {
+        let tells =
+            |message: &[u8]| wire::decode(message).is_ok_and(|decoded| decoded.message.value(code).is_some());
+        self.wires.values().any(|(_, from, message)| *from == Rloc::V4(rloc(edge)) && tells(message))
     }
 
     /// Lets time pass.

@@ -2,7 +2,7 @@
 
 use super::lab::*;
 use crate::edge::calls::Outcome;
-use crate::edge::cetp::message::Reason;
+use crate::edge::cetp::message::{Code, Reason};
 use crate::edge::proxies::{Known, TTL, TTL_IN_USE};
 use crate::flow::tunnel::Opens;
 
@@ -116,6 +116,20 @@ fn a_strict_policy_needs_a_signature_and_a_name_that_is_where_it_says() {
     assert_eq!(lab.last_refusal(0), "peer h3.e0.example h2.e1.example: the name is not behind that edge");
     assert_eq!(lab.last_refusal(1), "own h2.e1.example h3.e0.example: the name is not behind that edge");
     lab.assert_empty();
+}
+
+#[test]
+fn an_edge_that_signs_tells_where_its_authority_is_found() {
+    let text: &'static str = Box::leak(format!("{SIGNS}{STRICT}").into_boxed_str());
+    for (signing, expected) in [(&[0, 1][..], true), (&[][..], false)] {
+        let mut lab = Lab::new(&[SIGNS, text], signing);
+        lab.call((0, 1), (1, 2));
+        let mut step = || {
+            lab.run(1);
+            lab.is_under_way(1, Code::CA_ADDRESS)
+        };
+        assert_eq!((0..1_000).any(|_| step()), expected);
+    }
 }
 
 /// The DNS says that the name is behind another edge than the one that has signed, at the same RLOC.
