@@ -1,0 +1,155 @@
+# shellcheck shell=bash
+# What all peers of scripts/bench-peers share: the cores, huge pages, processes that can be paused, and what is written down.
+#
+# The forwarding thread has the last core for itself; all other threads, and the generator, share the one before it. Peers of a case
+# live at the same time and are paused but for their windows, so that what else the machine does hits all of them.
+#
+# Each peer is a file that has the same functions. NAME_available says on its output what is missing, and fails; NAME_takes does so for
+# what it has no room for. NAME_start SINK starts it, NAME_sessions tells how many it has, NAME_window SECONDS prints `nanoseconds packets
+# lost`, NAME_faults counts what may not happen in a window, NAME_stop ends it.
+
+PEERS=scripts/lib/peers
+HUGE=/proc/sys/vm/nr_hugepages
+declare -A PROCESS=()
+NETNS=()
+
+bed_init() {
+    RUN=ces-peers-$$
+    WORK=$(mktemp -d "/tmp/$RUN.XXXXXX")
+    RECORDS=$WORK/records CHECKS=$WORK/checks
+    : >"$RECORDS"
+    CORE=$(($(nproc) - 1)) OTHER_CORE=$(($(nproc) - 2))
+    HERTZ=0
+    PAGES_BEFORE=$(<"$HUGE") CONNTRACK_BEFORE=
+    # What processes read: nothing. A line there ends testpmd.
+    mkfifo "$WORK/nothing"
+    exec {NOTHING}<>"$WORK/nothing"
+}
+
+bed_down() {
+    local name
+    for name in "${!PROCESS[@]}"; do process_end "$name"; done
+    for name in "${NETNS[@]}"; do
+        # shellcheck disable=SC2046  # one argument a process
+        kill -KILL $(ip netns pids "$name" 2>/dev/null) 2>/dev/null || true
+        ip netns delete "$name" 2>/dev/null
+    done
+    [[ $(<"$HUGE") == "$PAGES_BEFORE" ]] || echo "$PAGES_BEFORE" >"$HUGE"
+    [[ -z $CONNTRACK_BEFORE ]] || sysctl -qw "net.netfilter.nf_conntrack_max=$CONNTRACK_BEFORE"
+    rm -rf "$WORK" "/run/dpdk/$RUN"-* "/run/dpdk/ces-$RUN"-*
+}
+
+say() { printf 'bench-peers: %s\n' "$*" >&2; }
+
+# wait_for SECONDS COMMAND… : until it succeeds.
+wait_for() {
+    local deadline=$((SECONDS + $1 + 1))
+    shift
+    until "$@" >/dev/null 2>&1; do
+        ((SECONDS < deadline)) || { say "not within the time: $*"; return 1; }
+        sleep 0.1
+    done
+}
+
+# ---- processes ----
+
+# process NAME COMMAND… : starts it, with its output in a log.
+process() {
+    local name=$1
+    shift
+    "$@" <&"$NOTHING" >"$WORK/$name.log" 2>&1 &
+    PROCESS[$name]=$!
+}
+
+process_pause() { kill -STOP "${PROCESS[$1]}"; }
+process_go_on() { kill -CONT "${PROCESS[$1]}"; }
+
+# Ends it, by force after five seconds: a device that cannot send keeps some from ending.
+process_end() {
+    local pid=${PROCESS[$1]:-} tenths
+    [[ -n $pid ]] || return 0
+    kill -TERM "$pid" 2>/dev/null || true
+    kill -CONT "$pid" 2>/dev/null || true
+    for ((tenths = 0; tenths < 50; tenths++)); do
+        kill -0 "$pid" 2>/dev/null || break
+        sleep 0.1
+    done
+    kill -KILL "$pid" 2>/dev/null || true
+    wait "$pid" 2>/dev/null || true
+    unset "PROCESS[$1]"
+}
+
+# netns_add NAME : a network namespace, gone with the bed.
+netns_add() {
+    NETNS+=("$1")
+    ip netns add "$1"
+    ip -n "$1" link set lo up
+}
+
+netns_delete() {
+    local left=() name
+    for name in "${NETNS[@]}"; do [[ $name == "$1" ]] || left+=("$name"); done
+    NETNS=("${left[@]}")
+    ip netns delete "$1"
+}
+
+# ---- the case ----
+
+# case_is FRAME FLOWS : what is replayed now. A buffer holds the largest frame and 128 bytes of headroom.
+case_is() {
+    FRAME=$1 FLOWS=$2
+    CAPTURE=$WORK/$FRAME-$FLOWS.pcap
+    DATA_ROOM=2176
+    [[ $FRAME != 64 ]] || DATA_ROOM=256
+    # A replay keeps a buffer for each of its packets.
+    MBUFS=$((FLOWS + 32767))
+}
+
+case_capture() { [[ -e $CAPTURE ]] || python3 "$PEERS/capture.py" write "$CAPTURE" "$FLOWS" "$FRAME"; }
+case_capture_gone() { rm -f "$CAPTURE"; }
+
+# Huge pages of 2 MB that the case needs: buffers of the floor and `ces`, the sessions of `ces`, buffers of Open vSwitch.
+case_pages() { echo $(((2 * MBUFS * (DATA_ROOM + 256) + FLOWS * 400) / 2097152 + 700)); }
+
+pages_free() { awk '/^HugePages_Free:/ { print $2 }' /proc/meminfo; }
+
+# pages_reserve COUNT : sees to so many free ones, as far as there is memory.
+pages_reserve() {
+    local free
+    free=$(pages_free)
+    ((free < $1)) || return 0
+    echo $(($(<"$HUGE") + $1 - free)) >"$HUGE"
+    say "$(<"$HUGE") huge pages reserved for this run, $PAGES_BEFORE before and afterwards"
+}
+
+# ---- what is written down ----
+
+# record BED PEER ROUND NANOSECONDS PACKETS LOST
+record() {
+    printf 'figure\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n' "$1" "$2" "$FRAME" "$FLOWS" "$3" "$4" "$5" "$6" \
+        "$(cut -d ' ' -f 1 /proc/loadavg)" >>"$RECORDS"
+}
+
+# skipped BED PEER REASON : said aloud, and in the table.
+skipped() {
+    printf 'skipped\t%s\t%s\t%s\t%s\t%s\n' "$1" "$2" "$FRAME" "$FLOWS" "$3" >>"$RECORDS"
+    say "$2, $FRAME bytes, $FLOWS flows: $3"
+}
+
+# measure BED PEER ROUND [FUNCTIONS] : a window of a peer whose sessions live, written down if it checks. FUNCTIONS is what those of the
+# peer begin with, where that is not its name.
+measure() {
+    local of=${4:-$2} window before after sessions
+    before=$("${of}_faults")
+    window=$("${of}_window" "$WINDOW" 2>"$WORK/window") || { skipped "$1" "$2" "round $3: $(tail -n 1 "$WORK/window")"; return 0; }
+    after=$("${of}_faults")
+    sessions=$("${of}_sessions")
+    if [[ $sessions != "$FLOWS" ]]; then
+        skipped "$1" "$2" "round $3 is no figure: $sessions sessions"
+    elif [[ $after != "$before" || -z $after ]]; then
+        skipped "$1" "$2" "round $3 is no figure: drops went from $before to $after"
+    else
+        # shellcheck disable=SC2086  # three fields
+        record "$1" "$2" "$3" $window
+    fi
+}
