@@ -61,6 +61,12 @@ process() {
     PROCESS[$name]=$!
 }
 
+# What it said last; fails.
+show_log() {
+    tail -n 5 "$WORK/$1.log" >&2
+    return 1
+}
+
 process_pause() { kill -STOP "${PROCESS[$1]}"; }
 process_go_on() { kill -CONT "${PROCESS[$1]}"; }
 
@@ -95,12 +101,12 @@ netns_delete() {
 
 # ---- the case ----
 
-# case_is FRAME FLOWS : what is replayed now. A buffer holds the largest frame and 128 bytes of headroom.
+# case_is BED FRAME FLOWS : what is replayed now. A buffer holds the largest frame and 128 bytes of headroom; sockets want 2 kB.
 case_is() {
-    FRAME=$1 FLOWS=$2
+    FRAME=$2 FLOWS=$3
     CAPTURE=$WORK/$FRAME-$FLOWS.pcap
     DATA_ROOM=2176
-    [[ $FRAME != 64 ]] || DATA_ROOM=256
+    [[ $1:$FRAME != memory:64 ]] || DATA_ROOM=256
     # A replay keeps a buffer for each of its packets.
     MBUFS=$((FLOWS + 32767))
 }

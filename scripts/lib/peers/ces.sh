@@ -7,7 +7,7 @@ ces_packages=()
 ces_available() { [[ -x $CESD && -x $CESCTL ]] || { echo "not built: cargo build --release --locked --bins"; return 1; }; }
 ces_takes() { :; }
 
-# ces_config IDLE SOURCE SINK : hosts of 10.0.0.0/8 arrive at one device and leave by the other.
+# ces_config IDLE BUFFERS SOURCE SINK : hosts of 10.0.0.0/8 arrive at one device and leave by the other.
 ces_config() {
     cat <<TOML
 [instance]
@@ -15,7 +15,7 @@ name = "$RUN-ces"
 runtime_dir = "$WORK"
 
 [eal]
-mbufs = $MBUFS
+mbufs = $2
 mbuf_data_room = $DATA_ROOM
 
 [manage]
@@ -28,13 +28,13 @@ idle = "$1"
 
 [[port]]
 name = "in"
-device = "$2"
+device = "$3"
 mac = "02:00:00:00:00:01"
 rx_descriptors = 4096
 
 [[port]]
 name = "out"
-device = "$3"
+device = "$4"
 tx_descriptors = 4096
 
 [[realm]]
@@ -77,7 +77,7 @@ TOML
 }
 
 ces_start() {
-    ces_config poll "net_pcap0,rx_pcap=$CAPTURE,infinite_rx=1" "$1" >"$WORK/ces.toml"
+    ces_config poll "$MBUFS" "net_pcap0,rx_pcap=$CAPTURE,infinite_rx=1" "$1" >"$WORK/ces.toml"
     process ces "$CESD" --config "$WORK/ces.toml"
 }
 

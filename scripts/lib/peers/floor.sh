@@ -9,7 +9,7 @@ floor_start() {
     process floor dpdk-testpmd --lcores "0@$OTHER_CORE,1@$CORE" --main-lcore 0 --in-memory --no-pci --file-prefix "$RUN-floor" \
         --log-level lib.eal:debug --vdev "net_pcap0,rx_pcap=$CAPTURE,infinite_rx=1" --vdev "$1" -- \
         --forward-mode=macswap --auto-start --no-flush-rx --total-num-mbufs="$MBUFS" --mbuf-size="$DATA_ROOM"
-    wait_for 60 floor_runs
+    wait_for 60 floor_runs || show_log floor
     # Nothing else tells this rate without reading it from the processor.
     HERTZ=$(sed -n 's/.*TSC frequency is ~\([0-9]*\) KHz.*/\1000/p' "$WORK/floor.log")
     HERTZ=${HERTZ:-0}

@@ -43,7 +43,7 @@ generator_start() {
         --file-prefix "$RUN-generator" --vdev "net_pcap0,rx_pcap=$CAPTURE,infinite_rx=1" \
         --vdev net_af_packet0,iface=gen,qdisc_bypass=1,framecnt=512 -- \
         --forward-mode=io --auto-start --no-flush-rx --total-num-mbufs="$MBUFS" --mbuf-size="$DATA_ROOM"
-    wait_for 60 generator_sends
+    wait_for 60 generator_sends || show_log generator
     process_pause generator
 }
 

@@ -5,9 +5,9 @@
 xdp_available() { ces_available; }
 
 xdp_start() {
-    ces_config sleep "net_af_xdp0,iface=$IN" net_af_xdp1,iface=out >"$WORK/ces.toml"
+    ces_config sleep 32767 "net_af_xdp0,iface=$IN" net_af_xdp1,iface=out >"$WORK/ces.toml"
     process ces ip netns exec "$NEAR" "$CESD" --config "$WORK/ces.toml"
-    wait_for 60 ces_ready
+    wait_for 60 ces_ready || show_log ces
     veth_napi
 }
 
