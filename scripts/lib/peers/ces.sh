@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034,SC2153,SC2154  # names shared with scripts/bench-peers and its other files
 # A plain `cesd` as NAT44, from memory. Its processor time and packets are read from outside; of itself it tells sessions and drops.
 
 CESD=target/release/cesd CESCTL=target/release/cesctl
@@ -66,7 +66,7 @@ address = "198.51.100.254"
 mac = "02:00:00:00:00:fe"
 
 [flow]
-sessions = $((FLOWS < 1900 ? 2048 : FLOWS / 95 * 100 + 100))
+sessions = $((FLOWS < 1900 ? 2048 : FLOWS * 100 / 95 + 100))
 
 [nat44]
 inside = ["inside"]

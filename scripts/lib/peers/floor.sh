@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034,SC2153,SC2154  # names shared with scripts/bench-peers and its other files
 # The floor: DPDK's own testpmd swaps the MAC addresses of each frame (so that it is read and written) and sends it on.
 
 floor_packages=(dpdk-dev)
@@ -9,10 +9,8 @@ floor_start() {
     process floor dpdk-testpmd --lcores "0@$OTHER_CORE,1@$CORE" --main-lcore 0 --in-memory --no-pci --file-prefix "$RUN-floor" \
         --log-level lib.eal:debug --vdev "net_pcap0,rx_pcap=$CAPTURE,infinite_rx=1" --vdev "$1" -- \
         --forward-mode=macswap --auto-start --no-flush-rx --total-num-mbufs="$MBUFS" --mbuf-size="$DATA_ROOM"
-    wait_for 60 floor_runs || show_log floor
-    # Nothing else tells this rate without reading it from the processor.
-    HERTZ=$(sed -n 's/.*TSC frequency is ~\([0-9]*\) KHz.*/\1000/p' "$WORK/floor.log")
-    HERTZ=${HERTZ:-0}
+    wait_for 60 floor_runs || { show_log floor; return 1; }
+    hertz_by floor
 }
 
 floor_runs() { (($(python3 "$PEERS/outside.py" sent "$RUN-floor" net_null0) > 0)); }

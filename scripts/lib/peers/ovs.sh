@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034,SC2153,SC2154  # names shared with scripts/bench-peers and its other files
 # Open vSwitch with DPDK: its userspace connection tracking as NAT. A database and a switch of its own, in directories and a namespace
 # of its own; Debian's service is neither started nor asked.
 #

@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034,SC2153,SC2154  # names shared with scripts/bench-peers and its other files
 # VPP's NAT44-ED, where VPP_PREFIX names an installation that has its DPDK and NAT plug-ins (/usr for packages of FD.io). Debian has none, so
 # this file has never been run by those who wrote it: expect to mend it.
 
