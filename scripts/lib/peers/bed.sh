@@ -115,6 +115,8 @@ case_is() {
     CAPTURE=$WORK/$FRAME-$FLOWS.pcap
     DATA_ROOM=2176
     [[ $1:$FRAME != memory:64 ]] || DATA_ROOM=256
+    REPLAYING=2
+    [[ $1 == memory ]] || REPLAYING=1
     # A replay keeps a buffer for each of its packets.
     MBUFS=$((FLOWS + 32767))
 }
@@ -122,17 +124,24 @@ case_is() {
 case_capture() { [[ -e $CAPTURE ]] || python3 "$PEERS/capture.py" write "$CAPTURE" "$FLOWS" "$FRAME"; }
 case_capture_gone() { rm -f "$CAPTURE"; }
 
-# Huge pages of 2 MB that the case needs: buffers of the floor and `ces`, the sessions of `ces`, buffers of Open vSwitch.
-case_pages() { echo $(((2 * MBUFS * (DATA_ROOM + 256) + FLOWS * 400) / 2097152 + 700)); }
+# Huge pages of 2 MB that the case needs: buffers of who replays (the floor and `ces`, or the generator), the sessions of `ces`, and
+# buffers of Open vSwitch, or of the sockets.
+case_pages() { echo $(((REPLAYING * MBUFS * (DATA_ROOM + 256) + FLOWS * 400) / 2097152 + 500)); }
 
 pages_free() { awk '/^HugePages_Free:/ { print $2 }' /proc/meminfo; }
 
 # pages_reserve COUNT : sees to so many free ones, as far as there is memory.
 pages_reserve() {
-    local free
+    local free tries
     free=$(pages_free)
     ((free < $1)) || return 0
     echo $(($(<"$HUGE") + $1 - free)) >"$HUGE"
+    # Memory in pieces: the kernel joins them if it is asked to, and has more of them without files it can read again.
+    for ((tries = 0; tries < 3 && $(pages_free) < $1; tries++)); do
+        ((tries == 0)) || echo 1 >/proc/sys/vm/drop_caches
+        echo 1 >/proc/sys/vm/compact_memory
+        echo $(($(<"$HUGE") + $1 - $(pages_free))) >"$HUGE"
+    done
     say "$(<"$HUGE") huge pages reserved for this run, $PAGES_BEFORE before and afterwards"
 }
 
@@ -157,13 +166,14 @@ loses() {
     (($4 * 100 > $3))
 }
 
-# measure BED PEER ROUND [FUNCTIONS] : a window of a peer whose sessions live, written down if it checks. FUNCTIONS is what those of the
+# measure BED PEER ROUND [FUNCTIONS] : a window of a peer whose sessions live, written down if it checks;
+# it fails if not. FUNCTIONS is what those of the
 # peer begin with, where that is not its name.
 # shellcheck disable=SC2086  # $window is three fields
 measure() {
     local of=${4:-$2} window before after sessions
     before=$("${of}_faults")
-    window=$("${of}_window" "$WINDOW" 2>"$WORK/window") || { skipped "$1" "$2" "round $3: $(tail -n 1 "$WORK/window")"; return 0; }
+    window=$("${of}_window" "$WINDOW" 2>"$WORK/window") || { skipped "$1" "$2" "round $3: $(tail -n 1 "$WORK/window")"; return 1; }
     after=$("${of}_faults")
     sessions=$("${of}_sessions")
     if [[ $sessions != "$FLOWS" ]]; then
@@ -174,5 +184,7 @@ measure() {
         skipped "$1" "$2" "round $3 is no figure: $window are nanoseconds, packets and lost ones"
     else
         record "$1" "$2" "$3" $window
+        return 0
     fi
+    return 1
 }

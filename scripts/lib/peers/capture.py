@@ -3,6 +3,7 @@
   capture.py write FILE FLOWS FRAME [MAC]  one UDP frame a flow, shuffled; FRAME is a size on the wire, or `imix`
   capture.py check FILE FLOWS              frames of FILE (a pipe) are such, translated, until all flows have been there
   capture.py listen DEVICE FRAMES FLOWS    so many frames that arrive at a network device are such frames
+  capture.py self-test
 
 FLOWS are walked as CSIT's NAT cases walk them: 63 ports a host, host h is 10.0.1.0 + h and talks to 20.0.1.0 + h from and to port
 1024 and on. MAC is whom the frames are sent to. `check` and `listen` print a line that says what is wrong, and exit 1 then."""
@@ -33,15 +34,19 @@ def ones_complement_sum(data):
     return total
 
 
-def frame(flow, size, head):
-    """A datagram of zeroes: the checksum is one of headers alone."""
+def ends(flow):
+    """(host, its port, whom it talks to, the same port)."""
     host, port = flow // PORTS_PER_HOST, FIRST_PORT + flow % PORTS_PER_HOST
-    source, destination = INSIDE + host, REMOTE + host
+    return INSIDE + host, port, REMOTE + host, port
+
+
+def frame(size, head, source, source_port, destination, port, ttl=64):
+    """A datagram of zeroes: the checksum is one of headers alone."""
     length = size - CHECK_SEQUENCE - 14
     addresses = struct.pack("!II", source, destination)
-    of_ip = ~ones_complement_sum(struct.pack("!HHIHH", 0x4500, length, 0, 0x4011, 0) + addresses) & 0xFFFF
-    ip = struct.pack("!HHIHH", 0x4500, length, 0, 0x4011, of_ip) + addresses
-    ports = struct.pack("!HHH", port, port, length - 20)
+    start = struct.pack("!HHIBB", 0x4500, length, 0, ttl, 17)
+    ip = start + struct.pack("!H", ~ones_complement_sum(start + addresses) & 0xFFFF) + addresses
+    ports = struct.pack("!HHH", source_port, port, length - 20)
     of_udp = ~ones_complement_sum(addresses + struct.pack("!HH", 17, length - 20) + ports) & 0xFFFF
     return head + ip + ports + struct.pack("!H", of_udp or 0xFFFF) + bytes(length - 28)
 
@@ -53,7 +58,7 @@ def write(path, flows, sizes, mac=EDGE_MAC):
     with open(path, "wb", buffering=1 << 20) as file:
         file.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1))
         for n, flow in enumerate(order):
-            data = frame(flow, sizes[n % len(sizes)], head)
+            data = frame(sizes[n % len(sizes)], head, *ends(flow))
             file.write(struct.pack("<IIII", 0, 0, len(data), len(data)) + data)
 
 
@@ -116,6 +121,34 @@ def listen(device, frames, flows):
             seen.add(end.recv(2048), True)
 
 
+def self_test():
+    """What is translated passes; what is not, or wrongly, or twice, does not."""
+    head = bytes(12) + b"\x08\x00"
+
+    def translated(flow, address=POOL + 5, port=2000):
+        return frame(64, head, address, port, *ends(flow)[2:], ttl=63)
+
+    def refused(*frames):
+        seen = Translated(126)
+        try:
+            for data in frames:
+                seen.add(data, True)
+        except ValueError as reason:
+            return str(reason).split(":")[0]
+        return None
+
+    assert refused(translated(7), translated(125), translated(7)) is None
+    assert refused(frame(64, head, *ends(7))) == "a frame that was not translated"
+    assert refused(translated(7, POOL + 64)) == "a frame that was not translated"
+    assert refused(translated(126)) == "a frame of none of the flows"
+    assert refused(translated(7), translated(7, port=2001)) == "flow 7 has two public endpoints"
+    for place, what in ((22, "a frame that was not translated"), (24, "a wrong checksum of IP"), (45, "a wrong checksum of UDP")):
+        wrong = bytearray(translated(7))
+        wrong[place] ^= 4
+        assert refused(bytes(wrong)) == what, place
+    assert len(frame(1518, head, *ends(0))) == 1514
+
+
 def sizes_of(frame):
     return IMIX if frame == "imix" else [int(frame)]
 
@@ -133,6 +166,8 @@ def main(verb, *arguments):
 
 
 if __name__ == "__main__":
+    if sys.argv[1:] == ["self-test"]:
+        sys.exit(self_test())
     if len(sys.argv) < 4:
         sys.exit(__doc__)
     try:

@@ -46,7 +46,7 @@ class Records:
         for line in lines:
             kind, bed, peer, frame, flows, *rest = line.rstrip("\n").split("\t")
             if kind == "skipped":
-                self.skipped.append((bed, peer, frame, flows, rest[0]))
+                self.skipped.append((bed, peer, frame, int(flows), rest[0]))
                 continue
             of_round, cpu, packets, lost, load = (float(field) for field in rest)
             figure = packets * 1e3 / cpu, lost / (packets + lost), load
@@ -122,7 +122,7 @@ def json_lines(records, hertz):
         row["mpps_range"] = [round(m.least, 3), round(m.greatest, 3)]
         if hertz:
             row["cycles_per_packet"] = round(hertz / 1e6 / m.median, 1)
-        yield row | {"lost": round(lost, 5), "rounds": len(records.rounds[case, peer]), "load_average": load}
+        yield row | {"lost": round(lost, 5), "rounds": len(records.rounds[case, peer]), "load_average": round(load, 2)}
     for bed, peer, frame, flows, reason in records.skipped:
         yield {"case": "not_run", "what": f"{bed}_{peer}", "frame": frame, "flows": flows, "reason": reason}
     for name, case, ratio in records.ratios():
@@ -175,7 +175,7 @@ def self_test():
         "cycles_per_packet": 130.0, "lost": 0.0, "rounds": 3, "load_average": 2,
     }, rows[0]  # fmt: skip
     assert rows[2]["lost"] == 0.1 and rows[2]["mpps"] == 0.9, rows[2]
-    assert rows[4] == {"case": "not_run", "what": "memory_ovs", "frame": "64", "flows": "1032192", "reason": "no room"}, rows[4]
+    assert rows[4] == {"case": "not_run", "what": "memory_ovs", "frame": "64", "flows": 1032192, "reason": "no room"}, rows[4]
     assert rows[5:] == [{"case": "ratio_ovs", "ratio": 10.0, "ratio_range": [5.0, 20.0]}], rows[5:]
     assert svg(Records(lines)).count("<rect") == 5
 

@@ -36,6 +36,7 @@ netfilter_sessions() { ip netns exec "$NEAR" sysctl -n net.netfilter.nf_conntrac
 
 # What it had no room for, or could not route or send.
 netfilter_faults() {
+    # shellcheck disable=SC2016  # fields of awk
     ip netns exec "$NEAR" awk '/^Ip: [0-9]/ { print $9 + $10 + $12 + $13 }' /proc/net/snmp
 }
 
