@@ -29,6 +29,7 @@ bed_init() {
 
 bed_down() {
     local name
+    echo >&"$NOTHING"
     for name in "${!PROCESS[@]}"; do process_end "$name"; done
     for name in "${NETNS[@]}"; do
         # shellcheck disable=SC2046  # one argument a process
@@ -91,6 +92,13 @@ process_end() {
     kill -KILL "$pid" 2>/dev/null || true
     wait "$pid" 2>/dev/null || true
     unset "PROCESS[$1]"
+}
+
+# A line in its input is what testpmd waits for. If it ended before it read that, the next one must not.
+testpmd_end() {
+    echo >&"$NOTHING"
+    process_end "$1"
+    while read -r -t 0 -u "$NOTHING"; do read -r -u "$NOTHING"; done
 }
 
 # netns_add NAME : a network namespace, gone with the bed.

@@ -17,8 +17,4 @@ floor_runs() { (($(python3 "$PEERS/outside.py" sent "$RUN-floor" net_null0) > 0)
 floor_sessions() { echo "$FLOWS"; }
 floor_faults() { echo 0; }
 floor_window() { python3 "$PEERS/outside.py" dpdk "$1" "$RUN-floor" net_pcap0 net_null0 "${PROCESS[floor]}" rte-worker-1; }
-
-floor_stop() {
-    echo >&"$NOTHING"
-    process_end floor
-}
+floor_stop() { testpmd_end floor; }

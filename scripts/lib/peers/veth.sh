@@ -51,10 +51,7 @@ generator_start() {
     process_pause generator
 }
 
-generator_stop() {
-    echo >&"$NOTHING"
-    process_end generator
-}
+generator_stop() { testpmd_end generator; }
 
 generator_sends() { (($(python3 "$PEERS/outside.py" sent "$RUN-generator" net_af_packet0) > 0)); }
 
