@@ -11,6 +11,9 @@
 # Every namespace has this run's own prefix; no interface is ever made in the root namespace; every process that is
 # ended here runs in one of those namespaces.
 
+# shellcheck source=scripts/lib/precedence.sh
+. "$LIB/precedence.sh"
+
 SERVER=203.0.113.254 EDGE_INSIDE=10.0.0.1 HOST=10.0.0.2 OTHER_HOST=10.0.0.3
 ORACLE_SERVER=198.51.100.254 ORACLE_HOST=10.0.1.2
 ECHO_PORT=7
@@ -23,18 +26,6 @@ bed_init() {
     INSTANCE=$BED
     DEVICE=$1 WORKERS=$2 DISTRIBUTE=$3
     take_precedence
-}
-
-# What else this machine does is not to be measured. Processes of one session are a group to the scheduler, where nice values
-# count only within: the group goes ahead too, as long as the demo runs.
-take_precedence() {
-    renice -n -15 -p $$ >/dev/null 2>&1 || true
-    GROUP_NICE=$(sed -n 's/.* nice //p' "/proc/$$/autogroup" 2>/dev/null) || true
-    [[ -z $GROUP_NICE ]] || { echo -15 >"/proc/$$/autogroup"; } 2>/dev/null || true
-}
-
-give_precedence_back() {
-    [[ -z $GROUP_NICE ]] || { echo "$GROUP_NICE" >"/proc/$$/autogroup"; } 2>/dev/null || true
 }
 
 in_ns() { ip netns exec "$BED-$1" "${@:2}"; }
