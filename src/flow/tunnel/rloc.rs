@@ -3,7 +3,8 @@
 use crate::flow::adjacency::{KeepsPath, Path};
 use crate::flow::key::Realm;
 use crate::flow::sync::{AtomicU16, AtomicU32, AtomicU64, Ordering};
-use std::net::{Ipv4Addr, Ipv6Addr};
+use crate::packet::{ipv4, ipv6, udp};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// RLOCs that one edge may have here.
 pub const RLOCS_OF_A_PEER: usize = 14;
@@ -17,6 +18,26 @@ pub enum Ends {
     V6 { local: Ipv6Addr, remote: Ipv6Addr },
     /// Ethernet: MAC addresses on that interface.
     Ethernet { interface: u16, local: [u8; 6], remote: [u8; 6] },
+}
+
+impl Ends {
+    /// Those of UDP; `None` of two families.
+    pub fn udp(local: IpAddr, remote: IpAddr) -> Option<Ends> {
+        match (local, remote) {
+            (IpAddr::V4(local), IpAddr::V4(remote)) => Some(Ends::V4 { local, remote }),
+            (IpAddr::V6(local), IpAddr::V6(remote)) => Some(Ends::V6 { local, remote }),
+            _ => None,
+        }
+    }
+
+    /// Bytes of the headers before a payload TLV that an RLOC's MTU bounds: those of IP and UDP.
+    pub const fn headers(&self) -> usize {
+        match self {
+            Ends::V4 { .. } => ipv4::HEADER_LENGTH + udp::HEADER_LENGTH,
+            Ends::V6 { .. } => ipv6::HEADER_LENGTH + udp::HEADER_LENGTH,
+            Ends::Ethernet { .. } => 0,
+        }
+    }
 }
 
 /// What an RLOC is made of.

@@ -3,5 +3,6 @@
 
 mod lab;
 mod locals;
+mod path_mtu;
 mod remotes;
 mod wild;
