@@ -1,12 +1,16 @@
 //! What routers, and other edges, say of how long packets may be.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
+
+use rand::rngs::StdRng;
+use rand::{Rng, RngExt, SeedableRng};
 
 use super::super::edges::ShownWay;
 use super::super::path_mtu::LIFETIME;
 use super::super::shown::Wanted;
 use super::lab::{Lab, rloc};
-use crate::packet::TooBig;
+use crate::packet::build::{self, Ip, Path, Transport};
+use crate::packet::{IcmpType, MacAddr, Protocol, TooBig, icmp, ipv4};
 
 const LAX: &str = "";
 const WANTED: Wanted = Wanted { host: None, edge: None, limit: 10 };
@@ -121,8 +125,12 @@ fn what_the_other_edge_takes_is_the_most() {
     let call = lab.call((0, 1), (1, 2));
     lab.run(1_000);
     lab.reached(0, call);
+    let call = lab.call((0, 2), (1, 3));
+    lab.run(1_000);
+    lab.reached(0, call);
     // IPv4, UDP, payload TLV and a compressed header with its fragment fields in the place of an IPv4 header.
-    let associated = ways(&mut lab)[0];
+    let shown = lab.at(0, |service, lent, now| service.show(&WANTED, lent, now));
+    let associated = shown.ways.iter().find(|(name, _)| name.is_some()).expect("an association").1;
     assert_eq!((associated.mtu, associated.most), (1428, 1428));
     let mut lab = Lab::new(&[LAX, LAX], &[]);
     lab.edges[1].service.own.mtu = 1400;
@@ -130,5 +138,80 @@ fn what_the_other_edge_takes_is_the_most() {
     lab.run(1_000);
     lab.reached(0, call);
     assert_eq!(mtu(&mut lab), 1500, "without an association nobody has told");
+    lab.assert_empty();
+}
+
+/// A router's message to the first edge about a packet of that session, so much of it quoted.
+fn message(tags: (u32, u32), mtu: u16, quoted: usize) -> Vec<u8> {
+    let total = 1400u16;
+    let be = |n: u16| n.to_be_bytes();
+    let [local, remote] = [0, 1].map(rloc);
+    let mut quote = [&[0x45, 0][..], &be(total), &[0, 0, 0x40, 0, 60, 17, 0, 0]].concat();
+    quote.extend([local.octets(), remote.octets()].concat());
+    quote.extend([&be(0xc123)[..], &be(48_001), &be(total - 20), &[0, 0]].concat());
+    quote.extend([&[0x94, 0][..], &be(total - 28), &tags.0.to_be_bytes(), &tags.1.to_be_bytes()].concat());
+    quote.resize(quote.len().max(quoted), 7);
+    let [high, low] = be(mtu);
+    let (kind, parameter) = (IcmpType::DESTINATION_UNREACHABLE, [0, 0, high, low]);
+    let icmp = Transport::Icmp(icmp::Header { kind, code: 4, parameter }, &quote[..quoted]);
+    let ip = Ip::V4(ipv4::Header::new(Ipv4Addr::new(198, 51, 100, 1), local, Protocol::ICMP));
+    let mut frame = vec![0; 200];
+    let path = Path::untagged(MacAddr([2; 6]), MacAddr([4; 6]));
+    let length = build::frame(&mut frame, &path, &ip, &icmp).expect("it fits");
+    frame.truncate(length);
+    frame
+}
+
+/// Some bits of its quote are others, and its checksum is right all the same.
+fn spoil(frame: &mut [u8], random: &mut StdRng) {
+    const ICMP: usize = 14 + 20;
+    for _ in 0..random.random_range(0..4) {
+        let at = random.random_range(ICMP..frame.len());
+        frame[at] ^= 1 << random.random_range(0..8);
+    }
+    frame[ICMP + 2..ICMP + 4].fill(0);
+    let sum = crate::packet::checksum::checksum(&frame[ICMP..]);
+    frame[ICMP + 2..ICMP + 4].copy_from_slice(&sum.to_ne_bytes());
+}
+
+#[test]
+fn nothing_is_lowered_without_a_quote_that_is_right() {
+    let mut lab = Lab::new(&[LAX, LAX], &[]);
+    let call = lab.call((0, 1), (1, 2));
+    lab.run(1_000);
+    lab.reached(0, call);
+    let (tags, mut random) = (tags(&mut lab), StdRng::seed_from_u64(3));
+    let (mut lowered, mut refused) = (0, 0);
+    for _ in 0..20_000 {
+        let now = mtu(&mut lab);
+        let quoted = [28, 39, 40, 40, 60, 100][random.random_range(0..6)];
+        let mut frame = message(tags, random.random_range(500..=1500), quoted);
+        spoil(&mut frame, &mut random);
+        if random.random_range(0..10) == 0 {
+            frame.resize(random.random_range(0..200), 0);
+            random.fill_bytes(&mut frame);
+        }
+        let said = TooBig::of_frame(&frame, 48_001);
+        if let Some(said) = said {
+            lab.at(0, |service, _, now| service.too_big(&said, now));
+        }
+        let after = mtu(&mut lab);
+        if after == now {
+            refused += 1;
+            continue;
+        }
+        lowered += 1;
+        let said = said.expect("something was said");
+        let least = if said.tags.is_some() { 576 } else { 1280 };
+        assert!(said.tags.is_none_or(|quoted| quoted == tags), "{said:?}");
+        assert_eq!((said.local, said.remote), (rloc(0).into(), rloc(1).into()));
+        assert!(after == said.mtu && after < now && after >= least, "{now} {after} {said:?}");
+        // As if ten minutes had passed.
+        if after < 1_000 {
+            let later = crate::edge::calls::service::Now { ms: lab.now + LIFETIME, ..lab.now() };
+            lab.edges[0].service.restore_ways(later);
+        }
+    }
+    assert!(lowered > 500 && refused > 500, "{lowered} lowered, {refused} refused");
     lab.assert_empty();
 }
