@@ -14,6 +14,8 @@ mod captured;
 mod edge;
 #[path = "tunnels/hostile.rs"]
 mod hostile;
+#[path = "tunnels/jumbo.rs"]
+mod jumbo;
 #[path = "tunnels/live.rs"]
 mod live;
 #[path = "support/packets.rs"]
@@ -62,6 +64,11 @@ fn without_translation() {
 #[test]
 fn nothing_passes_after_its_session() {
     alone("nothing_passes_after_its_session", live::sessions_come_and_go);
+}
+
+#[test]
+fn jumbo_frames_pass() {
+    alone("jumbo_frames_pass", jumbo::pass);
 }
 
 #[test]
