@@ -23,7 +23,13 @@ mod packets;
 #[path = "tunnels/script.rs"]
 mod script;
 
+use std::alloc::System;
 use std::process::Command;
+
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+
+#[global_allocator]
+static COUNTING: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 const ONE: &str = "cores = [0]\n";
 const TWO_RSS: &str = "cores = [0, 1]\ndistribute = \"rss\"\n";

@@ -24,6 +24,9 @@ cetp_bed() {
     at core address add "$CETP_CORE.254/24" dev bridge
     at core address add "$CETP_DNS/32" dev bridge
     at core address add "${CETP_CORE6}254/64" dev bridge nodad
+    # It is a router, too, between edges whose routes say so: one that tells of each packet that is too long.
+    in_ns core sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1 net.ipv4.icmp_ratelimit=0 \
+        net.ipv6.icmp.ratelimit=0 net.ipv4.conf.all.send_redirects=0 net.ipv4.conf.bridge.send_redirects=0
     mkdir -p "$WORK/ssh" "$WORK/cetp" /run/sshd
     [[ -e $WORK/ssh/user ]] || ssh-keygen -q -t ed25519 -N '' -f "$WORK/ssh/user"
     [[ -e $WORK/ssh/host ]] || ssh-keygen -q -t ed25519 -N '' -f "$WORK/ssh/host"
@@ -238,8 +241,6 @@ cetp_route_to() {
 # cetp_narrow MTU : the core's router sends to edges over links of that MTU, and says so to whom it concerns.
 cetp_narrow() {
     local number
-    in_ns core sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1 net.ipv4.icmp_ratelimit=0 \
-        net.ipv6.icmp.ratelimit=0 net.ipv4.conf.all.send_redirects=0 net.ipv4.conf.bridge.send_redirects=0
     for number in 1 2; do
         at core route replace "$CETP_CORE.$number/32" dev bridge mtu lock "$1"
         at core -6 route replace "$CETP_CORE6$number/128" dev bridge mtu lock "$1"

@@ -354,7 +354,7 @@ fn own_mac() -> [u8; 6] {
 }
 
 /// That a packet is longer than `mtu` bytes, by a router of the core.
-fn of_a_router(is_v6: bool, router: u8, quote: &[u8], mtu: u16) -> Vec<u8> {
+pub fn of_a_router(is_v6: bool, router: u8, quote: &[u8], mtu: u16) -> Vec<u8> {
     use ces::packet::build::{Ip, Transport};
     use ces::packet::{IcmpType, Icmpv6Type, Protocol, icmp, icmpv6, ipv4, ipv6};
     let path = Path::untagged(mac(CORE, 9), MacAddr(own_mac()));
