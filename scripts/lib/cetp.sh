@@ -238,12 +238,20 @@ cetp_route_to() {
         "$CETP_CORE.$1/32" "$CETP_CORE.254" "$CETP_CORE6$1/128" "${CETP_CORE6}254"
 }
 
-# cetp_narrow MTU : the core's router sends to edges over links of that MTU, and says so to whom it concerns.
+# cetp_narrow MTU : the core's router sends to edges over links of that MTU; and as it did.
 cetp_narrow() {
     local number
     for number in 1 2; do
         at core route replace "$CETP_CORE.$number/32" dev bridge mtu lock "$1"
         at core -6 route replace "$CETP_CORE6$number/128" dev bridge mtu lock "$1"
+    done
+}
+
+cetp_widen() {
+    local number
+    for number in 1 2; do
+        at core route delete "$CETP_CORE.$number/32"
+        at core -6 route delete "$CETP_CORE6$number/128"
     done
 }
 

@@ -79,6 +79,7 @@ cetp_narrow_core() {
     control "5 MB through a narrow core$1" 28 cetp_fetch_narrow
     cetp_unmute
     step "5 MB through a narrow core$1" cetp_fetch_narrow
+    cetp_widen
 }
 
 # The answer is a proxy address of the realm, for a short while. Exit code 3: there is none.

@@ -1,4 +1,9 @@
 //! Other edges, and the RLOCs between them and us.
+//!
+//! An RLOC remembers one next hop: where its route has several of equal cost all flows on it take the same, and it is for the routers
+//! behind that to spread them, by source port and flow label. To choose by flow its line would have some paths (there is room for
+//! five), one of them taken by the flow's entropy: a multiplication between two loads that now follow each other, and as many next
+//! hops' lines in the cache, for each packet of the fast way. That is to be measured before it is done.
 
 use crate::flow::adjacency::{KeepsPath, Path};
 use crate::flow::key::Realm;
@@ -59,7 +64,7 @@ pub struct Rloc {
     about: AtomicU64,
     /// Written by any worker: the next hop.
     path: AtomicU32,
-    /// Written by the owner alone, also while it is published.
+    /// Written by the owner alone, also while it is published: what was told, by the other edge or by routers, may change.
     pub(super) mtu: AtomicU16,
 }
 
