@@ -3,6 +3,6 @@
 
 mod lab;
 mod locals;
-mod path_mtu;
+pub mod path_mtu;
 mod remotes;
 mod wild;

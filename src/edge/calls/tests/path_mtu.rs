@@ -142,7 +142,7 @@ fn what_the_other_edge_takes_is_the_most() {
 }
 
 /// A router's message to the first edge about a packet of that session, so much of it quoted.
-fn message(tags: (u32, u32), mtu: u16, quoted: usize) -> Vec<u8> {
+pub fn message(tags: (u32, u32), mtu: u16, quoted: usize) -> Vec<u8> {
     let total = 1400u16;
     let be = |n: u16| n.to_be_bytes();
     let [local, remote] = [0, 1].map(rloc);

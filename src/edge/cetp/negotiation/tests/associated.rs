@@ -56,7 +56,10 @@ fn an_answer_goes_to_where_the_question_came_from_whatever_is_told_to_be_first()
     lab.dead = Some(1);
     lab.open((0, 0), (1, 1));
     lab.run(150);
-    assert!(lab.is_agreed(0, 1), "before anything is sent again");
+    assert!(lab.is_agreed(0, 1));
+    let sent = lab.sent;
+    lab.run(500);
+    assert_eq!(lab.sent, sent, "nothing has to be sent again");
 }
 
 fn is_associated(lab: &Lab) -> bool {
