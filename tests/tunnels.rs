@@ -14,6 +14,8 @@ mod captured;
 mod edge;
 #[path = "tunnels/hostile.rs"]
 mod hostile;
+#[path = "tunnels/jumbo.rs"]
+mod jumbo;
 #[path = "tunnels/live.rs"]
 mod live;
 #[path = "support/packets.rs"]
@@ -21,7 +23,13 @@ mod packets;
 #[path = "tunnels/script.rs"]
 mod script;
 
+use std::alloc::System;
 use std::process::Command;
+
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+
+#[global_allocator]
+static COUNTING: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 const ONE: &str = "cores = [0]\n";
 const TWO_RSS: &str = "cores = [0, 1]\ndistribute = \"rss\"\n";
@@ -62,6 +70,11 @@ fn without_translation() {
 #[test]
 fn nothing_passes_after_its_session() {
     alone("nothing_passes_after_its_session", live::sessions_come_and_go);
+}
+
+#[test]
+fn jumbo_frames_pass() {
+    alone("jumbo_frames_pass", jumbo::pass);
 }
 
 #[test]

@@ -3,13 +3,15 @@
 #
 #   home    10.0.0.2  a.alpha.example ─┐                 core 203.0.113.0/24, 2001:db8:c::/64
 #                                      ├─ edge: cesd ─ .1 ──── bridge ──── .2 ─ peer: cesd ── far  10.0.0.2 b.beta.example
-#   near    10.0.0.2  c.alpha.example ─┘                         │                                     .3 s., .4 n., .5 w.
+#   near    10.0.0.2  c.alpha.example ─┘                         │                                     .3 s., .4 n., .5 w., .6 e.
 #                                                            .53 BIND, which knows of both zones
+#
+# Of e.beta.example the DNS says that it is behind an edge without an IP address, which is met over Ethernet.
 #
 # Hosts have their edge for their resolver and know of nothing else. Each edge asks BIND from a namespace of its own.
 
 CETP_CORE=203.0.113 CETP_CORE6=2001:db8:c:: CETP_DNS=203.0.113.53
-CETP_PORT=48001
+CETP_PORT=48001 CETP_ETHER_TYPE=0x88b5
 CETP_PROXIES=172.16.64
 
 # Namespaces, links between them, keys, servers: all that both edges stand among.
@@ -22,6 +24,9 @@ cetp_bed() {
     at core address add "$CETP_CORE.254/24" dev bridge
     at core address add "$CETP_DNS/32" dev bridge
     at core address add "${CETP_CORE6}254/64" dev bridge nodad
+    # It is a router, too, between edges whose routes say so: one that tells of each packet that is too long.
+    in_ns core sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1 net.ipv4.icmp_ratelimit=0 \
+        net.ipv6.icmp.ratelimit=0 net.ipv4.conf.all.send_redirects=0 net.ipv4.conf.bridge.send_redirects=0
     mkdir -p "$WORK/ssh" "$WORK/cetp" /run/sshd
     [[ -e $WORK/ssh/user ]] || ssh-keygen -q -t ed25519 -N '' -f "$WORK/ssh/user"
     [[ -e $WORK/ssh/host ]] || ssh-keygen -q -t ed25519 -N '' -f "$WORK/ssh/host"
@@ -68,10 +73,20 @@ options {
 controls { };
 zone "alpha.example" { type static-stub; server-addresses { $CETP_CORE.1; }; };
 zone "beta.example" { type static-stub; server-addresses { $CETP_CORE.2; }; };
+zone "e.beta.example" { type primary; file "$WORK/cetp/e.zone"; };
 NAMED
+    cat >"$WORK/cetp/e.zone" <<ZONE
+\$TTL 1
+@ SOA ns.core.example. operator.core.example. 1 1 1 1 1
+@ NS ns.core.example.
+@ NAPTR 10 6 "U" "CETP+cesid" "!^(.*)\$!cesid:1=ces1.beta.example?eth=$(cetp_mac 2)!" .
+ZONE
     in_ns core named -g -4 -n 1 -c "$WORK/cetp/named.conf" >"$WORK/cetp/named.out" 2>&1 &
     wait_for 5 "the core's name server listens" in_ns core sh -c "ss -Hlun 'sport = :53' | grep -q ."
 }
+
+# The MAC address of an edge, by number, on the core.
+cetp_mac() { printf '02:00:00:63:65:%02x' "$1"; }
 
 # cetp_serve NAMESPACE : a web server, ssh, echo and iperf3 at all addresses of a namespace.
 cetp_serve() {
@@ -108,12 +123,12 @@ NGINX
         "for p in 22 80 5201 8080 $ECHO_PORT; do ss -Hltn \"sport = :\$p\" | grep -q . || exit 1; done"
 }
 
-# cetp_config EDGE [no-cetp] [no-identity] [v6] : the configuration of the edge `edge` or `peer`.
+# cetp_config EDGE [no-cetp] [no-identity] [v6] [ethernet] [routed] : the configuration of the edge `edge` or `peer`.
 cetp_config() {
     local edge=$1 number zone realm realms taps=0 rloc with=" ${*:2} " host hosts name last
     case $edge in
     edge) number=1 zone=alpha.example realms=(home near) hosts="home:a:2 near:c:2" ;;
-    peer) number=2 zone=beta.example realms=(far) hosts="far:b:2 far:s:3 far:n:4 far:w:5" ;;
+    peer) number=2 zone=beta.example realms=(far) hosts="far:b:2 far:s:3 far:n:4 far:w:5 far:e:6" ;;
     esac
     rloc=$CETP_CORE.$number
     [[ $with != *" v6 "* ]] || rloc=$CETP_CORE6$number
@@ -128,6 +143,7 @@ distribute = "$DISTRIBUTE"
 idle = "sleep"
 [[port]]
 name = "core"
+mac = "$(cetp_mac "$number")"
 device = "net_tap0,iface=core-$edge"
 [[realm]]
 name = "core"
@@ -140,6 +156,7 @@ addresses = ["$CETP_CORE.$number/24", "$CETP_CORE6$number/64"]
 realm = "core"
 prefix = "0.0.0.0/0"
 via = "$CETP_CORE.254"
+$([[ $with != *" routed "* ]] || cetp_route_to $((3 - number)))
 [exception]
 netns = "$BED-asks-$edge"
 interfaces = ["core"]
@@ -204,6 +221,7 @@ hosts = ["w.$zone"]
 refuse = true
 TOML
     [[ $with == *" no-cetp "* ]] || printf '[cetp]\nsessions = 1000\n'
+    [[ $with != *" ethernet "* ]] || printf 'ethernet = ["core"]\n'
     [[ $with == *" no-cetp "* || $with == *" no-identity "* ]] || cat <<TOML
 [cetp.identity]
 certificate = "$WORK/cetp/$edge.pem"
@@ -213,6 +231,44 @@ name = "demo"
 certificates = "$WORK/cetp/ca.pem"
 TOML
 }
+
+# Not across the bridge, but by the core's router.
+cetp_route_to() {
+    printf '[[route]]\nrealm = "core"\nprefix = "%s"\nvia = "%s"\n' \
+        "$CETP_CORE.$1/32" "$CETP_CORE.254" "$CETP_CORE6$1/128" "${CETP_CORE6}254"
+}
+
+# cetp_narrow MTU : the core's router sends to edges over links of that MTU; and as it did.
+cetp_narrow() {
+    local number
+    for number in 1 2; do
+        at core route replace "$CETP_CORE.$number/32" dev bridge mtu lock "$1"
+        at core -6 route replace "$CETP_CORE6$number/128" dev bridge mtu lock "$1"
+    done
+}
+
+cetp_widen() {
+    local number
+    for number in 1 2; do
+        at core route delete "$CETP_CORE.$number/32"
+        at core -6 route delete "$CETP_CORE6$number/128"
+    done
+}
+
+# The router says nothing to anybody any more; and speaks again.
+cetp_mute() {
+    in_ns core nft -f - <<'NFT'
+table inet mute {
+    chain output {
+        type filter hook output priority 0
+        icmp type destination-unreachable drop
+        icmpv6 type packet-too-big drop
+    }
+}
+NFT
+}
+
+cetp_unmute() { in_ns core nft delete table inet mute; }
 
 cetp_instance() { if [[ $1 == edge ]]; then echo "$INSTANCE"; else echo "$INSTANCE-$1"; fi; }
 
@@ -228,7 +284,7 @@ cetp_up() {
     done
     cetp_join edge home 10.0.0.2
     cetp_join edge near 10.0.0.2
-    cetp_join peer far 10.0.0.2 10.0.0.3 10.0.0.4 10.0.0.5
+    cetp_join peer far 10.0.0.2 10.0.0.3 10.0.0.4 10.0.0.5 10.0.0.6
     wait_for 10 "the edges reach the core" cetp_neighbours_answer
 }
 

@@ -5,7 +5,7 @@
 # A function runs in the bed and fails by its exit code; its control runs the very same function where it must fail.
 
 CETP_FAR=b.beta.example CETP_STRICT=s.beta.example CETP_CLOSED=n.beta.example CETP_WEB=w.beta.example
-CETP_NEAR=c.alpha.example
+CETP_NEAR=c.alpha.example CETP_BY_ETHERNET=e.beta.example
 
 scenario_cetp() {
     if [[ $DEVICE != tap ]]; then
@@ -35,14 +35,26 @@ scenario_cetp() {
     control "a service not negotiated is dropped" 3 cetp_service "$CETP_FAR"
     cetp_down
 
-    heading "cetp: one edge shows no certificate"
-    cetp_up no-identity
+    heading "cetp: the edges show no certificate, and a link between them takes less than their own"
+    cetp_up no-identity routed
     control "who must sign signs, and is believed" 6 cetp_fetch "$CETP_STRICT" who
+    cetp_narrow_core ""
     cetp_down
 
-    heading "cetp: the edges meet over IPv6"
-    cetp_up v6
+    heading "cetp: the edges meet over IPv6, and a link between them takes less than their own"
+    cetp_up v6 routed
     step "200 MB by name, over IPv6" cetp_fetch "$CETP_FAR" 200M
+    cetp_narrow_core " over IPv6"
+    cetp_down
+
+    heading "cetp: the edges meet over Ethernet"
+    cetp_up ethernet
+    cetp_capture_begin
+    step "50 MB by name, over Ethernet" cetp_fetch "$CETP_BY_ETHERNET" 50M
+    step "ping a far host, over Ethernet" ping_all 20 home "$CETP_BY_ETHERNET"
+    cetp_capture_end
+    step "the core sees CETP's frames alone" cetp_capture_is_clean "ether proto $CETP_ETHER_TYPE"
+    control "the core sees CETP's frames alone" 4 cetp_capture_is_not_clean "ether proto $CETP_ETHER_TYPE"
     cetp_down
 
     heading "cetp: the same cesd without CETP"
@@ -50,12 +62,24 @@ scenario_cetp() {
     control "a far host's name is a proxy address" 3 cetp_name "$CETP_FAR"
     control "200 MB by name" 6 cetp_fetch "$CETP_FAR" 200M
     control "200 MB by name, over IPv6" 6 cetp_fetch "$CETP_FAR" 200M
+    control "50 MB by name, over Ethernet" 6 cetp_fetch "$CETP_BY_ETHERNET" 50M
+    control "ping a far host, over Ethernet" "1 2" ping_all 20 home "$CETP_BY_ETHERNET"
     control "ssh to a far host" 255 cetp_ssh
     control "ping a far host" "1 2" ping_all 20 home "$CETP_FAR"
     control "UDP echo of a far host" 3 cetp_udp
     control "iperf3, both ways" 4 cetp_iperf
     control "a host behind the same edge" "6 7" cetp_fetch "$CETP_NEAR" 50M
     cetp_down
+}
+
+# cetp_narrow_core HOW : where the core's router says nothing, long packets are lost; where it does, the edges act on it.
+cetp_narrow_core() {
+    cetp_narrow 1300
+    cetp_mute
+    control "5 MB through a narrow core$1" 28 cetp_fetch_narrow
+    cetp_unmute
+    step "5 MB through a narrow core$1" cetp_fetch_narrow
+    cetp_widen
 }
 
 # The answer is a proxy address of the realm, for a short while. Exit code 3: there is none.
@@ -77,6 +101,16 @@ cetp_fetch() {
         [[ $(sha256sum <"$WORK/fetched") == $(sha256sum <"$WORK/www/$2") ]] || fail "the checksum is another one"
         note "$2, the checksum is right"
     fi
+}
+
+# The far edge, whose packets are the long ones, has heard of it.
+cetp_fetch_narrow() {
+    in_ns home curl -sS --fail --connect-timeout 2 --max-time 4 --range 0-4999999 -o "$WORK/fetched" "http://$CETP_FAR/50M"
+    cmp "$WORK/fetched" <(head -c 5000000 "$WORK/www/50M") || fail "not what was sent"
+    cetp_ctl peer show cetp >"$WORK/cetp/shown.json"
+    jq -e '(.counters | any(.name == "path-mtu-lowered" and .count > 0)) and (.ways | any(.mtu == 1300 and .most == 1500))' \
+        "$WORK/cetp/shown.json"
+    note "$(jq -r '.ways[] | select(.mtu == 1300) | "to \(.rloc) \(.mtu) of \(.most) bytes, for \(.restored_in_ms / 1000 | floor) s"' "$WORK/cetp/shown.json")"
 }
 
 cetp_ssh() {
@@ -103,27 +137,28 @@ cetp_iperf() {
     note "Mbit/s:$rates"
 }
 
-# What is in the capture beside CETP, DNS and what a link needs (ARP, neighbour and listener discovery).
+# cetp_strangers CETP : what is in the capture beside that, DNS and what a link needs (ARP, neighbour and listener discovery).
 cetp_strangers() {
     in_ns core tcpdump -Z root -r "$WORK/cetp/core.pcap" -n \
-        "not udp port $CETP_PORT and not port 53 and not arp and not (icmp6 and ip6[40] >= 130 and ip6[40] <= 143) and not (ip6 and ip6[6] == 0)" 2>/dev/null
+        "not $1 and not port 53 and not arp and not (icmp6 and ip6[40] >= 130 and ip6[40] <= 143) and not (ip6 and ip6[6] == 0)" 2>/dev/null
 }
 
+# cetp_capture_is_clean [CETP] : by what its packets are known.
 cetp_capture_is_clean() {
-    local all strangers
-    strangers=$(cetp_strangers)
+    local all strangers cetp=${1:-udp port $CETP_PORT}
+    strangers=$(cetp_strangers "$cetp")
     [[ -z $strangers ]] || { head -n 5 <<<"$strangers"; return 4; }
-    all=$(in_ns core tcpdump -Z root -r "$WORK/cetp/core.pcap" -n "udp port $CETP_PORT" 2>/dev/null | grep -c .)
+    all=$(in_ns core tcpdump -Z root -r "$WORK/cetp/core.pcap" -n "$cetp" 2>/dev/null | grep -c .)
     ((all > 10000)) || fail "only $all packets of CETP"
     note "$all packets of CETP"
 }
 
-# The same look at a capture in which there is one packet that is neither.
+# cetp_capture_is_not_clean [CETP] : the same look at a capture in which there is one packet that is neither.
 cetp_capture_is_not_clean() {
     cetp_capture_begin
     in_ns core ping -q -c 1 -W 1 "$CETP_CORE.1"
     cetp_capture_end
-    cetp_capture_is_clean
+    cetp_capture_is_clean "$@"
 }
 
 # The DNS says that there is no such name, and the operator sees why. Exit code 3: there is one.

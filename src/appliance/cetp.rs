@@ -11,6 +11,7 @@ use super::assemble::Ports;
 use super::tunnels::Rings;
 use crate::config::{Config, DomainName, Side as RealmSide};
 use crate::edge::calls::Lookups;
+use crate::edge::calls::edges::ShownWay;
 use crate::edge::calls::own::{Credentials, Own, OwnRloc};
 use crate::edge::calls::refusals::Refusal as Kept;
 use crate::edge::calls::service::Service;
@@ -23,11 +24,11 @@ use crate::edge::identity::{Authorities, Identities, Revocation, load};
 use crate::edge::proxies::Proxies;
 use crate::edge::thread::Edge;
 use crate::flow::Realm;
-use crate::flow::tunnel::Tunnels;
+use crate::flow::tunnel::{Ends, Tunnels};
 use crate::manage::Refusal;
 use crate::manage::cetp_model::{
     CetpChange, CetpChanged, CetpCounter, CetpEdge, CetpFilter, CetpLocal, CetpRefusal, CetpSession,
-    CetpStatus,
+    CetpStatus, CetpWay,
 };
 use crate::packet::MacAddr;
 
@@ -174,6 +175,7 @@ pub fn show(config: &Config, cetp: Option<&Cetp>, filter: &CetpFilter) -> Result
         sessions: shown.sessions.into_iter().map(|session| show_session(config, session)).collect(),
         local: shown.locals.iter().map(show_local).collect(),
         edges: shown.edges.into_iter().map(show_edge).collect(),
+        ways: shown.ways.into_iter().map(|(edge, way)| show_way(edge, &way)).collect(),
         refusals: shown.refusals.iter().map(show_refusal).collect(),
     })
 }
@@ -199,7 +201,7 @@ fn folded(name: &str) -> Box<str> {
 }
 
 fn counters(shown: &Shown) -> Vec<CetpCounter> {
-    let (service, protocol) = (&shown.counters, &shown.protocol);
+    let (service, protocol, path_mtu) = (&shown.counters, &shown.protocol, &shown.path_mtu);
     let all = [
         ("calls", service.calls),
         ("calls-reused", service.reused),
@@ -211,6 +213,9 @@ fn counters(shown: &Shown) -> Vec<CetpCounter> {
         ("sessions-untaken", service.untaken),
         ("naming-checks", service.checks),
         ("reports", service.reports),
+        ("path-mtu-lowered", path_mtu.lowered),
+        ("path-mtu-ignored", path_mtu.ignored),
+        ("path-mtu-restored", path_mtu.restored),
         ("refusals", shown.refused),
         ("malformed", protocol.malformed),
         ("other-version", protocol.version),
@@ -276,6 +281,22 @@ fn show_edge(edge: ShownEdge) -> CetpEdge {
         clock_ms: edge.clock,
         incarnation: edge.incarnation,
         heard_ms: edge.heard,
+    }
+}
+
+fn show_way(edge: Option<Box<str>>, way: &ShownWay) -> CetpWay {
+    let (local, rloc) = match way.ends {
+        Ends::V4 { local, remote } => (local.to_string(), remote.to_string()),
+        Ends::V6 { local, remote } => (local.to_string(), remote.to_string()),
+        Ends::Ethernet { local, remote, .. } => (MacAddr(local).to_string(), MacAddr(remote).to_string()),
+    };
+    CetpWay {
+        edge: edge.map(Into::into),
+        local,
+        rloc,
+        mtu: way.mtu,
+        most: way.most,
+        restored_in_ms: way.until,
     }
 }
 

@@ -1,21 +1,25 @@
 //! What edges say to each other, up to the thread that negotiates, and what it says on its way: no kernel between. And the beginnings
-//! of tunnelled packets that no session here is for, so that it can tell the edge that has sent them.
+//! of tunnelled packets that no session here is for, so that it can tell the edge that has sent them; and what routers between the
+//! edges say of packets that were too big for them.
 //!
 //! Up, by the interface that it came in by: [`MESSAGE`], a whole frame with a message; [`STRAY`], the first [`STRAY_LENGTH`] bytes of
-//! a frame with a tunnelled packet. Down, for the interface that it is to leave by: [`MESSAGE`], an IP packet in a frame without
+//! a frame with a tunnelled packet; [`TOO_BIG`], a whole frame with a router's message. Down, for the interface that it is to leave by: [`MESSAGE`], an IP packet in a frame without
 //! addresses; [`FRAME`], a frame as it is.
 //!
 //! Guarantees: what goes up has a right checksum, is no more a second than it may be, nor from one source, and nobody's strays take
-//! from messages; a full ring never makes a worker wait. Never: reads a message.
+//! from messages, nor what anybody can write of a packet from what only who has seen it can; a full ring never makes a worker wait.
+//! Never: reads a message.
 
 use super::core::Core;
 use super::limit::{Shares, TokenBucket};
 use super::resolve;
+use super::slow::Arrival;
 use super::tunnels::Tunnels;
 use super::world::{Interface, World};
 use crate::dpdk::Mbuf;
+use crate::flow::tunnel::Ends;
 use crate::packet::cetp::PAYLOAD;
-use crate::packet::{DropReason, MacAddr, PseudoHeader, Udp, ethernet};
+use crate::packet::{DropReason, MacAddr, PseudoHeader, TooBig, Udp, ethernet};
 use crate::ring::frames::{FrameReceiver, FrameSender};
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -23,6 +27,8 @@ use std::net::{IpAddr, Ipv6Addr};
 pub const MESSAGE: u16 = 0;
 /// Up: the beginning of a tunnelled packet that was dropped.
 pub const STRAY: u16 = 1;
+/// Up: an ICMP or ICMPv6 message that a tunnelled packet was too big.
+pub const TOO_BIG: u16 = 2;
 /// Down: a whole Ethernet frame, its addresses written.
 pub const FRAME: u16 = 1;
 /// Bytes of a stray that go up, at most.
@@ -33,6 +39,9 @@ const MESSAGES: u32 = 200_000;
 const MESSAGES_OF_ONE: u32 = 50_000;
 const STRAYS: u32 = 100;
 const STRAYS_OF_ONE: u32 = 10;
+/// Routers' messages a second of all workers, and of one router at each worker: one is enough for a link.
+const TOO_BIGS: u32 = 100;
+const TOO_BIGS_OF_ONE: u32 = 10;
 
 /// How much may go up.
 struct Limit {
@@ -55,6 +64,8 @@ impl Limit {
 pub struct Cetp {
     messages: Limit,
     strays: Limit,
+    /// Of packets too big: with their tags, and without.
+    too_big: [Limit; 2],
     up: FrameSender,
     down: FrameReceiver,
 }
@@ -66,6 +77,7 @@ impl Cetp {
         Self {
             messages: Limit::new(part(MESSAGES), MESSAGES_OF_ONE, secret),
             strays: Limit::new(part(STRAYS), STRAYS_OF_ONE, secret),
+            too_big: [(); 2].map(|()| Limit::new(part(TOO_BIGS), TOO_BIGS_OF_ONE, secret)),
             up,
             down,
         }
@@ -101,7 +113,7 @@ pub fn up(
     if !is_message(udp.payload()) || !udp.checksum_is_right(pseudo_header) {
         return Err(DropReason::CetpInvalid);
     }
-    push(core, interface, mbuf)
+    push(core, interface, MESSAGE, mbuf)
 }
 
 /// The same of an Ethernet frame to the edge.
@@ -112,7 +124,32 @@ pub fn up_ethernet(core: &mut Core, interface: u16, source: MacAddr, mbuf: &Mbuf
     admit(core, station(source))?;
     let is_message =
         mbuf.is_contiguous() && mbuf.data().get(ethernet::HEADER_LENGTH..).is_some_and(is_message);
-    if is_message { push(core, interface, mbuf) } else { Err(DropReason::CetpInvalid) }
+    if is_message { push(core, interface, MESSAGE, mbuf) } else { Err(DropReason::CetpInvalid) }
+}
+
+/// What a router says of a tunnelled packet goes up, if the tags that it quotes are those of a session between these RLOCs. Without
+/// tags it proves nothing, and goes up within a limit of its own: what becomes of it is the thread's business.
+///
+/// # Errors
+/// Why not.
+pub fn up_too_big(
+    core: &mut Core,
+    tunnels: &Tunnels,
+    arrival: Arrival,
+    router: IpAddr,
+    said: &TooBig,
+    mbuf: &Mbuf,
+) -> Result<(), DropReason> {
+    let now = core.now;
+    if let Some(tags) = said.tags {
+        let ends = Ends::udp(said.local, said.remote);
+        let is_ours = ends.is_some_and(|ends| tunnels.table.may_have_sent(tags, &ends));
+        is_ours.then_some(()).ok_or(DropReason::CetpPathMtuForged)?;
+    }
+    let cetp = core.punts.cetp.as_mut().ok_or(DropReason::LocalNoListener)?;
+    let limit = &mut cetp.too_big[usize::from(said.tags.is_none())];
+    limit.allow(router, now).then_some(()).ok_or(DropReason::PuntRate)?;
+    push(core, arrival.interface, TOO_BIG, mbuf)
 }
 
 /// A message has 0 where a payload TLV has 1.
@@ -132,9 +169,9 @@ fn admit(core: &mut Core, source: IpAddr) -> Result<(), DropReason> {
     cetp.messages.allow(source, now).then_some(()).ok_or(DropReason::PuntRate)
 }
 
-fn push(core: &mut Core, interface: u16, mbuf: &Mbuf) -> Result<(), DropReason> {
+fn push(core: &mut Core, interface: u16, class: u16, mbuf: &Mbuf) -> Result<(), DropReason> {
     let cetp = core.punts.cetp.as_mut().ok_or(DropReason::LocalNoListener)?;
-    cetp.up.push(interface, MESSAGE, &[mbuf.data()]).then_some(()).ok_or(DropReason::PuntFull)
+    cetp.up.push(interface, class, &[mbuf.data()]).then_some(()).ok_or(DropReason::PuntFull)
 }
 
 /// A tunnelled packet that no session here is for: the thread gets its beginning, if there is room for it. It is dropped anyway.

@@ -27,6 +27,8 @@ const PAYLOAD4: usize = 42;
 const PORT6: usize = 56;
 const PAYLOAD6: usize = 62;
 const PAYLOAD_ETHERNET: usize = 14;
+/// Bytes of the longest frame of several segments that is looked at: more than ports take.
+const SCATTERED: usize = 9_728;
 
 /// What looks like a tunnelled packet: a guess, but nothing else is one.
 #[inline(always)]
@@ -61,10 +63,11 @@ pub(super) fn likely(tunnels: &Tunnels, packets: &mut Burst) -> Option<Burst> {
 /// The outside of a frame, if it is a tunnelled packet for an RLOC of ours. (A packet for any other address is not the edge's.)
 pub(super) fn outside(world: &World, mbuf: &Mbuf, interface: u16, realm: Realm) -> Option<Outer> {
     let tunnels = world.tunnels.as_ref()?;
-    if !mbuf.is_contiguous() {
-        return None;
-    }
-    let outer = Outer::of(mbuf.data(), interface, tunnels.port)?;
+    let outer = if mbuf.is_contiguous() {
+        Outer::of(mbuf.data(), interface, tunnels.port)?
+    } else {
+        scattered(mbuf, |frame| Outer::of(frame, interface, tunnels.port))?
+    };
     let is_ours = match outer.ends {
         Ends::V4 { local, .. } => tunnels.rlocs.contains(&(realm, local.into())),
         Ends::V6 { local, .. } => tunnels.rlocs.contains(&(realm, local.into())),
@@ -73,6 +76,19 @@ pub(super) fn outside(world: &World, mbuf: &Mbuf, interface: u16, realm: Realm) 
         }
     };
     is_ours.then_some(outer)
+}
+
+/// Looks at a frame of several segments, as a device makes them that gets longer ones than a buffer has room for, in one piece. `None`
+/// for one that is longer than any port takes.
+#[cold]
+#[inline(never)]
+fn scattered<T>(mbuf: &Mbuf, look: impl FnOnce(&[u8]) -> Option<T>) -> Option<T> {
+    let (mut room, mut length) = ([0; SCATTERED], 0);
+    for segment in mbuf.segments() {
+        room.get_mut(length..length + segment.len())?.copy_from_slice(segment);
+        length += segment.len();
+    }
+    look(&room[..length])
 }
 
 /// Tunnelled packets leave their tunnels, and stand in `inside` with their sessions beside them, each with the interface that has
@@ -132,8 +148,12 @@ fn leave<'w>(
     if !outer.is_whole || mbuf.rx_ip_checksum() == Checksum::Bad {
         return Err(DropReason::CetpInvalid);
     }
-    let payload = outer.payload(mbuf.data()).ok_or(DropReason::CetpInvalid)?;
-    let header = payload.header();
+    let carried = if mbuf.is_contiguous() {
+        carried(outer, mbuf.data())
+    } else {
+        scattered(mbuf, |frame| carried(outer, frame))
+    };
+    let (header, exit) = carried.ok_or(DropReason::CetpInvalid)?;
     let session = match admit(tunnels, &header, &outer.ends) {
         Ok(session) => session,
         Err(why) => {
@@ -141,10 +161,20 @@ fn leave<'w>(
             return Err(why);
         }
     };
-    let Inner::Ipv4(inner) = payload.inner() else { return Err(DropReason::CetpKindUnsupported) };
-    let exit = outer.exit(&header, &inner).ok_or(DropReason::CetpCongestion)?;
-    restore(mbuf, &exit)?;
+    restore(mbuf, &exit?)?;
     Ok(session)
+}
+
+/// What a frame carries, and what becomes of it where it is its session's.
+#[inline(always)]
+fn carried(outer: &Outer, frame: &[u8]) -> Option<(Header, Result<Exit, DropReason>)> {
+    let payload = outer.payload(frame)?;
+    let header = payload.header();
+    let exit = match payload.inner() {
+        Inner::Ipv4(inner) => outer.exit(&header, &inner).ok_or(DropReason::CetpCongestion),
+        _ => Err(DropReason::CetpKindUnsupported),
+    };
+    Some((header, exit))
 }
 
 /// The session of a packet between those ends.

@@ -58,8 +58,7 @@ pub fn act(
     }
     if let Some(interface) = egress
         && is_too_big(&mbuf, world.interfaces[usize::from(interface)].mtu)
-        && mbuf.is_contiguous()
-        && let Ok(packet) = Ipv4::parse(&mbuf.data()[ip..])
+        && let Ok(packet) = Ipv4::parse_quoted(&mbuf.data()[ip..])
         && packet.dont_fragment()
     {
         let mtu = world.interfaces[usize::from(interface)].mtu;

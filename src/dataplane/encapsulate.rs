@@ -157,9 +157,8 @@ pub(super) fn act(
         return no_tunnel(core, world, mbuf, arrival);
     };
     trim(&mut mbuf);
-    if mbuf.is_contiguous()
-        && !way.fits(world, mbuf.data())
-        && let Ok(packet) = Ipv4::parse(&mbuf.data()[ip..])
+    if !way.fits(world, mbuf.data())
+        && let Ok(packet) = Ipv4::parse_quoted(&mbuf.data()[ip..])
         && packet.dont_fragment()
     {
         let mtu = way.mtu_inside(world).0;

@@ -1,6 +1,6 @@
 //! To an address of the edge's own. Echo is answered here (RFC 1122 section 3.2.2.6, RFC 4443 section 4.2), and what
-//! subscribers ask of the NAT ([`super::pcp`]); questions to the edge's DNS go up to its thread ([`super::dns`]), other edges' messages
-//! to who negotiates ([`super::cetp`]); everything else to the kernel's interface where there is one (the exception path), and is refused as a host does where there is none: a
+//! subscribers ask of the NAT ([`super::pcp`]); questions to the edge's DNS go up to its thread ([`super::dns`]), other edges' messages,
+//! and routers' about tunnelled packets, to who negotiates ([`super::cetp`]); everything else to the kernel's interface where there is one (the exception path), and is refused as a host does where there is none: a
 //! reset for TCP (RFC 9293 section 3.5.2), port or protocol unreachable for others (RFC 1122 section 3.2.2.1).
 
 use super::cetp;
@@ -18,7 +18,7 @@ use crate::packet::build::{self, IcmpError, Icmpv6Error, Ip, Path, Transport};
 use crate::packet::icmp::{Icmp, IcmpType};
 use crate::packet::icmpv6::{Icmpv6, Icmpv6Type};
 use crate::packet::{
-    Arp, DropReason, Error, EtherType, Ipv4, Ipv6, Link, Protocol, Tcp, TcpFlags, ipv4, ipv6, tcp,
+    Arp, DropReason, Error, EtherType, Ipv4, Ipv6, Link, Protocol, Tcp, TcpFlags, TooBig, ipv4, ipv6, tcp,
 };
 use std::net::IpAddr;
 
@@ -54,6 +54,12 @@ pub fn ipv4(
     let is_datagram = ip.protocol() == Protocol::UDP && !ip.is_fragment();
     if is_datagram && cetp::is_of_an_edge(world.tunnels.as_ref(), ip.payload()) {
         return cetp::up(core, arrival.interface, source, ip.payload(), &ip.pseudo_header(), mbuf);
+    }
+    if let Some(tunnels) = world.tunnels.as_ref().filter(|_| mbuf.is_contiguous())
+        && let Some(said) = TooBig::of4(ip, tunnels.port)
+        && tunnels.rlocs.contains(&(arrival.realm, said.local))
+    {
+        return cetp::up_too_big(core, tunnels, arrival, source, &said, mbuf);
     }
     let class = class_of(ip.protocol(), ip.payload(), ip.fragment_offset() > 0);
     let up = core.punts.up(world, arrival.interface, class, source, mbuf, core.now);
@@ -101,6 +107,12 @@ pub fn ipv6(
     }
     if is_datagram && cetp::is_of_an_edge(world.tunnels.as_ref(), upper.payload) {
         return cetp::up(core, arrival.interface, source, upper.payload, &ip.pseudo_header(), mbuf);
+    }
+    if let Some(tunnels) = world.tunnels.as_ref().filter(|_| mbuf.is_contiguous())
+        && let Some(said) = TooBig::of6(ip, tunnels.port)
+        && tunnels.rlocs.contains(&(arrival.realm, said.local))
+    {
+        return cetp::up_too_big(core, tunnels, arrival, source, &said, mbuf);
     }
     let class = class_of(upper.protocol, upper.payload, upper.is_later_fragment());
     let up = core.punts.up(world, arrival.interface, class, source, mbuf, core.now);

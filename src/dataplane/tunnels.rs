@@ -113,7 +113,8 @@ pub(super) fn judge<'w>(
     arrival: Arrival,
 ) -> Result<Verdict<'w>, DropReason> {
     let bytes = mbuf.data().get(IP..).ok_or(DropReason::Truncated)?;
-    let ip = Ipv4::parse(bytes)?;
+    // Of several segments the first has the headers; that the rest is there was seen before it left its tunnel.
+    let ip = if mbuf.is_contiguous() { Ipv4::parse(bytes) } else { Ipv4::parse_quoted(bytes) }?;
     if ip.has_source_route() {
         return Err(DropReason::Ipv4SourceRoute);
     }

@@ -54,6 +54,8 @@ pub struct CetpStatus {
     /// Pairs of hosts behind this edge.
     pub local: Vec<CetpLocal>,
     pub edges: Vec<CetpEdge>,
+    /// On which packets go to edges.
+    pub ways: Vec<CetpWay>,
     /// The last ones, the newest first.
     pub refusals: Vec<CetpRefusal>,
 }
@@ -117,6 +119,21 @@ pub struct CetpEdge {
     pub heard_ms: Option<u64>,
 }
 
+/// A way to another edge.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CetpWay {
+    /// The edge's name, where an association has proved it.
+    pub edge: Option<String>,
+    /// From where, and to where.
+    pub local: String,
+    pub rloc: String,
+    /// Bytes of the longest packet between the edges, outer headers included; and where no router has said less.
+    pub mtu: u16,
+    pub most: u16,
+    /// When a router's word counts no more.
+    pub restored_in_ms: Option<u64>,
+}
+
 /// A question that came to nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CetpRefusal {
@@ -143,10 +160,11 @@ pub fn text(status: &CetpStatus) -> String {
     status.counters.iter().for_each(|counter| counters.row([counter.name.clone(), count(counter.count)]));
     let (shown, total) = (count(status.sessions.len() as u64), count(status.total_matched));
     format!(
-        "{counters}\n{}{shown} of {total} matching sessions\n\n{}\n{}\n{}",
+        "{counters}\n{}{shown} of {total} matching sessions\n\n{}\n{}\n{}\n{}",
         sessions(&status.sessions),
         local(&status.local),
         edges(&status.edges),
+        ways(&status.ways),
         refusals(&status.refusals)
     )
 }
@@ -194,6 +212,22 @@ fn edges(list: &[CetpEdge]) -> Table {
             edge.clock_ms.map_or_else(|| "-".into(), |ms| ms.to_string()),
             edge.heard_ms.map_or_else(|| "-".into(), duration),
             edge.rlocs.join(" "),
+        ]);
+    }
+    table
+}
+
+fn ways(list: &[CetpWay]) -> Table {
+    let mut table = Table::new(&[LEFT, LEFT, LEFT, RIGHT, RIGHT, RIGHT]);
+    table.row(["way from", "to", "edge", "path mtu", "link mtu", "restored in"].map(str::to_owned));
+    for way in list {
+        table.row([
+            way.local.clone(),
+            way.rloc.clone(),
+            or_dash(way.edge.as_ref()),
+            way.mtu.to_string(),
+            way.most.to_string(),
+            way.restored_in_ms.map_or_else(|| "-".into(), duration),
         ]);
     }
     table
@@ -264,6 +298,14 @@ mod tests {
                 incarnation: Some(7),
                 heard_ms: Some(1_000),
             }],
+            ways: vec![CetpWay {
+                edge: Some("ces.far.example".into()),
+                local: "203.0.113.1".into(),
+                rloc: "203.0.113.8".into(),
+                mtu: 1_300,
+                most: 1_500,
+                restored_in_ms: Some(599_000),
+            }],
             refusals: vec![CetpRefusal {
                 at_ms: 1,
                 direction: "inbound".into(),
@@ -281,7 +323,8 @@ mod tests {
         let told = ["1,234", "1 of 4,321 matching", "172.16.0.9", "pc.far.example", "1m01s", "out tcp/443"];
         let more = ["a.home.example", "172.16.0.2", "ces.far.example", "up", "42", "-15", "2001:db8::7"];
         let last = ["spam.example", "refused by policy (domain)", "host quiet"];
-        for told in told.into_iter().chain(more).chain(last) {
+        let ways = ["203.0.113.8", "1300", "1500", "9m59s"];
+        for told in told.into_iter().chain(more).chain(last).chain(ways) {
             assert!(text.contains(told), "{told}: {text}");
         }
         let json = serde_json::to_string(&status).unwrap();

@@ -178,6 +178,8 @@ drop_reasons! {
     CetpKindUnsupported = "cetp_kind_unsupported",
     /// A packet that a router on the tunnel's way has marked for congestion, and whose sender would not know (RFC 6040 section 4.2).
     CetpCongestion = "cetp_congestion",
+    /// A router's message that a tunnelled packet was too big, with session tags that no session with that RLOC has.
+    CetpPathMtuForged = "cetp_path_mtu_forged",
     /// A packet of two hosts, of a service that their edges have not negotiated, or opened from the wrong side.
     CetpNotNegotiated = "cetp_not_negotiated",
     /// A packet of two hosts whose session is over, or that no RLOC leads to at the moment.

@@ -23,6 +23,7 @@ pub mod ndp;
 mod options;
 mod protocol;
 pub mod tcp;
+pub mod too_big;
 pub mod udp;
 pub mod vlan;
 
@@ -37,5 +38,6 @@ pub use ipv4::{Ipv4, Ipv4Mut};
 pub use ipv6::Ipv6;
 pub use protocol::Protocol;
 pub use tcp::{Tcp, TcpFlags, TcpMut, TcpOption};
+pub use too_big::TooBig;
 pub use udp::{Udp, UdpMut};
 pub use vlan::{Link, Tag, Tags};

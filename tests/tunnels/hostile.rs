@@ -1,4 +1,5 @@
-//! Packets that mean no good, into tunnels and out of them: the edge ends well, and each of them is accounted for.
+//! Packets that mean no good, into tunnels and out of them, among many that do: the edge ends well, each of them is accounted for, and
+//! nothing is allocated for any.
 //!
 //! Guarantees: the frames follow from the seed alone, and from the tags. Never: asks what became of one frame.
 
@@ -70,7 +71,24 @@ impl Hostile {
         frame
     }
 
+    /// That a packet of a tunnel was too big, or of none.
+    fn of_a_router(&mut self, tags: &Tags) -> Vec<u8> {
+        let carrier = self.random.random_range(0..2);
+        let own_tag = self.one(&[tags.outside[carrier], tags.outside[carrier], tags.outside[3], tags.of_a]);
+        let inner = self.packet(Ipv4Addr::from_bits(own_tag), Ipv4Addr::from_bits(THEIRS[carrier]));
+        let outer = carried(to_outside()[carrier], own(CORE), station(CORE, 9), 0, &payload(&inner, 0));
+        let quoted = self.random.random_range(14..outer.len().min(600));
+        let router = self.random.random_range(20..250);
+        let mtu = self.random.random_range(0..1500);
+        let mut frame = crate::script::of_a_router(carrier == 1, router, &outer[14..quoted], mtu);
+        self.spoil(&mut frame);
+        frame
+    }
+
     fn of_an_edge(&mut self, tags: &Tags) -> Vec<u8> {
+        if self.chance(5) {
+            return self.of_a_router(tags);
+        }
         let carrier = self.random.random_range(0..3);
         let mut own_tag = Ipv4Addr::from_bits(tags.outside[carrier]);
         if self.chance(5) {
@@ -142,8 +160,17 @@ pub fn run(workers: &str, seed: u64) {
     write(HOME, &(0..FRAMES).map(|_| hostile.of_a_host()).collect::<Vec<_>>());
     write(CORE, &(0..FRAMES).map(|_| hostile.of_an_edge(&tags)).collect::<Vec<_>>());
     edge.start();
+    let allocations = || {
+        let stats = crate::COUNTING.stats();
+        [stats.allocations, stats.reallocations, stats.deallocations]
+    };
+    edge.wait("a first round", |edge| edge.parts.counters.iter().all(|counters| counters.polls.get() > 0));
+    let (before, read) = (allocations(), edge.sum(|c| c.rx_packets.get()));
     edge.wait("the end of input", |edge| edge.parts.control.input_is_over());
+    let after = allocations();
     edge.stop();
+    assert_eq!(after, before, "allocations, reallocations, deallocations");
+    assert!(read < FRAMES as u64, "{read} of the packets were read before the count began");
     edge.balance();
     let (drops, forwarded) = (edge.drops(), edge.sum(|c| c.forwarded_packets.get()));
     assert_eq!(edge.sum(|c| c.rx_packets.get()), 2 * FRAMES as u64);

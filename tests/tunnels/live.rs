@@ -25,8 +25,13 @@ struct Sender {
 impl Sender {
     /// A datagram of A's to that address.
     fn send(&mut self, to: Ipv4Addr, port: u16) {
+        self.send_long(to, port, 20);
+    }
+
+    /// The same with so many bytes.
+    fn send_long(&mut self, to: Ipv4Addr, port: u16, length: usize) {
         let carried = Carried::Udp { unsummed: false };
-        let packet = Packet::new((A, 5000), (to, port), carried, &[0; 20]);
+        let packet = Packet::new((A, 5000), (to, port), carried, &vec![0; length]);
         let frame = packet.frame(MacAddr(station(HOME, 2)), MacAddr(own(HOME)));
         let mut burst = Burst::new();
         burst.push(self.pool.alloc_copy(&frame).expect("a buffer"));
@@ -102,6 +107,18 @@ pub fn sessions_come_and_go() {
     assert_eq!(edge.tunnels.shared().find(tag).expect("it lives").counts().packets_out, 2);
     let (made, gone) = (edge.sum(|c| c.sessions_created.get()), edge.sum(|c| c.sessions_removed.get()));
     assert!(made == 3 && (1..=2).contains(&gone), "{made} made, {gone} gone");
+    // Its way takes less from now on: all sessions' packets are judged by it.
+    let too_big =
+        |edge: &Edge| edge.drops().iter().find(|(name, _)| *name == "packet_too_big").map_or(0, |d| d.1);
+    sender.send_long(PROXY4, 53, 1300 - 24 - 28);
+    expected.0 += 1;
+    edge.wait("a packet", |edge| counts(edge) == expected);
+    edge.tunnels.set_mtu(0, 1299).expect("the RLOC is there");
+    sender.send_long(PROXY4, 53, 1300 - 24 - 28);
+    edge.wait("its refusal", |edge| too_big(edge) == 1);
+    sender.send_long(PROXY4, 53, 1299 - 24 - 28);
+    expected.0 += 1;
+    edge.wait("one byte less", |edge| counts(edge) == expected);
     edge.stop();
     edge.balance();
 }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use ces::dataplane::cetp::{FRAME, MESSAGE, STRAY, STRAY_LENGTH};
+use ces::dataplane::cetp::{FRAME, MESSAGE, STRAY, STRAY_LENGTH, TOO_BIG};
 use ces::packet::build::{self, IcmpError, Path};
 use ces::packet::{Ipv4, MacAddr, TcpFlags};
 use ces::ring::frames::FRAME_MAX;
@@ -313,6 +313,68 @@ fn refusals(s: &mut Script, tags: &Tags) {
     s.edge_gets("too late", 1, &error(tag(tags.outside[1]), nowhere, IcmpError::TimeExceeded, &late));
 }
 
+/// What routers say of tunnelled packets, each router once.
+fn too_big(s: &mut Script, tags: &Tags) {
+    let [v4, v6, _] = to_outside();
+    let inner = |carrier: usize, own: u32| {
+        let ends = ((tag(own), 5000), (tag(THEIRS[carrier]), 53));
+        payload(&bare(&packet(ends.0, ends.1, UDP, &[0; 1300], 63)), 0)
+    };
+    let sent = |carrier, own: u32, at: usize| {
+        carried(carrier, own_mac(), station(CORE, 9), 0, &inner(at, own))[14..].to_vec()
+    };
+    let whole = [sent(v4, tags.outside[0], 0), sent(v6, tags.outside[1], 1)];
+    let mut says = |at: usize, router: u8, quote: &[u8], dropped: Option<&'static str>| {
+        let frame = of_a_router(at == 1, router, quote, 1300 - 40 * (1 - at as u16));
+        s.input[CORE].push(frame.clone());
+        match dropped {
+            Some(name) => s.drop(name, 1),
+            None => s.up.push((TOO_BIG, frame)),
+        }
+    };
+    // With both tags; as RFC 792 has it, and that not once more; then all that fits.
+    says(0, 21, &whole[0][..40], None);
+    says(0, 22, &whole[0][..28], None);
+    says(0, 22, &whole[0][..28], Some("punt_rate"));
+    says(0, 22, &whole[0][..548], None);
+    says(1, 23, &whole[1][..1192], None);
+    // Of no session here, or of one with another edge; and what is about no tunnel at all.
+    says(0, 24, &sent(v4, tags.outside[0] ^ 1, 0), Some("cetp_path_mtu_forged"));
+    says(0, 25, &sent(v4, tags.outside[0], 1)[..100], Some("cetp_path_mtu_forged"));
+    says(0, 26, &sent(v4, tags.outside[1], 1)[..100], Some("cetp_path_mtu_forged"));
+    says(1, 27, &sent(v6, tags.outside[0], 0)[..100], Some("cetp_path_mtu_forged"));
+    let mut other = whole[0].clone();
+    other[22] ^= 1;
+    says(0, 28, &other[..100], Some("local_no_listener"));
+    says(1, 29, &whole[1][..59], Some("local_no_listener"));
+}
+
+fn own_mac() -> [u8; 6] {
+    own(CORE)
+}
+
+/// That a packet is longer than `mtu` bytes, by a router of the core.
+pub fn of_a_router(is_v6: bool, router: u8, quote: &[u8], mtu: u16) -> Vec<u8> {
+    use ces::packet::build::{Ip, Transport};
+    use ces::packet::{IcmpType, Icmpv6Type, Protocol, icmp, icmpv6, ipv4, ipv6};
+    let path = Path::untagged(mac(CORE, 9), MacAddr(own_mac()));
+    let [high, low] = mtu.to_be_bytes();
+    let parameter = [0, 0, high, low];
+    let mut frame = vec![0; 1600];
+    let length = if is_v6 {
+        let from = format!("2001:db8::{router}").parse().expect("one");
+        let header = icmpv6::Header { kind: Icmpv6Type::PACKET_TOO_BIG, code: 0, parameter };
+        let ip = ipv6::Header::new(from, "2001:db8::1".parse().expect("one"), Protocol::ICMPV6);
+        build::frame(&mut frame, &path, &Ip::V6(ip), &Transport::Icmpv6(header, quote))
+    } else {
+        let header = icmp::Header { kind: IcmpType::DESTINATION_UNREACHABLE, code: 4, parameter };
+        let ip = ipv4::Header::new([203, 0, 113, router].into(), [203, 0, 113, 1].into(), Protocol::ICMP);
+        build::frame(&mut frame, &path, &Ip::V4(ip), &Transport::Icmp(header, quote))
+    };
+    frame.truncate(length.expect("it fits").max(60));
+    frame
+}
+
 /// What edges say to each other.
 fn messages(s: &mut Script) {
     for carrier in from_outside() {
@@ -369,6 +431,7 @@ pub fn run(workers: &str, nat: &str) {
     local_pair(&mut s);
     out_of_tunnels(&mut s, &tags);
     refusals(&mut s, &tags);
+    too_big(&mut s, &tags);
     messages(&mut s);
     write(&s.input);
     said(&mut s, &mut edge);

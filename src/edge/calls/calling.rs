@@ -4,7 +4,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::edges::Key;
+use super::edges::{Key, Whereabouts, whereabouts};
 use super::house::{Lent, direction};
 use super::live::{self, Session};
 use super::refusals::Refusal;
@@ -328,10 +328,10 @@ impl Service {
         now: Now,
     ) -> Result<(), Refused> {
         let Service { cetp, edges, table, own, .. } = self;
-        let told = agreed.edge.as_deref().and_then(Fqdn::new).and_then(|edge| cetp.rlocs(edge));
-        let told = told.unwrap_or((agreed.rloc, std::slice::from_ref(&agreed.rloc)));
+        let told = agreed.edge.as_deref().and_then(|edge| whereabouts(cetp, edge));
+        let cold = Whereabouts { active: agreed.rloc, told: std::slice::from_ref(&agreed.rloc), mtu: None };
         let mut tunnels = table.lock();
-        let peer = edges.enter(key, told, own, &mut tunnels)?;
+        let peer = edges.enter(key, &told.unwrap_or(cold), own, &mut tunnels)?;
         let services: Vec<Tunnelled> = agreed.services.iter().map(super::granted::in_a_tunnel).collect();
         let options =
             SessionOptions { peer_tag: agreed.remote.get(), peer, realm, host, proxy, services: &services };

@@ -12,6 +12,8 @@ use crate::packet::{Error, EtherType, Ipv4, Ipv6, Link, MacAddr, Protocol, Udp, 
 pub const MESSAGES: u16 = 0;
 /// Frames from workers with a tunnelled packet that no session is for.
 pub const UNEXPECTED: u16 = 1;
+/// Frames from workers with a router's message that a tunnelled packet was too big.
+pub const TOO_BIG: u16 = 2;
 /// Frames to workers: Ethernet, complete.
 pub const ETHERNET: u16 = 1;
 /// Bytes of a frame before its message: Ethernet, IPv6 and UDP headers.

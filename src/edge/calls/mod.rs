@@ -14,6 +14,7 @@
 //! | [`own`] | what the edge knows of itself, and by which certificates it knows others |
 //! | [`granted`] | what two hosts may use of each other, as lists |
 //! | [`live`], [`edges`], [`tags`] | sessions, edges and tags in the table of tunnels |
+//! | [`path_mtu`] | what routers between the edges say of packets too big for them |
 //! | [`refusals`], [`shown`] | what was refused lately, and why; what an operator sees |
 //! | [`carrier`], [`thread`] | messages as frames carry them; the thread `ces-cetp` |
 
@@ -27,6 +28,7 @@ pub mod house;
 pub mod live;
 pub mod local;
 pub mod own;
+pub mod path_mtu;
 pub mod refusals;
 pub mod service;
 pub mod shown;

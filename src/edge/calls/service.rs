@@ -15,6 +15,7 @@ use super::house::{self, Lent, Parts, Rooms};
 use super::live::Live;
 use super::local::Locals;
 use super::own::{Credentials, Own};
+use super::path_mtu;
 use super::refusals::Refusals;
 use super::tags::Table;
 use super::waiting::{Waiting, Waits};
@@ -126,6 +127,7 @@ pub struct Service {
     pub(super) locals: Locals,
     pub(super) refusals: RefCell<Refusals>,
     pub(super) counters: Counters,
+    pub(super) mtu_counters: path_mtu::Counters,
     /// By how many milliseconds the clocks of associated edges are ahead.
     pub(super) clocks: HashMap<Box<str>, i64>,
     lookups: HashMap<u64, Lookup>,
@@ -163,6 +165,7 @@ impl Service {
             locals: Locals::default(),
             refusals: RefCell::default(),
             counters: Counters::default(),
+            mtu_counters: path_mtu::Counters::default(),
             clocks: HashMap::new(),
             lookups: HashMap::new(),
             next_lookup: 0,
@@ -331,9 +334,10 @@ impl Service {
         let Service { cetp, edges, table, own, .. } = self;
         let named: Vec<Box<str>> = edges.named().map(Box::from).collect();
         for name in named {
-            let Some(whereabouts) = Fqdn::new(&name).and_then(|edge| cetp.rlocs(edge)) else { continue };
-            edges.moved(&super::edges::Key::Named(name), whereabouts, own, &mut table.lock());
+            let Some(at) = super::edges::whereabouts(cetp, &name) else { continue };
+            edges.moved(&super::edges::Key::Named(name.clone()), &at, own, &mut table.lock());
         }
+        self.restore_ways(now);
         self.settle(lent, now);
     }
 

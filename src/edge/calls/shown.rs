@@ -2,8 +2,10 @@
 //!
 //! Guarantees: at most as many sessions are copied as are asked for. Never: changes anything but [`Service::terminate`].
 
+use super::edges::ShownWay;
 use super::house::Lent;
 use super::local::Twins;
+use super::path_mtu;
 use super::refusals::Refusal;
 use super::service::{Counters, Now, Service};
 use crate::edge::cetp::message::{Reason, Rloc, Service as Wire, Tag};
@@ -55,12 +57,15 @@ pub struct ShownEdge {
 #[derive(Clone, Debug)]
 pub struct Shown {
     pub counters: Counters,
+    pub path_mtu: path_mtu::Counters,
     pub protocol: Protocol,
     /// Sessions that there are, of those that are shown.
     pub total: u64,
     pub sessions: Vec<ShownSession>,
     pub locals: Vec<Twins>,
     pub edges: Vec<ShownEdge>,
+    /// On which packets go to edges, and the proved name of each; `until` counts from now.
+    pub ways: Vec<(Option<Box<str>>, ShownWay)>,
     pub refusals: Vec<Refusal>,
     pub refused: u64,
 }
@@ -115,11 +120,13 @@ impl Service {
         };
         Shown {
             counters: self.counters(),
+            path_mtu: self.mtu_counters,
             protocol: self.protocol().counters(),
             total,
             sessions,
             locals: self.locals().iter().filter(is_local).take(wanted.limit).cloned().collect(),
             edges: self.shown_edges(wanted, now),
+            ways: self.shown_ways(wanted, now),
             refusals: self.refusals().iter().take(wanted.limit).cloned().collect(),
             refused: self.refusals().count(),
         }
@@ -143,6 +150,16 @@ impl Service {
             }
         };
         edges.map(shown).collect()
+    }
+
+    fn shown_ways(&self, wanted: &Wanted, now: Now) -> Vec<(Option<Box<str>>, ShownWay)> {
+        let is_wanted = |name: Option<&str>| wanted.edge.is_none() || name == wanted.edge.as_deref();
+        let ways = self.edges.ways().filter(|(key, _)| is_wanted(key.name())).take(wanted.limit);
+        let shown = ways.map(|(key, way)| {
+            let until = way.until.map(|until| until.saturating_sub(now.ms));
+            (key.name().map(Box::from), ShownWay { until, ..way })
+        });
+        shown.collect()
     }
 
     /// Ends the sessions of a host, or with an edge, or of both; how many.

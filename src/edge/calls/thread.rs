@@ -21,6 +21,7 @@ use super::waiting::CALLS;
 use super::{Answer, Call, Calls, Lookups, Outcome};
 use crate::edge::identity::Authorities;
 use crate::edge::thread::Reader;
+use crate::packet::TooBig;
 use crate::ring::frames::{FRAME_MAX, FrameReceiver, FrameSender};
 
 /// Frames, or calls, a turn.
@@ -368,6 +369,11 @@ fn take(service: &mut Service, class: u16, frame: &[u8], traffic: &Traffic, lent
         carrier::UNEXPECTED => {
             if let Some((from, source, destination)) = carrier::read_tags(frame) {
                 return service.unexpected(from, source, destination, lent, now);
+            }
+        }
+        carrier::TOO_BIG => {
+            if let Some(said) = TooBig::of_frame(frame, service.own.port) {
+                return service.too_big(&said, now);
             }
         }
         _ => {}

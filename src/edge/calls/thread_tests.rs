@@ -75,11 +75,11 @@ fn edge(edge: u8) -> Edge {
     Edge::start(hosts, Arc::default(), None).expect("a thread")
 }
 
-fn start(number: u8, of: &Edge, from: FrameReceiver, to: FrameSender) -> Cetp {
+fn start(number: u8, of: &Edge, from: Vec<FrameReceiver>, to: FrameSender) -> Cetp {
     let options = Options {
         service: Box::new(move |now| service(number, now)),
         hosts: of.reader().clone(),
-        from_workers: vec![from],
+        from_workers: from,
         to_workers: vec![to],
         lookups: None,
         worker_clock: Box::new(|| 0),
@@ -92,8 +92,9 @@ fn start(number: u8, of: &Edge, from: FrameReceiver, to: FrameSender) -> Cetp {
 fn a_call_crosses_the_rings_and_is_shown_and_ended() {
     let edges = [edge(1), edge(2)];
     let ((to_two, from_one), (to_one, from_two)) = (frames(0), frames(0));
-    let mut one = start(1, &edges[0], from_two, to_two);
-    let two = start(2, &edges[1], from_one, to_one);
+    let (mut router, from_router) = frames(0);
+    let mut one = start(1, &edges[0], vec![from_two, from_router], to_two);
+    let two = start(2, &edges[1], vec![from_one], to_one);
     let mut calls = one.take_calls().expect("the only one");
     assert!(one.take_calls().is_none());
     let asker = Asker { realm: REALM, address: Ipv4Addr::new(10, 0, 0, 1).into() };
@@ -111,6 +112,15 @@ fn a_call_crosses_the_rings_and_is_shown_and_ended() {
     let shown = one.show(wanted.clone()).expect("it answers");
     assert_eq!((shown.total, shown.sessions.len()), (1, 1));
     assert_eq!((&*shown.sessions[0].host, &*shown.sessions[0].peer), ("h.e1.example", "h.e2.example"));
+    // What a router says of the way comes by a ring, too.
+    let (own, theirs) = shown.sessions[0].tags;
+    let said = super::super::tests::path_mtu::message((own.get(), theirs.get()), 1300, 60);
+    assert!(router.push(2, carrier::TOO_BIG, &[&said]));
+    while one.show(wanted.clone()).expect("it answers").path_mtu.lowered == 0 {
+        thread::sleep(NAP);
+    }
+    let ways = one.show(wanted.clone()).expect("it answers").ways;
+    assert_eq!((ways.len(), ways[0].1.mtu, ways[0].1.most), (1, 1300, 1500));
     let nobodys = Wanted { host: Some("h.e9.example".into()), ..wanted.clone() };
     assert_eq!(one.terminate(nobodys), Ok(0));
     assert_eq!(one.believe(Authorities::new(Revocation::Soft, 300)), Ok(()));

@@ -169,6 +169,13 @@ impl TunnelTable {
         local && remote
     }
 
+    /// Whether a packet with these tags, own and the other edge's, may have gone between those ends: who quotes both has seen one.
+    pub fn may_have_sent(&self, (own, theirs): (u32, u32), ends: &Ends) -> bool {
+        let session = self.find(own).filter(|session| session.tags().1 == theirs);
+        let peer = session.and_then(|session| self.peer(session));
+        peer.is_some_and(|peer| self.accepts(peer, ends))
+    }
+
     /// All sessions, for management and for who judges their age: one that comes or goes meanwhile may be missed.
     pub fn sessions(&self) -> impl Iterator<Item = &Session> {
         self.sessions.iter().filter(|session| session.tags().0 != 0)

@@ -1,9 +1,15 @@
 //! Other edges, and the RLOCs between them and us.
+//!
+//! An RLOC remembers one next hop: where its route has several of equal cost all flows on it take the same, and it is for the routers
+//! behind that to spread them, by source port and flow label. To choose by flow its line would have some paths (there is room for
+//! five), one of them taken by the flow's entropy: a multiplication between two loads that now follow each other, and as many next
+//! hops' lines in the cache, for each packet of the fast way. That is to be measured before it is done.
 
 use crate::flow::adjacency::{KeepsPath, Path};
 use crate::flow::key::Realm;
 use crate::flow::sync::{AtomicU16, AtomicU32, AtomicU64, Ordering};
-use std::net::{Ipv4Addr, Ipv6Addr};
+use crate::packet::{ipv4, ipv6, udp};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// RLOCs that one edge may have here.
 pub const RLOCS_OF_A_PEER: usize = 14;
@@ -17,6 +23,26 @@ pub enum Ends {
     V6 { local: Ipv6Addr, remote: Ipv6Addr },
     /// Ethernet: MAC addresses on that interface.
     Ethernet { interface: u16, local: [u8; 6], remote: [u8; 6] },
+}
+
+impl Ends {
+    /// Those of UDP; `None` of two families.
+    pub fn udp(local: IpAddr, remote: IpAddr) -> Option<Ends> {
+        match (local, remote) {
+            (IpAddr::V4(local), IpAddr::V4(remote)) => Some(Ends::V4 { local, remote }),
+            (IpAddr::V6(local), IpAddr::V6(remote)) => Some(Ends::V6 { local, remote }),
+            _ => None,
+        }
+    }
+
+    /// Bytes of the headers before a payload TLV that an RLOC's MTU bounds: those of IP and UDP.
+    pub const fn headers(&self) -> usize {
+        match self {
+            Ends::V4 { .. } => ipv4::HEADER_LENGTH + udp::HEADER_LENGTH,
+            Ends::V6 { .. } => ipv6::HEADER_LENGTH + udp::HEADER_LENGTH,
+            Ends::Ethernet { .. } => 0,
+        }
+    }
 }
 
 /// What an RLOC is made of.
@@ -40,7 +66,7 @@ pub struct Rloc {
     ends4: AtomicU64,
     /// Written by any worker: the next hop.
     path: AtomicU32,
-    /// Written by the owner alone, also while it is published.
+    /// Written by the owner alone, also while it is published: what was told, by the other edge or by routers, may change.
     pub(super) mtu: AtomicU16,
 }
 

@@ -90,24 +90,16 @@ impl Tagged<'_> {
     /// frame behind its header.
     #[inline(always)]
     pub fn length_outside(&self, ends: &Ends) -> usize {
-        headers(ends)
+        ends.headers()
             + cetp::HEADER_LENGTH
             + self.head().bytes().len()
             + self.total().saturating_sub(ipv4::HEADER_LENGTH)
     }
 }
 
-const fn headers(ends: &Ends) -> usize {
-    match ends {
-        Ends::V4 { .. } => ipv4::HEADER_LENGTH + udp::HEADER_LENGTH,
-        Ends::V6 { .. } => ipv6::HEADER_LENGTH + udp::HEADER_LENGTH,
-        Ends::Ethernet { .. } => 0,
-    }
-}
-
 /// Bytes of the largest host's packet that fits an RLOC of that MTU: one that is not to be cut, and one that may be. 0: none does.
 pub fn mtu_inside(ends: &Ends, mtu: u16) -> (u16, u16) {
-    let room = usize::from(mtu).saturating_sub(headers(ends) + cetp::HEADER_LENGTH);
+    let room = usize::from(mtu).saturating_sub(ends.headers() + cetp::HEADER_LENGTH);
     let inside = |head: usize| match room.checked_sub(head) {
         Some(rest) => u16::try_from(rest + ipv4::HEADER_LENGTH).unwrap_or(u16::MAX),
         None => 0,

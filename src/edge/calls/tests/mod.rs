@@ -3,5 +3,6 @@
 
 mod lab;
 mod locals;
+pub mod path_mtu;
 mod remotes;
 mod wild;

@@ -378,7 +378,7 @@ impl Peers {
             told,
             since: context.now.ms,
         };
-        self.install(id, association, context.now, out);
+        self.install(id, association, arrival.from, context.now, out);
         // The other side waits for the first message by the new key.
         self.probe(id, context.rng.random(), context.now, out);
     }

@@ -287,24 +287,24 @@ impl Peers {
             peer.at = at;
         }
         if is_next {
-            self.promote(id, now, out);
+            self.promote(id, from, now, out);
         }
         Ok(id)
     }
 
     /// The other side has used the next association: it takes the place of the current one.
-    fn promote(&mut self, id: PeerId, now: Now, out: &mut Out<'_>) {
+    fn promote(&mut self, id: PeerId, from: Rloc, now: Now, out: &mut Out<'_>) {
         let Some(next) = self.get_mut(id).next.take() else { return };
-        self.install(id, next.association, now, out);
+        self.install(id, next.association, from, now, out);
     }
 
-    fn install(&mut self, id: PeerId, association: Association, now: Now, out: &mut Out<'_>) {
+    /// It is in use from now on; the other side speaks from there.
+    fn install(&mut self, id: PeerId, association: Association, from: Rloc, now: Now, out: &mut Out<'_>) {
         let peer = self.get_mut(id);
         let is_new_life =
             peer.current.as_ref().is_some_and(|old| old.told.incarnation != association.told.incarnation);
-        let from = peer.rloc();
         peer.rlocs = association.told.rlocs.clone();
-        peer.at = peer.rlocs.iter().position(|rloc| Some(*rloc) == from).unwrap_or(0);
+        peer.at = peer.rlocs.iter().position(|rloc| *rloc == from).unwrap_or(0);
         peer.negotiations =
             Rate::new(association.granted.negotiations, association.granted.negotiations.max(1), now.ms);
         (peer.asking, peer.probe, peer.rekey) = (None, None, None);

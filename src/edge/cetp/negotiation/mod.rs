@@ -319,6 +319,11 @@ impl Cetp {
         Some((peer.rloc()?, &peer.current.as_deref()?.told.rlocs))
     }
 
+    /// The longest packet of a host that an associated edge takes out of a tunnel.
+    pub fn mtu(&self, edge: Fqdn<'_>) -> Option<u16> {
+        Some(self.peers.get(self.peer(edge)?).current.as_deref()?.told.mtu)
+    }
+
     /// The edges that are known, and what of them is.
     pub fn edges(&self) -> impl Iterator<Item = &super::association::peer::Peer> {
         self.peers.iter()

@@ -16,6 +16,15 @@ fn closed(ask: &Ask<'_>) -> Result<Terms, Backoff> {
 
 /// Two edges that negotiate inside an association only, and one session.
 fn associated(seed: u64) -> Lab {
+    let mut lab = closed_edges(seed, [0, 1]);
+    assert_eq!(lab.open((0, 0), (1, 1)), Opened::Asked);
+    lab.run(200);
+    assert!(lab.is_agreed(0, 1));
+    lab
+}
+
+/// Two such edges, which tell their RLOCs in that order.
+fn closed_edges(seed: u64, orders: [u8; 2]) -> Lab {
     let mut lab = Lab::new(2, seed);
     for edge in [0, 1] {
         lab.edges[edge].house.rule = Box::new(closed);
@@ -23,8 +32,8 @@ fn associated(seed: u64) -> Lab {
             Value::Mtu(1400),
             Value::RlocIpv4(
                 [0, 1]
-                    .map(|which| Ranked {
-                        order: which,
+                    .map(|which: u8| Ranked {
+                        order: orders[usize::from(which)],
                         preference: 0,
                         address: match rloc(edge, which) {
                             Rloc::V4(address) => address,
@@ -37,10 +46,20 @@ fn associated(seed: u64) -> Lab {
         ];
         lab.edges[edge].house.own.extend(told.map(|value| (value.code(), value)));
     }
-    assert_eq!(lab.open((0, 0), (1, 1)), Opened::Asked);
-    lab.run(200);
-    assert!(lab.is_agreed(0, 1));
     lab
+}
+
+#[test]
+fn an_answer_goes_to_where_the_question_came_from_whatever_is_told_to_be_first() {
+    let mut lab = closed_edges(90, [1, 0]);
+    // Both speak from the other one, and nothing comes by this.
+    lab.dead = Some(1);
+    lab.open((0, 0), (1, 1));
+    lab.run(150);
+    assert!(lab.is_agreed(0, 1));
+    let sent = lab.sent;
+    lab.run(500);
+    assert_eq!(lab.sent, sent, "nothing has to be sent again");
 }
 
 fn is_associated(lab: &Lab) -> bool {
