@@ -6,9 +6,9 @@ use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use super::Error;
 use super::assemble::Ports;
 use super::tunnels::Rings;
+use super::{Error, plan};
 use crate::config::{Config, DomainName, Side as RealmSide};
 use crate::edge::calls::Lookups;
 use crate::edge::calls::own::{Credentials, Own, OwnRloc};
@@ -77,6 +77,7 @@ pub fn start(config: &Config, parts: Parts<'_>) -> Result<Option<Cetp>, Error> {
         to_workers: rings.down,
         lookups: parts.lookups,
         worker_clock: parts.worker_clock,
+        nap: plan::nap(config),
         core: Some(parts.core),
     };
     Ok(Some(Cetp::start(options)?))
