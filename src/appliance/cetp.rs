@@ -6,9 +6,9 @@ use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use super::Error;
 use super::assemble::Ports;
 use super::tunnels::Rings;
+use super::{Error, plan};
 use crate::config::{Config, DomainName, Side as RealmSide};
 use crate::edge::calls::Lookups;
 use crate::edge::calls::edges::ShownWay;
@@ -20,6 +20,7 @@ use crate::edge::calls::thread::{Cetp, Options};
 use crate::edge::cetp::message::{Direction, Limits, Rloc, Service as Wire};
 use crate::edge::cetp::negotiation::Size;
 use crate::edge::cetp::terms::Side;
+use crate::edge::identity::reload::Reload;
 use crate::edge::identity::{Authorities, Identities, Revocation, load};
 use crate::edge::proxies::Proxies;
 use crate::edge::thread::Edge;
@@ -78,6 +79,7 @@ pub fn start(config: &Config, parts: Parts<'_>) -> Result<Option<Cetp>, Error> {
         to_workers: rings.down,
         lookups: parts.lookups,
         worker_clock: parts.worker_clock,
+        nap: plan::nap(config),
         core: Some(parts.core),
     };
     Ok(Some(Cetp::start(options)?))
@@ -137,14 +139,14 @@ fn own(config: &Config, macs: &[MacAddr]) -> Option<Own> {
     })
 }
 
-/// Has revocation lists, and authorities, read anew. What cannot be read leaves those that are believed.
+/// Has revocation lists, and authorities, read anew when it is time. What cannot be read leaves those that are believed.
 ///
 /// # Errors
 /// Which file is wrong, or that the thread doesn't answer.
-pub fn reload(config: &Config, cetp: &Cetp) -> Result<(), Error> {
+pub fn reload(config: &Config, cetp: &Cetp, reload: &mut Reload, now_ms: u64) -> Result<(), Error> {
     let Some(identity) = &config.cetp.identity else { return Ok(()) };
-    let authorities = load::authorities(identity)?;
-    cetp.believe(authorities).map_err(|_| Error::Cetp(crate::edge::calls::thread::Error::Ended))
+    let Some(authorities) = reload.turn(identity, now_ms) else { return Ok(()) };
+    cetp.believe(authorities?).map_err(|_| Error::Cetp(crate::edge::calls::thread::Error::Ended))
 }
 
 fn silent(_: crate::edge::calls::thread::Silent) -> Refusal {

@@ -7,8 +7,8 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::Error;
 use super::assemble::DnsRings;
+use super::{Error, plan};
 use crate::config::{Config, Dns, Realms, Side};
 use crate::dns::circular::Pool;
 use crate::dns::counters::{CALL_ENDS, Count, Counters, DISCOVERY_ENDS, LOOKUP_ENDS, POOL_ENDS, SILENCES};
@@ -76,6 +76,7 @@ pub fn start(
         from_workers: rings.up,
         to_workers: rings.down,
         streams,
+        nap: if config.prgw.is_some() { plan::NAP } else { plan::nap(config) },
         rotates: dns.cookie_secrets.is_empty(),
         core: Some(core),
     };

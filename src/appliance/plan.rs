@@ -5,6 +5,7 @@ use crate::config::{self, Config, Device, Distribute, Workers};
 use crate::doctor::Needs;
 use crate::dpdk::{BURST, Capabilities, EalOptions, HugePages, LcoreSpec, MAIN_LCORE, PortOptions};
 use crate::nat::fragments::Limits;
+use std::time::Duration;
 
 /// Where threads run.
 pub struct Layout {
@@ -29,6 +30,19 @@ pub fn cores(workers: &Workers) -> Result<Layout, Error> {
         None => *usable.iter().find(|c| !places.contains(c)).or(usable.first()).ok_or(Error::Cores)?,
     };
     Ok(Layout { control, workers: places })
+}
+
+/// Between two looks of a control thread that not everybody wakes: what comes waits that long at most.
+pub const NAP: Duration = Duration::from_micros(100);
+/// And of one that whoever gives it something wakes: what its timers count in.
+const LONG_NAP: Duration = Duration::from_millis(1);
+
+/// Between two looks of a control thread whose other ends are the workers': those that sleep wake it.
+pub fn nap(config: &Config) -> Duration {
+    match config.workers.idle {
+        config::Idle::Poll => NAP,
+        config::Idle::Sleep => LONG_NAP,
+    }
 }
 
 /// The lcore of a worker.

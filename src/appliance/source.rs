@@ -12,6 +12,7 @@ use super::watch::{Change, Links};
 use crate::config::Config;
 use crate::dataplane::conflicts::Conflict;
 use crate::dataplane::{Board, WorkerCounters, World};
+use crate::edge::identity::reload::Reload;
 use crate::manage::model::{self, Drops, WorkerState, WorkerStatus};
 use crate::manage::protocol::VERSION;
 use crate::manage::{
@@ -132,10 +133,10 @@ impl Shown {
         }
     }
 
-    /// The control thread: who is believed is read anew. What cannot be read leaves those who are.
-    pub fn reload_authorities(&self) {
+    /// The control thread: who is believed is read anew when it is time. What cannot be read leaves those who are.
+    pub fn reload_authorities(&self, reload: &mut Reload, now_ms: u64) {
         let Some(cetp) = &self.owners.cetp else { return };
-        if let Err(error) = super::cetp::reload(&self.config, cetp) {
+        if let Err(error) = super::cetp::reload(&self.config, cetp, reload, now_ms) {
             warn!("the authorities stay as they are: {error}");
         }
     }

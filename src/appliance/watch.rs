@@ -1,6 +1,7 @@
 //! The control thread's watch: signals, links, the end of the input, stalled workers, and what is said when something breaks.
 
 use super::source::Shown;
+use crate::edge::identity::reload::Reload;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -67,13 +68,10 @@ impl Links {
     }
 }
 
-/// Between two readings of the authorities' certificates and revocation lists: as long as a validated chain is remembered.
-const RELOAD: Duration = Duration::from_secs(300);
-
 /// Waits for a signal or for `is_over`, with an eye on every worker.
 pub fn wait(signals: &Signals, shown: &Shown, is_over: impl Fn() -> bool) -> Ended {
     let (mut links, mut looked) = (Links::default(), None::<Instant>);
-    let mut believed = Instant::now();
+    let (start, mut reload) = (Instant::now(), Reload::new(0));
     loop {
         let before = Instant::now();
         if looked.is_none_or(|then| before.duration_since(then) >= LINK_LOOK) {
@@ -86,10 +84,7 @@ pub fn wait(signals: &Signals, shown: &Shown, is_over: impl Fn() -> bool) -> End
         if is_over() {
             return Ended::Input;
         }
-        if before.duration_since(believed) >= RELOAD {
-            shown.reload_authorities();
-            believed = before;
-        }
+        shown.reload_authorities(&mut reload, before.duration_since(start).as_millis() as u64);
         shown.log_conflicts();
         // This thread was not run either: the process was stopped, or the machine is overloaded.
         if before.elapsed() > Duration::from_secs(1) {

@@ -129,9 +129,10 @@ pub enum Distribute {
 /// `workers.idle`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Idle {
-    /// `"poll"`: polls without a pause.
+    /// `"poll"`: polls without a pause, and wakes nobody.
     Poll,
-    /// `"sleep"`: sleeps about 50 µs after a run of empty polls.
+    /// `"sleep"`: sleeps about 50 µs after a run of empty polls, or until a control thread has something; wakes those that it has
+    /// something for.
     Sleep,
 }
 

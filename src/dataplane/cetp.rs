@@ -83,6 +83,11 @@ impl Cetp {
         }
     }
 
+    /// The thread learns what has gone up to it; whether there was anything.
+    pub(super) fn wake(&mut self) -> bool {
+        self.up.wake()
+    }
+
     /// What the thread sends.
     pub(super) fn down(&mut self) -> &mut FrameReceiver {
         &mut self.down

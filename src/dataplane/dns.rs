@@ -49,6 +49,11 @@ impl Dns {
         &mut self.down
     }
 
+    /// The thread learns what has gone up to it; whether there was anything.
+    pub(super) fn wake(&mut self) -> bool {
+        self.up.wake()
+    }
+
     /// Whether one more datagram may go up from that source: the source first, so that a flood of one costs the others nothing.
     fn admit(&mut self, source: IpAddr, now: u32) -> bool {
         self.sources.allow(source, now) && self.all.allow(now)
@@ -104,9 +109,33 @@ fn is_to_link(mbuf: &Mbuf) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::punt::{Punts, Rates};
     use super::*;
     use crate::ring::frames::frames;
+    use crate::ring::wake;
     use std::net::Ipv4Addr;
+    use std::time::{Duration, Instant};
+
+    #[test]
+    fn what_goes_up_wakes_the_thread_once_and_what_comes_down_wakes_the_worker() {
+        const MINUTE: Duration = Duration::from_secs(60);
+        let ((up, questions), (mut answers, down)) = (frames(0), frames(0));
+        let rates = Rates { echo: 1, neighbors: 1, control: 1, class: 1, source: 1 };
+        let dns = Dns::new(DnsRates { all: 1, source: 1 }, 1, up, down);
+        let mut punts = Punts::new(rates, 1, 1, None, None).with_dns(Some(dns));
+        assert!(!punts.wake(), "there is nothing new");
+        // Here both are this thread.
+        questions.wakes_me();
+        punts.wakes_me();
+        let start = Instant::now();
+        assert!(punts.dns.as_mut().is_some_and(|dns| dns.up.push(0, CLASS, &[&[1]])));
+        assert!(punts.wake());
+        wake::nap(MINUTE);
+        assert!(!punts.wake(), "it knows");
+        assert!(answers.push(0, CLASS, &[&[1]]) && answers.wake());
+        wake::nap(MINUTE);
+        assert!(start.elapsed() < MINUTE / 2);
+    }
 
     #[test]
     fn a_flood_of_questions_leaves_others_theirs() {

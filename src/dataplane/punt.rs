@@ -99,6 +99,24 @@ impl Punts {
         Self { cetp, ..self }
     }
 
+    /// What comes down from control threads ends the calling thread's naps.
+    pub fn wakes_me(&mut self) {
+        let down = [
+            self.from_kernel.as_ref(),
+            self.dns.as_mut().map(|dns| &*dns.down()),
+            self.cetp.as_mut().map(|cetp| &*cetp.down()),
+        ];
+        down.into_iter().flatten().for_each(FrameReceiver::wakes_me);
+    }
+
+    /// The threads that nap learn what has gone up to them; whether anything has. For a worker that has nothing else to do: it may
+    /// enter the kernel.
+    #[inline]
+    pub fn wake(&mut self) -> bool {
+        let dns = self.dns.as_mut().is_some_and(Dns::wake);
+        self.cetp.as_mut().is_some_and(Cetp::wake) | dns
+    }
+
     /// Whether one more echo request may be answered.
     pub fn echo(&mut self, now: u32) -> Result<(), DropReason> {
         self.echo.allow(now).then_some(()).ok_or(DropReason::PuntRate)

@@ -18,7 +18,7 @@ use crate::firewall;
 use crate::flow::{FlowHome, Record4, Record6, Reporter};
 use crate::nat::{NatHome, Timeouts, tunnel};
 use crate::packet::DropReason;
-use crate::ring::{Handoff, Task};
+use crate::ring::{Handoff, Task, wake};
 use crate::route;
 use arrayvec::ArrayVec;
 use rtrb::Consumer;
@@ -41,7 +41,8 @@ const END_OF_INPUT: u32 = 50;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Idle {
     Poll,
-    /// Naps after some empty rounds, quiescence-wise offline.
+    /// Naps after some empty rounds, quiescence-wise offline, until a control thread has something for it or the nap is over; and wakes
+    /// those that it has given something.
     Sleep,
 }
 
@@ -250,6 +251,10 @@ impl Worker {
         let reporter = Reporter::new(world.flows.quiescence().clone(), self.core.id);
         let mut lanes = Lanes::default();
         let mut packets = Burst::new();
+        if self.idle == Idle::Sleep {
+            wake::nap_on_time();
+            self.core.punts.wakes_me();
+        }
         reporter.online();
         while !self.control.stop.load(Ordering::Relaxed) {
             let got = self.round(&world, &mut lanes, &mut packets);
@@ -407,10 +412,11 @@ impl Worker {
         }
         self.end_input();
         self.empty = self.empty.saturating_add(1);
-        if self.idle == Idle::Sleep && self.empty >= EMPTY_ROUNDS {
+        // Whoever is woken may have something for this worker in no time, and wakes it then.
+        if self.idle == Idle::Sleep && (self.core.punts.wake() || self.empty >= EMPTY_ROUNDS) {
             reporter.offline();
             self.core.out.counters.sleeping.set(1);
-            std::thread::sleep(NAP);
+            wake::nap(NAP);
             self.core.out.counters.sleeping.set(0);
             reporter.online();
         } else {

@@ -20,6 +20,9 @@ pub trait Forwarder: Send {
 
     /// What has been found for the next question, if there is one, and its number.
     fn poll(&mut self) -> Option<(u64, Found)>;
+
+    /// From now on what is found ends the calling thread's naps, where another thread finds it.
+    fn wakes_me(&self) {}
 }
 
 impl Forwarder for Resolver {
@@ -29,5 +32,9 @@ impl Forwarder for Resolver {
 
     fn poll(&mut self) -> Option<(u64, Found)> {
         self.answers().try_recv().ok()
+    }
+
+    fn wakes_me(&self) {
+        self.waker().wakes_me();
     }
 }

@@ -111,6 +111,19 @@ impl Server {
         }
     }
 
+    /// From now on whatever a turn takes up ends the calling thread's naps: all but what the circular pool and the register's owner have.
+    pub fn wakes_me(&self) {
+        if let Some(calling) = &self.calling {
+            calling.wakes_me();
+        }
+        if let Some(desk) = &self.lookups {
+            desk.wakes_me();
+        }
+        if let Some(others) = &self.forwarder {
+            others.wakes_me();
+        }
+    }
+
     pub fn responder(&mut self) -> &mut Responder {
         &mut self.responder
     }

@@ -14,11 +14,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use crossbeam::channel::{Receiver, Sender};
+use crossbeam::channel::Receiver;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::connection::{Connection, Over, PIPELINED};
 use super::counters::Counters;
+use crate::ring::wake::Waking;
 
 /// Connections in all.
 pub const CONNECTIONS_MAX: usize = 512;
@@ -70,7 +71,7 @@ pub(super) struct Service {
     /// The inside realm of each address of the edge's own.
     realms: HashMap<IpAddr, Option<u16>>,
     counters: Arc<Counters>,
-    questions: Sender<Question>,
+    questions: Waking<Question>,
     answers: Receiver<Answer>,
     /// Readable where answers wait.
     woken: UnixStream,
@@ -86,7 +87,7 @@ impl Service {
         listeners: Vec<TcpListener>,
         realms: HashMap<IpAddr, Option<u16>>,
         counters: Arc<Counters>,
-        questions: Sender<Question>,
+        questions: Waking<Question>,
         answers: Receiver<Answer>,
         woken: UnixStream,
     ) -> std::io::Result<Service> {
@@ -252,7 +253,7 @@ struct Ready {
 
 impl Open {
     /// Takes whole messages to the thread of the DNS; whether one found no room there.
-    fn ask(&mut self, number: u64, questions: &Sender<Question>) -> bool {
+    fn ask(&mut self, number: u64, questions: &Waking<Question>) -> bool {
         let (address, realm) = (self.address, self.realm);
         let mut is_full = false;
         let mut take = |message: &[u8]| {
@@ -292,7 +293,8 @@ fn source(address: IpAddr) -> IpAddr {
 mod tests {
     use super::super::connection::{IDLE, SLOW};
     use super::*;
-    use crossbeam::channel::{bounded, unbounded};
+    use crate::ring::wake::Waker;
+    use crossbeam::channel::{Sender, bounded, unbounded};
     use std::time::Duration;
 
     /// One that listens here, with `count` connections from here.
@@ -304,6 +306,7 @@ mod tests {
         woken.set_nonblocking(true).expect("a socket");
         let realms = HashMap::from([(address.ip(), None)]);
         let counters = Arc::new(Counters::default());
+        let questions = Waking::new(questions, &Waker::default());
         let mut service = Service::new(vec![listener], realms, counters.clone(), questions, answered, woken)
             .expect("sockets");
         let clients: Vec<TcpStream> =

@@ -2,7 +2,7 @@
 //!
 //! Guarantees: takes turns, a batch from each worker and from the connections, so that none starves another; makes no system call while
 //! there is work, but one a batch of answers by TCP; answers that a ring does not take are dropped and counted. Naps when there is
-//! nothing to do, for 100 µs.
+//! nothing to do, until something comes.
 //! Never: waits for the register's owner, for a worker or for a connection; for whoever looks into the book of proxy addresses it
 //! waits a moment.
 
@@ -25,13 +25,12 @@ use super::{Asker, Transport, datagram};
 use crate::edge::hosts::Register;
 use crate::edge::thread::Reader;
 use crate::ring::frames::{FRAME_MAX, FrameReceiver, FrameSender};
+use crate::ring::wake::{self, Waker, Waking};
 
 /// Questions of one worker, or of the connections, a turn.
 const BATCH: usize = 64;
 /// Questions by TCP that wait for a turn.
 const QUESTIONS_MAX: usize = 1024;
-/// Between two looks when there is nothing to do: a call crosses five such threads' ends, and a nap costs some 3 % of a core.
-const NAP: Duration = Duration::from_micros(100);
 /// The class of the frames to the workers.
 const CLASS: u16 = 0;
 /// How long a secret of the cookies is made with that the process has made itself, in milliseconds: a day (RFC 7873 section 7.1).
@@ -67,6 +66,8 @@ pub struct Options {
     /// To each worker.
     pub to_workers: Vec<FrameSender>,
     pub streams: Option<Streams>,
+    /// Between two looks when nothing wakes the thread: workers that poll never do, nor does a circular pool.
+    pub nap: Duration,
     /// Whether a secret of the cookies is made anew from time to time.
     pub rotates: bool,
     /// The core on which they run; where the caller does by default.
@@ -77,6 +78,7 @@ pub struct Options {
 pub struct Service {
     counters: Arc<Counters>,
     stop: Arc<AtomicBool>,
+    waker: Waker,
     threads: Vec<(&'static str, JoinHandle<()>)>,
 }
 
@@ -88,8 +90,10 @@ impl Service {
     pub fn start(options: Options) -> Result<Service, Error> {
         let counters = options.server.counters.clone();
         let stop = Arc::new(AtomicBool::new(false));
-        let mut service = Service { counters: counters.clone(), stop: stop.clone(), threads: vec![] };
-        let Options { server, hosts, from_workers, to_workers, streams, rotates, core } = options;
+        let waker = Waker::default();
+        let mut service =
+            Service { counters: counters.clone(), stop: stop.clone(), waker: waker.clone(), threads: vec![] };
+        let Options { server, hosts, from_workers, to_workers, streams, nap, rotates, core } = options;
         let (questions, questioned) = bounded(QUESTIONS_MAX);
         let (answers, answered) = bounded(ANSWERS_MAX);
         let (wake, woken) = UnixStream::pair().map_err(Error::Sockets)?;
@@ -101,7 +105,7 @@ impl Service {
                 listeners,
                 realms.into_iter().collect(),
                 counters.clone(),
-                questions,
+                Waking::new(questions, &waker),
                 answered,
                 woken,
             )
@@ -118,6 +122,8 @@ impl Service {
             out: Out { to_workers, answers, wake, counters, frame: vec![0; FRAME_MAX], has_answered: false },
             buffer: vec![0; FRAME_MAX],
             rotation: Rotation { is_wanted: rotates, last: 0 },
+            nap,
+            waker,
         };
         service.spawn("ces-dns", core, move || work.run(&stop))?;
         Ok(service)
@@ -151,6 +157,7 @@ impl Service {
 impl Drop for Service {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
+        self.waker.wake();
         for (name, thread) in self.threads.drain(..) {
             if thread.join().is_err() {
                 tracing::error!("the thread {name} panicked");
@@ -176,6 +183,8 @@ struct Work {
     out: Out,
     buffer: Vec<u8>,
     rotation: Rotation,
+    nap: Duration,
+    waker: Waker,
 }
 
 /// When a secret of the cookies is made anew.
@@ -198,6 +207,10 @@ impl Rotation {
 impl Work {
     fn run(mut self, stop: &AtomicBool) {
         let start = Instant::now();
+        wake::nap_on_time();
+        self.waker.wakes_me();
+        self.from_workers.iter().for_each(FrameReceiver::wakes_me);
+        self.server.wakes_me();
         while !stop.load(Ordering::Acquire) {
             let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
             let at = Instant::now();
@@ -206,7 +219,7 @@ impl Work {
                 self.server.responder().cookies().rotate(rand::random());
             }
             if !self.turn(now) {
-                thread::sleep(NAP);
+                wake::nap(self.nap);
             }
         }
     }
@@ -258,6 +271,9 @@ impl Out {
             // Full: it is awake already.
             let _ = self.wake.write(&[0]);
         }
+        for ring in &mut self.to_workers {
+            ring.wake();
+        }
     }
 }
 
@@ -286,7 +302,73 @@ impl Replies for Out {
 
 #[cfg(test)]
 mod tests {
+    use super::super::discovery::{Callers, lookups};
+    use super::super::tests::{fixture, question};
     use super::*;
+    use crate::config::DomainName;
+    use crate::edge::calls::Lookups;
+    use crate::edge::identity::naming;
+    use crate::packet::build::{self, Ip, Path};
+    use crate::packet::{MacAddr, Protocol, ipv4, udp};
+    use crate::ring::frames::frames;
+    use hickory_proto::rr::RecordType;
+
+    fn frame(message: &[u8]) -> Vec<u8> {
+        let ip = ipv4::Header::new([198, 51, 100, 53].into(), [203, 0, 113, 1].into(), Protocol::UDP);
+        let ports = udp::Header { source_port: 4000, destination_port: 53 };
+        let path = Path::untagged(MacAddr([2, 0, 0, 0, 1, 1]), MacAddr([2, 0, 0, 0, 0, 1]));
+        let mut frame = vec![0; 50 + message.len()];
+        let length = build::frame(&mut frame, &path, &Ip::V4(ip), &build::Transport::Udp(ports, message));
+        frame.truncate(length.expect("it fits"));
+        frame
+    }
+
+    #[test]
+    fn what_comes_ends_its_nap_and_what_it_says_ends_others() {
+        const NAP: Duration = Duration::from_secs(60);
+        let ((mut up, questions), (answers, mut down)) = (frames(0), frames(0));
+        let (mut lookups, desk) = lookups::pair(1);
+        let options = Options {
+            server: Parts {
+                responder: fixture().0,
+                realms: vec![None],
+                changer: None,
+                pool: None,
+                forwarder: None,
+                callers: Callers { calls: None, lookups: Some(desk) },
+                counters: Arc::default(),
+            },
+            hosts: None,
+            from_workers: vec![questions],
+            to_workers: vec![answers],
+            streams: None,
+            nap: NAP,
+            rotates: false,
+            core: None,
+        };
+        let service = Service::start(options).expect("a thread");
+        down.wakes_me();
+        lookups.wakes_me();
+        let start = Instant::now();
+        let pause = || thread::sleep(Duration::from_millis(50)); // long enough for it to nap
+        pause();
+        let question = question("ces.example", RecordType::SOA).to_vec().expect("sound");
+        assert!(up.push(0, CLASS, &[&frame(&question)]) && up.wake());
+        while down.pop(&mut [0; FRAME_MAX]).is_none() {
+            assert!(start.elapsed() < NAP / 6, "somebody sleeps");
+            wake::nap(NAP);
+        }
+        pause();
+        let name = DomainName::new("ns1.ces.example").expect("a name");
+        assert!(lookups.ask(naming::Question::Addresses(name), 1));
+        while lookups.poll().is_none() {
+            assert!(start.elapsed() < NAP / 6, "somebody sleeps");
+            wake::nap(NAP);
+        }
+        pause();
+        drop(service);
+        assert!(start.elapsed() < NAP / 6, "it ends at once");
+    }
 
     #[test]
     fn a_secret_is_made_anew_once_a_day_unless_it_is_configured() {

@@ -244,6 +244,7 @@ impl Ways<'_> {
                 Err(_) => return at > 0,
             };
             let taken = self.to_worker.push(interface, CLASS, &[&buffer[..length]]);
+            self.to_worker.wake();
             let counter = if taken { &self.counters.from_kernel } else { &self.counters.from_kernel_dropped };
             counter.fetch_add(1, Ordering::Relaxed);
         }

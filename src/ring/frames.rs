@@ -5,8 +5,9 @@
 //! record is its length, its tag and its class, 16 bits each, then the bytes of the frame.
 //!
 //! Guarantees: frames come out whole, in order, each once; the reader never sees part of a record; a frame that does not
-//! fit leaves the ring as it was. Never blocks, on either side.
+//! fit leaves the ring as it was; a reader that naps is woken when the writer says so. Never blocks, on either side.
 
+use super::wake::Waker;
 use rtrb::{Consumer, Producer, RingBuffer};
 
 /// The longest frame that a ring takes: DPDK's usual limit of a jumbo frame.
@@ -44,11 +45,19 @@ impl FrameHeader {
 
 /// The writing end.
 #[derive(Debug)]
-pub struct FrameSender(Producer<u8>);
+pub struct FrameSender {
+    ring: Producer<u8>,
+    reader: Waker,
+    /// Whether something was pushed since the reader was last woken.
+    has_news: bool,
+}
 
 /// The reading end.
 #[derive(Debug)]
-pub struct FrameReceiver(Consumer<u8>);
+pub struct FrameReceiver {
+    ring: Consumer<u8>,
+    reader: Waker,
+}
 
 /// A ring of `capacity` bytes, frames and their headers together; at least one frame of [`FRAME_MAX`] always fits.
 pub fn frames(capacity: usize) -> (FrameSender, FrameReceiver) {
@@ -61,7 +70,9 @@ pub fn frames(capacity: usize) -> (FrameSender, FrameReceiver) {
     if let Ok(chunk) = consumer.read_chunk(capacity) {
         chunk.commit_all();
     }
-    (FrameSender(producer), FrameReceiver(consumer))
+    let reader = Waker::default();
+    let sender = FrameSender { ring: producer, reader: reader.clone(), has_news: false };
+    (sender, FrameReceiver { ring: consumer, reader })
 }
 
 impl FrameSender {
@@ -73,7 +84,7 @@ impl FrameSender {
         if length > FRAME_MAX {
             return false;
         }
-        let Ok(mut chunk) = self.0.write_chunk(HEADER_LENGTH + length) else {
+        let Ok(mut chunk) = self.ring.write_chunk(HEADER_LENGTH + length) else {
             return false;
         };
         let header = FrameHeader { tag, class, length: length as u16 }.to_bytes();
@@ -92,20 +103,35 @@ impl FrameSender {
             at += bytes.len();
         }
         chunk.commit_all();
+        self.has_news = true;
         true
+    }
+
+    /// Wakes the reader if something was pushed since this was last called; whether there was.
+    #[inline]
+    pub fn wake(&mut self) -> bool {
+        if self.has_news {
+            self.reader.wake();
+        }
+        std::mem::take(&mut self.has_news)
     }
 
     /// Whether the reader is gone.
     pub fn is_abandoned(&self) -> bool {
-        self.0.is_abandoned()
+        self.ring.is_abandoned()
     }
 }
 
 impl FrameReceiver {
+    /// From now on the writer wakes the calling thread, if none before.
+    pub fn wakes_me(&self) {
+        self.reader.wakes_me();
+    }
+
     /// Hands the next frame, in two parts where the ring wraps, to `act`, and then drops it from the ring.
     pub fn pop_with<R>(&mut self, act: impl FnOnce(FrameHeader, &[u8], &[u8]) -> R) -> Option<R> {
         let header = self.peek()?;
-        let chunk = self.0.read_chunk(HEADER_LENGTH + usize::from(header.length)).ok()?;
+        let chunk = self.ring.read_chunk(HEADER_LENGTH + usize::from(header.length)).ok()?;
         let (first, second) = chunk.as_slices();
         let in_second = HEADER_LENGTH.saturating_sub(first.len());
         let result = act(header, &first[HEADER_LENGTH.min(first.len())..], &second[in_second..]);
@@ -128,7 +154,7 @@ impl FrameReceiver {
 
     /// What stands at the head of the next frame.
     pub fn peek(&mut self) -> Option<FrameHeader> {
-        let chunk = self.0.read_chunk(HEADER_LENGTH).ok()?;
+        let chunk = self.ring.read_chunk(HEADER_LENGTH).ok()?;
         let (first, second) = chunk.as_slices();
         let mut bytes = [0; HEADER_LENGTH];
         bytes[..first.len()].copy_from_slice(first);
@@ -137,12 +163,12 @@ impl FrameReceiver {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.ring.is_empty()
     }
 
     /// Whether the writer is gone.
     pub fn is_abandoned(&self) -> bool {
-        self.0.is_abandoned()
+        self.ring.is_abandoned()
     }
 }
 

@@ -1,12 +1,13 @@
 //! Typed single-producer single-consumer messages between threads (rtrb). One writer, one reader, bounded: a full ring never
 //! blocks, the sender keeps what did not fit and drops it under a counter of its own.
 //!
-//! The mesh by which workers hand packets to one another; [`frames`], by which bytes cross to a control thread and back; and
-//! [`claims`], by which first packets do and what becomes of them.
+//! The mesh by which workers hand packets to one another; [`frames`], by which bytes cross to a control thread and back;
+//! [`claims`], by which first packets do and what becomes of them; and [`wake`], by which a napping reader learns of them.
 //! An [`Mbuf`] crosses between workers only.
 
 pub mod claims;
 pub mod frames;
+pub mod wake;
 
 use crate::dpdk::Mbuf;
 use crate::flow::Realm;

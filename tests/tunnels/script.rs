@@ -5,11 +5,13 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
 
 use ces::dataplane::cetp::{FRAME, MESSAGE, STRAY, STRAY_LENGTH, TOO_BIG};
 use ces::packet::build::{self, IcmpError, Path};
 use ces::packet::{Ipv4, MacAddr, TcpFlags};
-use ces::ring::frames::FRAME_MAX;
+use ces::ring::frames::{FRAME_MAX, FrameReceiver};
+use ces::ring::wake;
 
 use crate::bed::Bed;
 use crate::between::{Carrier, carried, cuttable, payload, plain};
@@ -22,6 +24,7 @@ pub const NAT: &str = "[nat44]\ninside = [\"home\", \"twin\"]\noutside = \"core\
 
 const UDP: Carried = Carried::Udp { unsummed: false };
 const NOISE: usize = 64;
+const NAP: Duration = Duration::from_secs(60);
 /// Of messages: the first bit of a payload is not theirs.
 const HELLO: &[u8] = b"\x10\x00\x00\x14 some message";
 
@@ -435,7 +438,12 @@ pub fn run(workers: &str, nat: &str) {
     messages(&mut s);
     write(&s.input);
     said(&mut s, &mut edge);
+    // The thread that negotiates is this one here, and naps: a worker that has something for it wakes it.
+    edge.rings.up.iter().for_each(FrameReceiver::wakes_me);
+    let start = Instant::now();
     edge.start();
+    wake::nap(NAP);
+    assert!(start.elapsed() < NAP / 2, "nobody woke it");
     edge.wait("the end of input", |edge| edge.parts.control.input_is_over());
     edge.stop();
     judge(s, &bed, edge);

@@ -9,21 +9,23 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
-use crossbeam::channel::{Receiver, Sender, TryRecvError, bounded};
+use crossbeam::channel::{Receiver, TryRecvError, bounded};
 use hickory_proto::op::Query;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 
 use super::naptr;
 use crate::edge::calls::{Answer, Lookups};
 use crate::edge::identity::naming::Question;
+use crate::ring::wake::{Waker, Waking};
 
 /// Addresses of a name.
 const ADDRESSES_MAX: usize = 32;
 
 /// Asks. See the module.
 pub struct Handle {
-    questions: Sender<(Question, u64)>,
+    questions: Waking<(Question, u64)>,
     answers: Receiver<(u64, Answer)>,
+    waker: Waker,
     under_way: BTreeSet<u64>,
     most: usize,
 }
@@ -31,7 +33,8 @@ pub struct Handle {
 /// Takes questions. See the module.
 pub struct Desk {
     questions: Receiver<(Question, u64)>,
-    answers: Sender<(u64, Answer)>,
+    answers: Waking<(u64, Answer)>,
+    waker: Waker,
     /// By the number of their asker.
     open: BTreeMap<u64, Open>,
     /// What others are asked, by its token, and for which of them.
@@ -57,9 +60,11 @@ pub(in crate::dns) enum Found {
 pub fn pair(most: usize) -> (Handle, Desk) {
     let (to_desk, questions) = bounded(most);
     let (to_handle, answers) = bounded(most);
+    let (asker, teller) = (Waker::default(), Waker::default());
+    let (to_desk, to_handle) = (Waking::new(to_desk, &teller), Waking::new(to_handle, &asker));
     (
-        Handle { questions: to_desk, answers, under_way: BTreeSet::new(), most },
-        Desk { questions, answers: to_handle, open: BTreeMap::new(), asked: HashMap::new() },
+        Handle { questions: to_desk, answers, waker: asker, under_way: BTreeSet::new(), most },
+        Desk { questions, answers: to_handle, waker: teller, open: BTreeMap::new(), asked: HashMap::new() },
     )
 }
 
@@ -83,9 +88,18 @@ impl Lookups for Handle {
             Err(TryRecvError::Disconnected) => Some((self.under_way.pop_first()?, Answer::Failed)),
         }
     }
+
+    fn wakes_me(&self) {
+        self.waker.wakes_me();
+    }
 }
 
 impl Desk {
+    /// From now on questions end the calling thread's naps.
+    pub(in crate::dns) fn wakes_me(&self) {
+        self.waker.wakes_me();
+    }
+
     /// The next question and its number.
     pub(in crate::dns) fn next(&mut self) -> Option<(Question, u64)> {
         self.questions.try_recv().ok()

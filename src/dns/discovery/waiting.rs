@@ -84,6 +84,11 @@ impl Waiting {
         }
     }
 
+    /// From now on outcomes end the calling thread's naps.
+    pub(in crate::dns) fn wakes_me(&self) {
+        self.calls.wakes_me();
+    }
+
     /// Whether a question more of `asker` may wait.
     pub(in crate::dns) fn has_room(&self, asker: &Asker) -> bool {
         let left = WAITING_MAX.saturating_sub(self.count);

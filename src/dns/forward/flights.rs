@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crossbeam::channel::Sender;
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::Name;
 use ipnet::Ipv4Net;
@@ -28,6 +27,7 @@ use super::{Counters, Options, proxied};
 use crate::dns::pending::Sections;
 use crate::dns::{Alias, Forward, forwarder};
 use crate::edge::proxies::Proxies;
+use crate::ring::wake::Waking;
 
 /// How long an upstream that failed comes after the others, before it is tried again.
 const SUSPECT: Duration = Duration::from_secs(10);
@@ -51,7 +51,7 @@ struct Engine {
     /// Who waits for what is being asked.
     flights: RefCell<HashMap<Question, Vec<Ask>>>,
     counters: Arc<Counters>,
-    answers: Sender<(u64, forwarder::Found)>,
+    answers: Waking<(u64, forwarder::Found)>,
     proxies: Option<Arc<Proxies>>,
     inside: Vec<(u16, Ipv4Net)>,
 }
@@ -63,7 +63,7 @@ pub(super) fn run(
     upstreams: Vec<Upstream>,
     counters: Arc<Counters>,
     mut asked: mpsc::Receiver<Ask>,
-    answers: Sender<(u64, forwarder::Found)>,
+    answers: Waking<(u64, forwarder::Found)>,
 ) {
     let bounds =
         Bounds { min: options.ttl_min, max: options.ttl_max, negative_max: options.negative_ttl_max };

@@ -52,6 +52,7 @@ pub(in crate::dns) use answer::chain;
 use super::{Forward, forwarder};
 use crate::config::{self, RouteTarget, Side, UpstreamProtocol, Upstreams};
 use crate::edge::proxies::Proxies;
+use crate::ring::wake::{Waker, Waking};
 use flights::Ask;
 use limits::Limits;
 
@@ -259,6 +260,8 @@ pub struct Resolver {
     /// `None` while it is being dropped.
     questions: Option<mpsc::Sender<Ask>>,
     answers: Receiver<(u64, forwarder::Found)>,
+    /// Of who fetches them.
+    waker: Waker,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -283,6 +286,8 @@ impl Resolver {
             answers.clone(),
             counters.clone(),
         ));
+        let waker = Waker::default();
+        let to_asker = Waking::new(to_asker, &waker);
         let (questions, asked) = mpsc::channel(options.under_way.max(1));
         let (ready, is_ready) = std::sync::mpsc::sync_channel(1);
         let thread = thread::Builder::new()
@@ -302,7 +307,7 @@ impl Resolver {
             })
             .map_err(Error::Thread)?;
         let resolver =
-            Resolver { limits, counters, questions: Some(questions), answers, thread: Some(thread) };
+            Resolver { limits, counters, questions: Some(questions), answers, waker, thread: Some(thread) };
         match is_ready.recv() {
             Ok(Ok(())) => Ok(resolver),
             Ok(Err(error)) => Err(error),
@@ -323,6 +328,11 @@ impl Resolver {
     /// Tokens and what was found. Bytes are empty where no answer would fit what the asker allows; none of hosts' does.
     pub fn answers(&self) -> &Receiver<(u64, forwarder::Found)> {
         &self.answers
+    }
+
+    /// Wakes who fetches answers.
+    pub fn waker(&self) -> &Waker {
+        &self.waker
     }
 
     pub fn counters(&self) -> &Arc<Counters> {

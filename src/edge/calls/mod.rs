@@ -80,6 +80,9 @@ pub trait Calls: Send {
 
     /// What has come of the next call, if of any, and its number.
     fn poll(&mut self) -> Option<(u64, Outcome)>;
+
+    /// From now on outcomes end the calling thread's naps, where another thread has them.
+    fn wakes_me(&self) {}
 }
 
 /// What the DNS has said of a [`Question`].
@@ -100,6 +103,9 @@ pub trait Lookups: Send {
 
     /// What has been found for the next question, if for any, and its number.
     fn poll(&mut self) -> Option<(u64, Answer)>;
+
+    /// From now on answers end the calling thread's naps, where another thread has them.
+    fn wakes_me(&self) {}
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The thread `ces-cetp`: from the workers' rings, the DNS and the operator to a [`Service`], and back.
 //!
 //! Guarantees: takes turns, a batch from each, so that none starves another; makes no system call while there is work. Frames that a
-//! ring doesn't take are dropped and counted: the protocol sends again. Naps when there is nothing to do, for 100 µs.
+//! ring doesn't take are dropped and counted: the protocol sends again. Naps when there is nothing to do, until something comes.
 //! Never: waits for a worker, for the DNS or for an operator; for who changes hosts or rules a moment.
 
 use std::sync::Arc;
@@ -23,11 +23,10 @@ use crate::edge::identity::Authorities;
 use crate::edge::thread::Reader;
 use crate::packet::TooBig;
 use crate::ring::frames::{FRAME_MAX, FrameReceiver, FrameSender};
+use crate::ring::wake::{self, Waker, Waking};
 
 /// Frames, or calls, a turn.
 const BATCH: usize = 64;
-/// Between two looks when there is nothing to do: a call crosses five such threads' ends, and a nap costs some 3 % of a core.
-const NAP: Duration = Duration::from_micros(100);
 /// Commands that wait.
 const COMMANDS: usize = 16;
 /// How long an operator waits for an answer.
@@ -61,6 +60,8 @@ pub struct Options {
     pub lookups: Option<Box<dyn Lookups>>,
     /// The wrapping milliseconds of the workers.
     pub worker_clock: Box<dyn Fn() -> u32 + Send>,
+    /// Between two looks when nothing wakes it, which workers that poll never do.
+    pub nap: Duration,
     /// The core on which it runs; where the caller does by default.
     pub core: Option<usize>,
 }
@@ -97,17 +98,20 @@ impl Traffic {
 
 /// The running thread. Dropping it ends it.
 pub struct Cetp {
-    commands: Sender<Command>,
+    commands: Waking<Command>,
     calls: Option<Handle>,
     traffic: Arc<Traffic>,
     stop: Arc<AtomicBool>,
+    waker: Waker,
     thread: Option<JoinHandle<()>>,
 }
 
 /// The end of who has hosts called.
 pub struct Handle {
-    calls: Sender<(u64, Call)>,
+    calls: Waking<(u64, Call)>,
     outcomes: Receiver<(u64, Outcome)>,
+    /// Of who polls.
+    waker: Waker,
 }
 
 impl Calls for Handle {
@@ -117,6 +121,10 @@ impl Calls for Handle {
 
     fn poll(&mut self) -> Option<(u64, Outcome)> {
         self.outcomes.try_recv().ok()
+    }
+
+    fn wakes_me(&self) {
+        self.waker.wakes_me();
     }
 }
 
@@ -133,17 +141,22 @@ impl Cetp {
         let (ready, is_ready) = bounded(1);
         let (traffic, stop) = (Arc::new(Traffic::default()), Arc::new(AtomicBool::new(false)));
         let (counted, stopped, core) = (traffic.clone(), stop.clone(), options.core);
+        let (waker, caller) = (Waker::default(), Waker::default());
+        let (outcomes, awake) = (Waking::new(outcomes, &caller), waker.clone());
         let run = move || {
             let pinned = core.map_or(Ok(()), pin);
             let is_pinned = pinned.is_ok();
+            // Before anybody can send anything.
+            awake.wakes_me();
             let _ = ready.send(pinned);
             if is_pinned {
                 Work::new(options, counted, called, outcomes, commanded).run(&stopped);
             }
         };
         let thread = thread::Builder::new().name("ces-cetp".into()).spawn(run).map_err(Error::Thread)?;
-        let calls = Some(Handle { calls, outcomes: outcome });
-        let cetp = Cetp { commands, calls, traffic, stop, thread: Some(thread) };
+        let calls = Some(Handle { calls: Waking::new(calls, &waker), outcomes: outcome, waker: caller });
+        let commands = Waking::new(commands, &waker);
+        let cetp = Cetp { commands, calls, traffic, stop, waker, thread: Some(thread) };
         is_ready.recv().map_err(|_| Error::Ended)??;
         Ok(cetp)
     }
@@ -189,6 +202,7 @@ impl Cetp {
 impl Drop for Cetp {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
+        self.waker.wake();
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
@@ -213,10 +227,11 @@ struct Work {
     turn: usize,
     lookups: Option<Box<dyn Lookups>>,
     calls: Receiver<(u64, Call)>,
-    outcomes: Sender<(u64, Outcome)>,
+    outcomes: Waking<(u64, Outcome)>,
     commands: Receiver<Command>,
     traffic: Arc<Traffic>,
     clock: Clock,
+    nap: Duration,
     frame: Vec<u8>,
     /// The frame that goes out.
     room: Vec<u8>,
@@ -240,10 +255,11 @@ impl Work {
         options: Options,
         traffic: Arc<Traffic>,
         calls: Receiver<(u64, Call)>,
-        outcomes: Sender<(u64, Outcome)>,
+        outcomes: Waking<(u64, Outcome)>,
         commands: Receiver<Command>,
     ) -> Work {
-        let Options { service, hosts, from_workers, to_workers, lookups, worker_clock, core: _ } = options;
+        let Options { service, hosts, from_workers, to_workers, lookups, worker_clock, nap, core: _ } =
+            options;
         let clock = Clock { start: Instant::now(), worker: worker_clock };
         Work {
             service: service(clock.now()),
@@ -257,15 +273,21 @@ impl Work {
             commands,
             traffic,
             clock,
+            nap,
             frame: vec![0; FRAME_MAX],
             room: vec![0; FRAME_MAX],
         }
     }
 
     fn run(mut self, stop: &AtomicBool) {
+        wake::nap_on_time();
+        self.from_workers.iter().for_each(FrameReceiver::wakes_me);
+        if let Some(lookups) = &self.lookups {
+            lookups.wakes_me();
+        }
         while !stop.load(Ordering::Acquire) {
             if !self.work() {
-                thread::sleep(NAP);
+                wake::nap(self.nap);
             }
         }
     }
@@ -347,6 +369,9 @@ impl Work {
             });
             let counter = if is_sent { &self.traffic.sent } else { &self.traffic.lost };
             counter.fetch_add(1, Ordering::Relaxed);
+        }
+        for ring in &mut self.to_workers {
+            ring.wake();
         }
         while let Some(outcome) = self.service.next_outcome() {
             busy = true;

@@ -1,4 +1,4 @@
-//! Two threads whose rings are joined as a network would join them.
+//! Two threads whose rings are joined as a network would join them. They nap far longer than the test may take: what comes wakes them.
 
 use std::net::Ipv4Addr;
 use std::num::NonZeroUsize;
@@ -18,6 +18,11 @@ use crate::flow::quiescence::Quiescence;
 use crate::flow::tunnel::{Sizes, Tunnels};
 use crate::flow::{self, HashKey, Realm};
 use crate::ring::frames::frames;
+
+const NAP: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Between two looks of the test's own.
+const LOOK: Duration = Duration::from_millis(1);
 
 const REALM: Realm = Realm(1);
 
@@ -83,6 +88,7 @@ fn start(number: u8, of: &Edge, from: Vec<FrameReceiver>, to: FrameSender) -> Ce
         to_workers: vec![to],
         lookups: None,
         worker_clock: Box::new(|| 0),
+        nap: NAP,
         core: None,
     };
     Cetp::start(options).expect("a thread")
@@ -100,11 +106,16 @@ fn a_call_crosses_the_rings_and_is_shown_and_ended() {
     let asker = Asker { realm: REALM, address: Ipv4Addr::new(10, 0, 0, 1).into() };
     let speaker = Speaker { edge: None, rlocs: vec![naming::Rloc::Ip(rloc(2).into())] };
     let call = Call { asker, name: name("h.e2.example"), callee: Callee::Remote(vec![speaker]) };
+    calls.wakes_me();
+    let start = Instant::now();
+    // Long enough for both to nap.
+    thread::sleep(50 * LOOK);
     assert!(calls.call(call, 7));
     let outcome = loop {
+        assert!(start.elapsed() < PATIENCE, "somebody sleeps");
         match calls.poll() {
             Some(outcome) => break outcome,
-            None => thread::sleep(NAP),
+            None => wake::nap(NAP),
         }
     };
     assert!(matches!(outcome, (7, Outcome::Address(_))), "{outcome:?}");
@@ -127,9 +138,12 @@ fn a_call_crosses_the_rings_and_is_shown_and_ended() {
     assert_eq!(one.terminate(wanted.clone()), Ok(1));
     // The other side is told.
     while two.show(wanted.clone()).expect("it answers").total > 0 {
-        thread::sleep(NAP);
+        assert!(start.elapsed() < PATIENCE, "somebody sleeps");
+        thread::sleep(LOOK);
     }
     let traffic = one.traffic();
     assert_eq!(traffic.lost.load(Ordering::Relaxed) + traffic.malformed.load(Ordering::Relaxed), 0);
     assert!(traffic.sent.load(Ordering::Relaxed) >= 3 && traffic.received.load(Ordering::Relaxed) >= 2);
+    drop((one, two));
+    assert!(start.elapsed() < PATIENCE, "they end at once");
 }

@@ -7,6 +7,7 @@
 //! | `key` | public keys, and the edge's own |
 //! | [`naming`] | the naming-level check: a name and the edge that speaks for it, by the DNS |
 //! | [`load`] | all of that from the files that the configuration names |
+//! | [`reload`] | the authorities' files, read anew from time to time |
 //!
 //! A certificate says who somebody is by its DNS names (RFC 5280 section 4.2.1.6), each whole: a wildcard names nobody. It proves
 //! an edge's name, or a host's own; an edge's certificate proves nothing of the hosts behind it. For those the DNS has to bind the
@@ -21,6 +22,7 @@ mod chain;
 mod key;
 pub mod load;
 pub mod naming;
+pub mod reload;
 
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,7 @@
 //! Chains, good and bad, of authorities that are made here; and the edge's own identity.
 
+mod reload;
+
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
