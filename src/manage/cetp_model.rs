@@ -129,6 +129,9 @@ pub struct CetpRefusal {
     pub rloc: Option<String>,
     /// `own` or `peer`: who has refused.
     pub by: String,
+    /// It was a session that there was, and that would not be agreed on any more.
+    #[serde(default)]
+    pub has_ended: bool,
     pub reason: String,
     /// What it is about.
     pub about: Option<String>,
@@ -209,7 +212,7 @@ fn refusals(list: &[CetpRefusal]) -> Table {
             refusal.direction.clone(),
             refusal.peer.clone(),
             refusal.by.clone(),
-            format!("{}{about}", refusal.reason),
+            format!("{}{}{about}", if refusal.has_ended { "session ended: " } else { "" }, refusal.reason),
             or_dash(refusal.rule.as_ref()),
         ]);
     }
@@ -272,6 +275,7 @@ mod tests {
                 edge: None,
                 rloc: None,
                 by: "own".into(),
+                has_ended: true,
                 reason: "refused by policy".into(),
                 about: Some("domain".into()),
                 rule: Some("host quiet".into()),
@@ -280,7 +284,7 @@ mod tests {
         let text = text(&status);
         let told = ["1,234", "1 of 4,321 matching", "172.16.0.9", "pc.far.example", "1m01s", "out tcp/443"];
         let more = ["a.home.example", "172.16.0.2", "ces.far.example", "up", "42", "-15", "2001:db8::7"];
-        let last = ["spam.example", "refused by policy (domain)", "host quiet"];
+        let last = ["spam.example", "session ended: refused by policy (domain)", "host quiet"];
         for told in told.into_iter().chain(more).chain(last) {
             assert!(text.contains(told), "{told}: {text}");
         }

@@ -268,6 +268,13 @@ impl Service {
             self.close(local, Reason::LIMIT, lent, now);
             return self.finish(&pair, Outcome::Busy);
         }
+        if let Some(session) = self.live.get_mut(local) {
+            let mut judged = self.judged.borrow_mut();
+            for side in [Side::Outbound, Side::Inbound] {
+                let grounds = judged.remove(&(pair, side));
+                session.grounds[side as usize] = grounds.or(session.grounds[side as usize].take());
+            }
+        }
         if is_callers {
             let outcome = self.answer(local, TTL, now);
             self.finish(&pair, outcome);
@@ -285,7 +292,9 @@ impl Service {
                 IpAddr::V6(_) => None,
             }),
         };
-        let address: Ipv4Addr = address.ok_or(Refused::Session)?;
+        // Who has called may have another one by now.
+        let is_its = |address: &Ipv4Addr| host.parts().addresses().any(|known| known == *address);
+        let address: Ipv4Addr = address.filter(is_its).ok_or(Refused::Session)?;
         // Of two sessions between the same hosts the later one counts.
         if let Some((old, _)) = self.live.of(&agreed.pair) {
             self.ended(old, now);
@@ -306,6 +315,7 @@ impl Service {
             agreed.side,
             agreed.remote,
             (realm, address, proxy),
+            host.parts().name,
             (key, agreed.rloc),
             name,
             (&agreed.services, agreed.timeout),
@@ -342,6 +352,29 @@ impl Service {
         installed
     }
 
+    /// The other side, or time, has ended a session: what its policy has to do with is kept.
+    pub(super) fn told_ended(&mut self, local: Tag, reason: Reason, now: Now) {
+        let is_withdrawn = !matches!(
+            reason,
+            Reason::CLOSED | Reason::IDLE | Reason::LOST | Reason::SUPERSEDED | Reason::SILENT
+        );
+        if let Some(session) = self.live.get(local).filter(|_| is_withdrawn) {
+            self.refusals.borrow_mut().push(Refusal {
+                at: now.unix,
+                direction: direction(session.side),
+                host: session.host_name.clone(),
+                peer: session.name.clone(),
+                edge: session.edge.name().map(Box::from),
+                rloc: Some(session.rloc),
+                backoff: Backoff { reason, code: None, retry_after: 0 },
+                by_peer: true,
+                has_ended: true,
+                rule: None,
+            });
+        }
+        self.ended(local, now);
+    }
+
     /// A session is over: nothing of it is left.
     pub(super) fn ended(&mut self, local: Tag, now: Now) {
         let Some(session) = self.live.remove(local) else { return };
@@ -376,6 +409,7 @@ impl Service {
             rloc: Some(rloc),
             backoff,
             by_peer: false,
+            has_ended: false,
             rule: None,
         });
     }
@@ -406,6 +440,7 @@ impl Service {
             rloc: None,
             backoff,
             by_peer,
+            has_ended: false,
             rule: None,
         });
     }

@@ -14,14 +14,15 @@ use super::house::{REPUTATION, Rooms, direction};
 use crate::config::{ATTRIBUTES, Attribute, Attributes, Direction, Kinds, NUMBERS, Services};
 use crate::edge::cetp::message::value::SERVICES;
 use crate::edge::cetp::message::{
-    Backoff, Code, CodeSet, Direction as Way, Fqdn, Id, Message, Reason, Rloc, Service, Value,
+    Backoff, Code, CodeSet, Direction as Way, Fqdn, Id, IdType, Message, Reason, Rloc, Service, Value,
 };
 use crate::edge::cetp::signing;
-use crate::edge::cetp::terms::{Ask, Terms};
+use crate::edge::cetp::terms::{Ask, HostKey, Proved, Side, Terms};
 use crate::edge::hosts::HostRef;
 use crate::edge::policy::{Claims, Decision, Judgement, Name, Query};
 
 /// What is told by, and known of, somebody at another edge.
+#[derive(Debug)]
 pub struct Known {
     given: Attributes,
     unavailable: Attributes,
@@ -125,6 +126,45 @@ impl Known {
             rlocs: self.rlocs,
             encapsulations: self.rlocs,
             numbers: self.numbers,
+        }
+    }
+}
+
+/// On what an agreement stands: so that it can be weighed again.
+#[derive(Debug)]
+pub struct Grounds {
+    pub known: Known,
+    id: (IdType, Box<[u8]>),
+    name: Option<Box<str>>,
+    edge: Option<Box<str>>,
+    is_signed: bool,
+    is_named: bool,
+}
+
+impl Grounds {
+    pub fn new(ask: &Ask<'_>, known: Known) -> Grounds {
+        let owned = |name: Option<Fqdn<'_>>| name.map(|name| Box::from(name.as_str()));
+        Grounds {
+            known,
+            id: (ask.peer.id_type, ask.peer.value.into()),
+            name: owned(ask.peer_name),
+            edge: owned(ask.proved.edge),
+            is_signed: ask.proved.is_signed,
+            is_named: ask.proved.is_named,
+        }
+    }
+
+    /// What was asked, for those services.
+    pub fn ask<'a>(&'a self, side: Side, host: HostKey, rloc: Rloc, services: &'a [Service]) -> Ask<'a> {
+        let (is_signed, is_named) = (self.is_signed, self.is_named);
+        Ask {
+            side,
+            host,
+            peer: Id::new(self.id.0, &self.id.1).unwrap_or(Id::NONE),
+            peer_name: self.name.as_deref().and_then(Fqdn::new),
+            proved: Proved { edge: self.edge.as_deref().and_then(Fqdn::new), is_signed, is_named },
+            rloc,
+            services,
         }
     }
 }
@@ -269,6 +309,7 @@ impl<'c> Case<'c> {
         }
         if !list.is_empty() {
             let services = list.iter().map(|services| granted::on_the_wire(services, Way::ToInbound));
+            self.rooms.agree(self.ask, known);
             // What was agreed needs nothing more.
             let naming_check = false;
             return Ok(Terms {
@@ -283,6 +324,31 @@ impl<'c> Case<'c> {
             (None, Some(refusal)) => Err(self.rooms.record(self.ask, &refusal)),
             (None, None) => Err(self.refused()),
         }
+    }
+
+    /// Whether all that is asked for is agreed to, by what is known already.
+    ///
+    /// # Errors
+    /// Something of it is refused, or needs more than is known.
+    pub fn confirm(&self, known: &Known) -> Result<(), Backoff> {
+        let wanted = self.ask.services.iter().filter(|service| service.direction != Way::ToOutbound);
+        for (service, decision) in wanted.zip(&self.decisions) {
+            match decision.judge(&known.claims(), &self.rooms.has()) {
+                Judgement::Agreed(agreement) => {
+                    let list = granted::agreed(&agreement.filter).map_err(|TooMany| self.too_many())?;
+                    if !granted::is_within(granted::from_the_wire(service), &list) {
+                        return Err(self.refused());
+                    }
+                }
+                Judgement::Lacks { asks, .. } => {
+                    let refusal = backoff(Reason::MISSING, asks.iter().find_map(codes::about));
+                    self.rooms.keep(self.ask, refusal, None);
+                    return Err(refusal);
+                }
+                Judgement::Refused(refusal) => return Err(self.rooms.record(self.ask, &refusal)),
+            }
+        }
+        Ok(())
     }
 
     /// More is to be told; or nothing that can be asked for would do.

@@ -14,6 +14,7 @@
 //! | [`own`] | what the edge knows of itself, and by which certificates it knows others |
 //! | [`granted`] | what two hosts may use of each other, as lists |
 //! | [`live`], [`edges`], [`tags`] | sessions, edges and tags in the table of tunnels |
+//! | [`review`] | sessions whose hosts or rules have changed |
 //! | [`refusals`], [`shown`] | what was refused lately, and why; what an operator sees |
 //! | [`carrier`], [`thread`] | messages as frames carry them; the thread `ces-cetp` |
 
@@ -28,6 +29,7 @@ pub mod live;
 pub mod local;
 pub mod own;
 pub mod refusals;
+pub mod review;
 pub mod service;
 pub mod shown;
 pub mod tags;

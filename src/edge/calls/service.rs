@@ -11,11 +11,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::edges::Edges;
-use super::house::{self, Lent, Parts, Rooms};
+use super::house::{self, Judged, Lent, Parts, Rooms};
 use super::live::Live;
 use super::local::Locals;
 use super::own::{Credentials, Own};
 use super::refusals::Refusals;
+use super::review::Review;
 use super::tags::Table;
 use super::waiting::{Waiting, Waits};
 use super::{Answer, Outcome};
@@ -75,7 +76,7 @@ pub(super) enum Event {
     Established(Box<Agreed>),
     Refused { pair: Pair, backoff: Backoff, by_peer: bool },
     Declined(Box<Declined>),
-    Ended { local: Tag },
+    Ended { local: Tag, reason: Reason },
     Check { local: Tag, name: Box<str>, edge: Option<Box<str>>, rloc: Rloc },
     Associated { edge: Box<str>, clock: i64 },
     Parted { edge: Box<str>, reason: Reason },
@@ -103,6 +104,8 @@ pub struct Counters {
     pub untaken: u64,
     pub installed: u64,
     pub removed: u64,
+    /// Ended because hosts or rules have changed.
+    pub withdrawn: u64,
     pub local: u64,
     pub checks: u64,
     /// Reports of other edges: misbehaviour, and what to keep away.
@@ -125,6 +128,8 @@ pub struct Service {
     pub(super) waits: Waits,
     pub(super) locals: Locals,
     pub(super) refusals: RefCell<Refusals>,
+    pub(super) judged: RefCell<Judged>,
+    pub(super) review: Review,
     pub(super) counters: Counters,
     /// By how many milliseconds the clocks of associated edges are ahead.
     pub(super) clocks: HashMap<Box<str>, i64>,
@@ -162,6 +167,8 @@ impl Service {
             waits: Waits::default(),
             locals: Locals::default(),
             refusals: RefCell::default(),
+            judged: RefCell::default(),
+            review: Review::default(),
             counters: Counters::default(),
             clocks: HashMap::new(),
             lookups: HashMap::new(),
@@ -273,8 +280,11 @@ impl Service {
         now: Now,
         act: impl FnOnce(&mut Cetp, &Rooms<'_>, &mut io::Out<'_>) -> R,
     ) -> R {
-        let Service { cetp, own, credentials, live, shared, refusals, events, sends, counters, .. } = self;
-        let rooms = Rooms::new(Parts { own, credentials, live, table: shared, refusals }, lent, now);
+        let Service {
+            cetp, own, credentials, live, shared, refusals, judged, events, sends, counters, ..
+        } = self;
+        let parts = Parts { own, credentials, live, table: shared };
+        let rooms = Rooms::new(parts, refusals, judged, lent, now);
         act(cetp, &rooms, &mut |output| take(output, events, sends, counters))
     }
 
@@ -284,7 +294,7 @@ impl Service {
                 Event::Established(agreed) => self.established(*agreed, lent, now),
                 Event::Refused { pair, backoff, by_peer } => self.refused(pair, backoff, by_peer, lent, now),
                 Event::Declined(declined) => self.declined(*declined, lent, now),
-                Event::Ended { local } => self.ended(local, now),
+                Event::Ended { local, reason } => self.told_ended(local, reason, now),
                 Event::Check { local, name, edge, rloc } => self.check(local, &name, edge.as_deref(), rloc),
                 Event::Associated { edge, clock } => {
                     self.clocks.insert(edge.clone(), clock);
@@ -299,6 +309,8 @@ impl Service {
                 }
             }
         }
+        // What came to no session.
+        self.judged.borrow_mut().clear();
     }
 
     fn check(&mut self, local: Tag, name: &str, edge: Option<&str>, rloc: Rloc) {
@@ -407,7 +419,7 @@ fn take(
             let peer = house::peer_text(&peer, name);
             Event::Declined(Box::new(Declined { peer, host: host.value.try_into().ok(), rloc, backoff }))
         }
-        Output::Ended { local, .. } => Event::Ended { local },
+        Output::Ended { local, reason, .. } => Event::Ended { local, reason },
         Output::Check { local, name, edge, rloc } => {
             Event::Check { local, name: name.as_str().into(), edge: owned(edge), rloc }
         }

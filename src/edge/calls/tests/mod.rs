@@ -1,6 +1,7 @@
 //! Whole services on virtual time: policies, registers, certificates, tunnels and proxy addresses as they are, on a network that loses
 //! and reorders.
 
+mod changes;
 mod lab;
 mod locals;
 mod remotes;
