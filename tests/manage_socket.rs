@@ -195,7 +195,7 @@ impl Source for Fake {
     fn cetp(&self, filter: &CetpFilter) -> Result<CetpStatus, Refusal> {
         let counters = vec![CetpCounter { name: "calls".into(), count: filter.limit.get() as u64 }];
         let (sessions, local, edges, refusals) = (vec![], vec![], vec![], vec![]);
-        Ok(CetpStatus { counters, total_matched: 0, sessions, local, edges, refusals })
+        Ok(CetpStatus { counters, total_matched: 0, sessions, local, edges, refusals, reputations: vec![] })
     }
 
     fn policy(&self, filter: &manage::PolicyFilter) -> Result<manage::PolicyList, Refusal> {

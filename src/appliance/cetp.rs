@@ -13,6 +13,7 @@ use crate::config::{Config, DomainName, Side as RealmSide};
 use crate::edge::calls::Lookups;
 use crate::edge::calls::own::{Credentials, Own, OwnRloc};
 use crate::edge::calls::refusals::Refusal as Kept;
+use crate::edge::calls::reputations::ShownReputation;
 use crate::edge::calls::service::Service;
 use crate::edge::calls::shown::{Shown, ShownEdge, ShownSession, Wanted};
 use crate::edge::calls::thread::{Cetp, Options};
@@ -26,8 +27,8 @@ use crate::flow::Realm;
 use crate::flow::tunnel::Tunnels;
 use crate::manage::Refusal;
 use crate::manage::cetp_model::{
-    CetpChange, CetpChanged, CetpCounter, CetpEdge, CetpFilter, CetpLocal, CetpRefusal, CetpSession,
-    CetpStatus,
+    CetpChange, CetpChanged, CetpCounter, CetpEdge, CetpFilter, CetpLocal, CetpRefusal, CetpReputation,
+    CetpSession, CetpStatus,
 };
 use crate::packet::MacAddr;
 
@@ -175,6 +176,7 @@ pub fn show(config: &Config, cetp: Option<&Cetp>, filter: &CetpFilter) -> Result
         local: shown.locals.iter().map(show_local).collect(),
         edges: shown.edges.into_iter().map(show_edge).collect(),
         refusals: shown.refusals.iter().map(show_refusal).collect(),
+        reputations: shown.reputations.into_iter().map(show_reputation).collect(),
     })
 }
 
@@ -212,6 +214,7 @@ fn counters(shown: &Shown) -> Vec<CetpCounter> {
         ("sessions-withdrawn", service.withdrawn),
         ("naming-checks", service.checks),
         ("reports", service.reports),
+        ("evidence", service.evidence),
         ("refusals", shown.refused),
         ("malformed", protocol.malformed),
         ("other-version", protocol.version),
@@ -277,6 +280,14 @@ fn show_edge(edge: ShownEdge) -> CetpEdge {
         clock_ms: edge.clock,
         incarnation: edge.incarnation,
         heard_ms: edge.heard,
+    }
+}
+
+fn show_reputation(shown: ShownReputation) -> CetpReputation {
+    CetpReputation {
+        edge: shown.edge.map(Into::into),
+        host: shown.host.map(Into::into),
+        reputation: shown.value,
     }
 }
 

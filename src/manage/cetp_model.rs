@@ -56,6 +56,9 @@ pub struct CetpStatus {
     pub edges: Vec<CetpEdge>,
     /// The last ones, the newest first.
     pub refusals: Vec<CetpRefusal>,
+    /// Who is held to be worth least, the least first.
+    #[serde(default)]
+    pub reputations: Vec<CetpReputation>,
 }
 
 /// One of [`CetpStatus::counters`].
@@ -139,6 +142,17 @@ pub struct CetpRefusal {
     pub rule: Option<String>,
 }
 
+/// What an edge, or a host, is held to be worth.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CetpReputation {
+    /// By its name, where that is proved, or its RLOC; none for this edge.
+    pub edge: Option<String>,
+    /// None for the edge itself.
+    pub host: Option<String>,
+    /// In hundredths: 45 is somebody unknown.
+    pub reputation: u8,
+}
+
 /// For people.
 pub fn text(status: &CetpStatus) -> String {
     let mut counters = Table::new(&[LEFT, RIGHT]);
@@ -146,11 +160,12 @@ pub fn text(status: &CetpStatus) -> String {
     status.counters.iter().for_each(|counter| counters.row([counter.name.clone(), count(counter.count)]));
     let (shown, total) = (count(status.sessions.len() as u64), count(status.total_matched));
     format!(
-        "{counters}\n{}{shown} of {total} matching sessions\n\n{}\n{}\n{}",
+        "{counters}\n{}{shown} of {total} matching sessions\n\n{}\n{}\n{}\n{}",
         sessions(&status.sessions),
         local(&status.local),
         edges(&status.edges),
-        refusals(&status.refusals)
+        refusals(&status.refusals),
+        reputations(&status.reputations)
     )
 }
 
@@ -219,6 +234,15 @@ fn refusals(list: &[CetpRefusal]) -> Table {
     table
 }
 
+fn reputations(list: &[CetpReputation]) -> Table {
+    let mut table = Table::new(&[LEFT, LEFT, RIGHT]);
+    table.row(["edge", "host", "reputation"].map(str::to_owned));
+    for of in list {
+        table.row([or_dash(of.edge.as_ref()), or_dash(of.host.as_ref()), of.reputation.to_string()]);
+    }
+    table
+}
+
 /// For people.
 pub fn changed(changed: &CetpChanged) -> String {
     format!("{} sessions ended\n", count(changed.ended))
@@ -280,11 +304,22 @@ mod tests {
                 about: Some("domain".into()),
                 rule: Some("host quiet".into()),
             }],
+            reputations: vec![CetpReputation {
+                edge: Some("ces.bad.example".into()),
+                host: Some("spammer.example".into()),
+                reputation: 17,
+            }],
         };
         let text = text(&status);
         let told = ["1,234", "1 of 4,321 matching", "172.16.0.9", "pc.far.example", "1m01s", "out tcp/443"];
         let more = ["a.home.example", "172.16.0.2", "ces.far.example", "up", "42", "-15", "2001:db8::7"];
-        let last = ["spam.example", "session ended: refused by policy (domain)", "host quiet"];
+        let last = [
+            "spam.example",
+            "session ended: refused by policy (domain)",
+            "host quiet",
+            "spammer.example",
+            "17",
+        ];
         for told in told.into_iter().chain(more).chain(last) {
             assert!(text.contains(told), "{told}: {text}");
         }

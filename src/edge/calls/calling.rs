@@ -8,11 +8,14 @@ use super::edges::Key;
 use super::house::{Lent, direction};
 use super::live::{self, Session};
 use super::refusals::Refusal;
+use super::reputations::{self, What};
 use super::service::{Agreed, Declined, Lookup, Now, Service};
 use super::waiting::For;
 use super::{Answer, Call, Callee, Outcome};
 use crate::edge::cetp::io::Pair;
-use crate::edge::cetp::message::{Backoff, Direction as Way, Fqdn, Reason, Rloc, Service as Wire, Tag};
+use crate::edge::cetp::message::{
+    Backoff, Direction as Way, Evidence, Fqdn, Reason, Rloc, Service as Wire, Tag,
+};
 use crate::edge::cetp::negotiation::{Opened, Question};
 use crate::edge::cetp::terms::{HostKey, Side};
 use crate::edge::hosts::HostId;
@@ -20,6 +23,11 @@ use crate::edge::identity::naming::{self, Speaker};
 use crate::edge::proxies::{Asker, Assigned, TTL, TTL_IN_USE};
 use crate::flow::tunnel::{Refused, Service as Tunnelled, SessionOptions};
 use crate::packet::MacAddr;
+
+/// What somebody unknown is held to be worth, in hundredths.
+const UNKNOWN: u8 = 45;
+/// So often a report counts at most, however often it says that it was.
+const EVIDENCE: u32 = 5;
 
 /// What a call by name is for: whatever the other host has.
 const WANTED: [Wire; 1] = [Wire { protocol: None, direction: Way::ToInbound, ports: (0, u16::MAX) }];
@@ -229,7 +237,8 @@ impl Service {
     /// Whether the policy lets a host be called as one without an edge.
     fn falls_back(&self, host: HostKey, name: &crate::config::DomainName, lent: Lent<'_>) -> bool {
         let Some(host) = lent.register.get(HostId::from_number(host.0)) else { return false };
-        let query = super::local::outbound(&host, name.as_str(), false, None);
+        // Nobody has answered: nothing is known of who is there.
+        let query = super::local::outbound(&host, name.as_str(), false, None, UNKNOWN);
         lent.policy.decide(&query).allows_legacy_fallback()
     }
 
@@ -378,6 +387,11 @@ impl Service {
     /// A session is over: nothing of it is left.
     pub(super) fn ended(&mut self, local: Tag, now: Now) {
         let Some(session) = self.live.remove(local) else { return };
+        let record = self.shared.find(local.get());
+        if record.is_some_and(|record| record.counts().packets_in > 0 && record.counts().packets_out > 0) {
+            let peer = (session.pair.peer, &*session.name);
+            self.reputations.record(&session.edge, peer, What::Well, now.ms);
+        }
         let mut tunnels = self.table.lock();
         let was_there = tunnels.remove(local.get());
         debug_assert!(was_there, "a session that no worker knew");
@@ -393,9 +407,34 @@ impl Service {
         self.ended(local, now);
     }
 
+    /// Another edge, which has proved who it is, has evidence of what hosts behind this one do: of those in sessions with it.
+    pub(super) fn believe(
+        &mut self,
+        edge: &str,
+        local: Option<Tag>,
+        evidence: &Evidence,
+        lent: Lent<'_>,
+        now: Now,
+    ) {
+        let of_header = local.filter(|_| evidence.sessions.is_empty());
+        for local in evidence.sessions.iter().copied().chain(of_header) {
+            let session = self.live.get(local).filter(|session| session.edge.name() == Some(edge));
+            let Some(session) = session else { continue };
+            let Some(host) = lent.register.get(HostId::from_number(session.pair.host.0)) else { continue };
+            for _ in 0..evidence.count.clamp(1, EVIDENCE) {
+                self.reputations.record_own(*host.hash(), host.parts().name, false, now.ms);
+            }
+            self.counters.evidence += 1;
+        }
+    }
+
     /// A question of another edge was refused.
     pub(super) fn declined(&mut self, declined: Declined, lent: Lent<'_>, now: Now) {
-        let Declined { peer, host, rloc, backoff } = declined;
+        let Declined { peer, hash, edge, is_proved, is_flood, host, rloc, backoff } = declined;
+        if let Some(fault) = reputations::fault(backoff, is_flood).filter(|_| is_proved) {
+            let by = edge.clone().map_or(Key::At(rloc), Key::Named);
+            self.reputations.record(&by, (hash, &peer), fault, now.ms);
+        }
         if self.is_kept(backoff, now) {
             return;
         }
@@ -405,7 +444,7 @@ impl Service {
             direction: direction(Side::Inbound),
             host: host.map_or("", |host| host.parts().name).into(),
             peer,
-            edge: None,
+            edge,
             rloc: Some(rloc),
             backoff,
             by_peer: false,

@@ -10,7 +10,7 @@ use arrayvec::ArrayVec;
 
 use super::codes;
 use super::granted::{self, List, TooMany};
-use super::house::{REPUTATION, Rooms, direction};
+use super::house::{Rooms, direction};
 use crate::config::{ATTRIBUTES, Attribute, Attributes, Direction, Kinds, NUMBERS, Services};
 use crate::edge::cetp::message::value::SERVICES;
 use crate::edge::cetp::message::{
@@ -191,7 +191,8 @@ impl<'c> Case<'c> {
         // Who asks opens: what the one who is asked may open is asked for by its own question.
         let wanted = ask.services.iter().filter(|service| service.direction != Way::ToOutbound);
         let decide = |service: &Service| {
-            rooms.lent.policy.decide(&query(&host, ask, direction, granted::from_the_wire(service)))
+            let services = granted::from_the_wire(service);
+            rooms.lent.policy.decide(&query(&host, ask, direction, services, rooms.reputation(ask)))
         };
         let decisions: ArrayVec<_, SERVICES> = wanted.take(SERVICES).map(decide).collect();
         if decisions.is_empty() {
@@ -375,7 +376,13 @@ impl<'c> Case<'c> {
     }
 }
 
-fn query<'q>(host: &HostRef<'q>, ask: &Ask<'q>, direction: Direction, services: Services) -> Query<'q> {
+fn query<'q>(
+    host: &HostRef<'q>,
+    ask: &Ask<'q>,
+    direction: Direction,
+    services: Services,
+    reputation: u8,
+) -> Query<'q> {
     let parts = host.parts();
     let name = ask.peer_name.filter(|_| ask.proved.is_named);
     Query {
@@ -386,7 +393,7 @@ fn query<'q>(host: &HostRef<'q>, ask: &Ask<'q>, direction: Direction, services: 
         is_own_group: false,
         edge: ask.proved.edge.and_then(|edge| Name::new(edge.as_str())),
         services,
-        reputation: REPUTATION,
+        reputation,
     }
 }
 

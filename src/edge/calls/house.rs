@@ -12,25 +12,23 @@ use std::collections::HashMap;
 use arrayvec::ArrayVec;
 
 use super::claims::{Case, Grounds, Known};
+use super::edges::Key;
 use super::live::Live;
 use super::own::{Credentials, Own};
 use super::refusals::{Refusal, Refusals, Rule};
+use super::reputations::{self, Reputations};
 use super::service::Now;
 use crate::config::{Attribute, Direction, DomainName};
 use crate::edge::cetp::io::Pair;
 use crate::edge::cetp::message::{
     Backoff, Code, Fqdn, Id, IdType, Limits, Message, Reason, Rloc, Signature, Tag, Value,
 };
-use crate::edge::cetp::negotiation::session;
 use crate::edge::cetp::signing::CERTIFICATES;
 use crate::edge::cetp::terms::{Ask, HostKey, House, LastSeen, Side, SignedBy, Signer, Terms};
 use crate::edge::hosts::{HostId, HostRef, Register};
 use crate::edge::identity::{Algorithm, Certified, PublicKey};
 use crate::edge::policy::{self, Engine, Judgement, Name, Query};
 use crate::flow::tunnel::TunnelTable;
-
-/// What somebody unknown is held to be worth, in hundredths.
-pub(super) const REPUTATION: u8 = 45;
 
 /// On what agreements stand whose sessions aren't there yet.
 pub type Judged = HashMap<(Pair, Side), Box<Grounds>>;
@@ -49,6 +47,7 @@ pub struct Rooms<'a> {
     pub(super) credentials: &'a Credentials,
     live: &'a Live,
     table: &'a TunnelTable,
+    reputations: &'a Reputations,
     refusals: &'a RefCell<Refusals>,
     judged: &'a RefCell<Judged>,
     /// Whatever is refused now is a session that there is.
@@ -62,6 +61,7 @@ pub struct Parts<'a> {
     pub own: &'a Own,
     pub credentials: &'a Credentials,
     pub live: &'a Live,
+    pub reputations: &'a Reputations,
     pub table: &'a TunnelTable,
 }
 
@@ -73,11 +73,23 @@ impl<'a> Rooms<'a> {
         lent: Lent<'a>,
         now: Now,
     ) -> Rooms<'a> {
-        let Parts { own, credentials, live, table } = parts;
+        let Parts { own, credentials, live, reputations, table } = parts;
         let chain = credentials.keys.iter().flat_map(|keys| &keys.chain);
         let chain = chain.take(CERTIFICATES).map(|certificate| &certificate[..]).collect();
         let is_of_sessions = false;
-        Rooms { lent, own, credentials, live, table, refusals, judged, is_of_sessions, now, chain }
+        Rooms {
+            lent,
+            own,
+            credentials,
+            live,
+            table,
+            reputations,
+            refusals,
+            judged,
+            is_of_sessions,
+            now,
+            chain,
+        }
     }
 
     /// What is asked is whether sessions that there are would be agreed on.
@@ -85,12 +97,14 @@ impl<'a> Rooms<'a> {
         Rooms { is_of_sessions: true, ..self }
     }
 
+    /// What the other host is held to be worth, in hundredths.
+    pub(super) fn reputation(&self, ask: &Ask<'_>) -> u8 {
+        self.reputations.of(&reputations::edge(ask), Some(&reputations::host(ask)), self.now.ms)
+    }
+
     /// Keeps on what an agreement stands, until the session is there.
     pub(super) fn agree(&self, ask: &Ask<'_>, known: Known) {
-        let pair = match (ask.side, ask.peer_name) {
-            (Side::Outbound, Some(name)) => Pair { host: ask.host, peer: name.hash() },
-            _ => session::pair(ask.host, &ask.peer),
-        };
+        let pair = Pair { host: ask.host, peer: reputations::host(ask) };
         self.judged.borrow_mut().insert((pair, ask.side), Box::new(Grounds::new(ask, known)));
     }
 
@@ -179,7 +193,7 @@ impl House for Rooms<'_> {
             is_own_group: false,
             edge: Name::new(edge.as_str()),
             services: crate::config::Services::ANY,
-            reputation: REPUTATION,
+            reputation: self.reputations.of(&Key::Named(edge.as_str().into()), None, self.now.ms),
         };
         let decision = self.lent.policy.decide(&query);
         let known = Known::edge(self, edge, rloc);

@@ -11,7 +11,7 @@ use std::ops::Bound;
 use super::Outcome;
 use super::claims::known_here;
 use super::granted::{self, List, TooMany};
-use super::house::{Lent, REPUTATION};
+use super::house::Lent;
 use super::live;
 use super::refusals::{Refusal, Rule};
 use super::service::{Now, Service};
@@ -110,6 +110,7 @@ pub(super) fn outbound<'q>(
     peer: &'q str,
     is_own_group: bool,
     edge: Option<Name<'q>>,
+    reputation: u8,
 ) -> Query<'q> {
     let parts = host.parts();
     Query {
@@ -120,7 +121,7 @@ pub(super) fn outbound<'q>(
         is_own_group,
         edge,
         services: Services::ANY,
-        reputation: REPUTATION,
+        reputation,
     }
 }
 
@@ -156,7 +157,7 @@ impl Service {
             self.proxies.told(half.realm, half.proxy, called.parts().name, ttl, now.at);
             return Outcome::Address(Assigned { address: half.proxy, ttl });
         }
-        let terms = match self.match_policies(&caller, &called, lent) {
+        let terms = match self.match_policies(&caller, &called, lent, now) {
             Ok(terms) => terms,
             Err((refusal, rule)) => {
                 let names = [&caller, &called].map(|host| host.parts().name.into());
@@ -188,13 +189,16 @@ impl Service {
         caller: &HostRef<'_>,
         called: &HostRef<'_>,
         lent: Lent<'_>,
+        now: Now,
     ) -> Result<Terms, (Backoff, Option<Rule>)> {
         let (one, other) = (caller.parts(), called.parts());
         let is_own_group = one.group.is_some() && one.group == other.group;
         let edge = Name::new(self.own.name.as_str());
-        let outbound = outbound(caller, other.name, is_own_group, edge);
-        let inbound =
-            Query { direction: Direction::Inbound, ..self::outbound(called, one.name, is_own_group, edge) };
+        // Of its own hosts the edge knows what other edges have evidence of.
+        let [worth, others] = [caller, called].map(|host| self.reputations.of_own(host.hash(), now.ms));
+        let outbound = outbound(caller, other.name, is_own_group, edge, others);
+        let inbound = self::outbound(called, one.name, is_own_group, edge, worth);
+        let inbound = Query { direction: Direction::Inbound, ..inbound };
         let decisions = [&outbound, &inbound].map(|query| lent.policy.decide(query));
         let mut lists: [List; 2] = Default::default();
         let mut timeout = self.own.timeout;

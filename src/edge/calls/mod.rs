@@ -15,6 +15,7 @@
 //! | [`granted`] | what two hosts may use of each other, as lists |
 //! | [`live`], [`edges`], [`tags`] | sessions, edges and tags in the table of tunnels |
 //! | [`review`] | sessions whose hosts or rules have changed |
+//! | [`reputations`] | what others are held to be worth |
 //! | [`refusals`], [`shown`] | what was refused lately, and why; what an operator sees |
 //! | [`carrier`], [`thread`] | messages as frames carry them; the thread `ces-cetp` |
 
@@ -29,6 +30,7 @@ pub mod live;
 pub mod local;
 pub mod own;
 pub mod refusals;
+pub mod reputations;
 pub mod review;
 pub mod service;
 pub mod shown;

@@ -115,8 +115,13 @@ impl Service {
     /// Whether a session would be agreed on.
     fn weigh_session(&self, local: Tag, lent: Lent<'_>, now: Now) -> Result<(), Backoff> {
         let Some(session) = self.live.get(local) else { return Ok(()) };
-        let parts =
-            Parts { own: &self.own, credentials: &self.credentials, live: &self.live, table: &self.shared };
+        let parts = Parts {
+            own: &self.own,
+            credentials: &self.credentials,
+            live: &self.live,
+            reputations: &self.reputations,
+            table: &self.shared,
+        };
         let rooms = Rooms::new(parts, &self.refusals, &self.judged, lent, now).of_sessions();
         for side in [Side::Outbound, Side::Inbound] {
             let services = session.services_of(side);
@@ -145,7 +150,7 @@ impl Service {
 
     fn review_twins(&mut self, key: [HostId; 2], lent: Lent<'_>, now: Now) {
         let Some(twins) = self.locals.get(&key) else { return };
-        let Err((refusal, rule, caller)) = self.weigh_twins(twins, lent) else { return };
+        let Err((refusal, rule, caller)) = self.weigh_twins(twins, lent, now) else { return };
         let names = [caller, 1 - caller].map(|at| twins.halves[at].name.clone());
         self.keep_local(names, refusal, rule, true, now);
         self.counters.withdrawn += 1;
@@ -157,6 +162,7 @@ impl Service {
         &self,
         twins: &local::Twins,
         lent: Lent<'_>,
+        now: Now,
     ) -> Result<(), (Backoff, Option<Rule>, usize)> {
         let hosts = twins.halves.each_ref().map(|half| lent.register.get(half.host));
         for (at, (half, host)) in twins.halves.iter().zip(&hosts).enumerate() {
@@ -174,7 +180,7 @@ impl Service {
             if !half.is_caller {
                 continue;
             }
-            let terms = self.match_policies(caller, called, lent);
+            let terms = self.match_policies(caller, called, lent, now);
             let terms = terms.map_err(|(refusal, rule)| (refusal, rule, at))?;
             if !half.is_within(&terms.services) {
                 return Err((backoff(Reason::REFUSED), None, at));

@@ -16,14 +16,15 @@ use super::live::Live;
 use super::local::Locals;
 use super::own::{Credentials, Own};
 use super::refusals::Refusals;
+use super::reputations::Reputations;
 use super::review::Review;
 use super::tags::Table;
 use super::waiting::{Waiting, Waits};
 use super::{Answer, Outcome};
 use crate::edge::cetp::io::{self, Output, Pair};
-use crate::edge::cetp::message::{Backoff, Fqdn, Reason, Rloc, Tag};
-use crate::edge::cetp::negotiation::{Cetp, Size};
-use crate::edge::cetp::terms::Side;
+use crate::edge::cetp::message::{Backoff, Evidence, Fqdn, Reason, Rloc, Tag};
+use crate::edge::cetp::negotiation::{Cetp, Size, session};
+use crate::edge::cetp::terms::{HostKey, Side};
 use crate::edge::identity::naming::{self, Claim, NamingCheck, Question, Step};
 use crate::edge::proxies::Proxies;
 use crate::flow::tunnel::{TunnelTable, Tunnels};
@@ -64,6 +65,11 @@ pub(super) struct Agreed {
 #[derive(Debug)]
 pub(super) struct Declined {
     pub peer: Box<str>,
+    pub hash: [u8; 16],
+    pub edge: Option<Box<str>>,
+    /// It comes from where it says it does.
+    pub is_proved: bool,
+    pub is_flood: bool,
     /// By the hash of its name, if that is how it was called.
     pub host: Option<[u8; 16]>,
     pub rloc: Rloc,
@@ -78,6 +84,7 @@ pub(super) enum Event {
     Declined(Box<Declined>),
     Ended { local: Tag, reason: Reason },
     Check { local: Tag, name: Box<str>, edge: Option<Box<str>>, rloc: Rloc },
+    Evidence { edge: Box<str>, local: Option<Tag>, evidence: Evidence },
     Associated { edge: Box<str>, clock: i64 },
     Parted { edge: Box<str>, reason: Reason },
 }
@@ -110,6 +117,8 @@ pub struct Counters {
     pub checks: u64,
     /// Reports of other edges: misbehaviour, and what to keep away.
     pub reports: u64,
+    /// Sessions of own hosts that authenticated edges had evidence about.
+    pub evidence: u64,
 }
 
 /// How often, in milliseconds, it is looked at where other edges are, and whether they have been heard.
@@ -130,6 +139,7 @@ pub struct Service {
     pub(super) refusals: RefCell<Refusals>,
     pub(super) judged: RefCell<Judged>,
     pub(super) review: Review,
+    pub(super) reputations: Reputations,
     pub(super) counters: Counters,
     /// By how many milliseconds the clocks of associated edges are ahead.
     pub(super) clocks: HashMap<Box<str>, i64>,
@@ -169,6 +179,7 @@ impl Service {
             refusals: RefCell::default(),
             judged: RefCell::default(),
             review: Review::default(),
+            reputations: Reputations::default(),
             counters: Counters::default(),
             clocks: HashMap::new(),
             lookups: HashMap::new(),
@@ -281,9 +292,20 @@ impl Service {
         act: impl FnOnce(&mut Cetp, &Rooms<'_>, &mut io::Out<'_>) -> R,
     ) -> R {
         let Service {
-            cetp, own, credentials, live, shared, refusals, judged, events, sends, counters, ..
+            cetp,
+            own,
+            credentials,
+            live,
+            shared,
+            reputations,
+            refusals,
+            judged,
+            events,
+            sends,
+            counters,
+            ..
         } = self;
-        let parts = Parts { own, credentials, live, table: shared };
+        let parts = Parts { own, credentials, live, reputations, table: shared };
         let rooms = Rooms::new(parts, refusals, judged, lent, now);
         act(cetp, &rooms, &mut |output| take(output, events, sends, counters))
     }
@@ -294,6 +316,7 @@ impl Service {
                 Event::Established(agreed) => self.established(*agreed, lent, now),
                 Event::Refused { pair, backoff, by_peer } => self.refused(pair, backoff, by_peer, lent, now),
                 Event::Declined(declined) => self.declined(*declined, lent, now),
+                Event::Evidence { edge, local, evidence } => self.believe(&edge, local, &evidence, lent, now),
                 Event::Ended { local, reason } => self.told_ended(local, reason, now),
                 Event::Check { local, name, edge, rloc } => self.check(local, &name, edge.as_deref(), rloc),
                 Event::Associated { edge, clock } => {
@@ -415,9 +438,11 @@ fn take(
             timeout: session.timeout,
         })),
         Output::Refused { pair, backoff, by_peer } => Event::Refused { pair, backoff, by_peer },
-        Output::Declined { peer, name, host, rloc, backoff } => {
-            let peer = house::peer_text(&peer, name);
-            Event::Declined(Box::new(Declined { peer, host: host.value.try_into().ok(), rloc, backoff }))
+        Output::Declined { peer, name, edge, host, rloc, backoff, is_proved, is_flood } => {
+            let hash = session::pair(HostKey(0), &peer).peer;
+            let (peer, host) = (house::peer_text(&peer, name), host.value.try_into().ok());
+            let edge = owned(edge);
+            Event::Declined(Box::new(Declined { peer, hash, edge, is_proved, is_flood, host, rloc, backoff }))
         }
         Output::Ended { local, reason, .. } => Event::Ended { local, reason },
         Output::Check { local, name, edge, rloc } => {
@@ -426,6 +451,12 @@ fn take(
         Output::Associated { edge, clock, .. } => Event::Associated { edge: edge.as_str().into(), clock },
         Output::Parted { edge, reason, .. } => Event::Parted { edge: edge.as_str().into(), reason },
         Output::Told { .. } => return,
-        Output::Evidence { .. } | Output::Filtering { .. } => return counters.reports += 1,
+        Output::Evidence { edge, local, evidence } => {
+            counters.reports += 1;
+            // Who has proved nothing is heard, and not believed.
+            let Some(edge) = owned(edge) else { return };
+            Event::Evidence { edge, local, evidence: evidence.clone() }
+        }
+        Output::Filtering { .. } => return counters.reports += 1,
     });
 }

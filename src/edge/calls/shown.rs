@@ -5,6 +5,7 @@
 use super::house::Lent;
 use super::local::Twins;
 use super::refusals::Refusal;
+use super::reputations::ShownReputation;
 use super::service::{Counters, Now, Service};
 use crate::edge::cetp::message::{Reason, Rloc, Service as Wire, Tag};
 use crate::edge::cetp::negotiation::Counters as Protocol;
@@ -63,6 +64,8 @@ pub struct Shown {
     pub edges: Vec<ShownEdge>,
     pub refusals: Vec<Refusal>,
     pub refused: u64,
+    /// Who is worth least, the least first.
+    pub reputations: Vec<ShownReputation>,
 }
 
 /// Whose sessions.
@@ -122,6 +125,7 @@ impl Service {
             edges: self.shown_edges(wanted, now),
             refusals: self.refusals().iter().take(wanted.limit).cloned().collect(),
             refused: self.refusals().count(),
+            reputations: self.reputations.worst(wanted.limit, now.ms),
         }
     }
 

@@ -5,4 +5,5 @@ mod changes;
 mod lab;
 mod locals;
 mod remotes;
+mod reputations;
 mod wild;
