@@ -104,7 +104,7 @@ proptest! {
                     1 => lab.put(edge, &host(edge, number)),
                     _ => {
                         let other = address(10 * number + addresses).into();
-                        let addresses = vec![other, address(number).into()];
+                        let addresses = [other, address(number).into()];
                         let count = if number == 1 { 1 } else { 2 };
                         lab.put(edge, &Host { addresses: addresses[..count].to_vec(), ..host(edge, number) });
                     }
