@@ -194,8 +194,9 @@ impl Source for Fake {
 
     fn cetp(&self, filter: &CetpFilter) -> Result<CetpStatus, Refusal> {
         let counters = vec![CetpCounter { name: "calls".into(), count: filter.limit.get() as u64 }];
-        let (sessions, local, edges, ways, refusals) = (vec![], vec![], vec![], vec![], vec![]);
-        Ok(CetpStatus { counters, total_matched: 0, sessions, local, edges, ways, refusals })
+        let (sessions, local, edges, ways) = (vec![], vec![], vec![], vec![]);
+        let (refusals, reputations) = (vec![], vec![]);
+        Ok(CetpStatus { counters, total_matched: 0, sessions, local, edges, ways, refusals, reputations })
     }
 
     fn policy(&self, filter: &manage::PolicyFilter) -> Result<manage::PolicyList, Refusal> {

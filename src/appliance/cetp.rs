@@ -14,6 +14,7 @@ use crate::edge::calls::Lookups;
 use crate::edge::calls::edges::ShownWay;
 use crate::edge::calls::own::{Credentials, Own, OwnRloc};
 use crate::edge::calls::refusals::Refusal as Kept;
+use crate::edge::calls::reputations::ShownReputation;
 use crate::edge::calls::service::Service;
 use crate::edge::calls::shown::{Shown, ShownEdge, ShownSession, Wanted};
 use crate::edge::calls::thread::{Cetp, Options};
@@ -28,8 +29,8 @@ use crate::flow::Realm;
 use crate::flow::tunnel::{Ends, Tunnels};
 use crate::manage::Refusal;
 use crate::manage::cetp_model::{
-    CetpChange, CetpChanged, CetpCounter, CetpEdge, CetpFilter, CetpLocal, CetpRefusal, CetpSession,
-    CetpStatus, CetpWay,
+    CetpChange, CetpChanged, CetpCounter, CetpEdge, CetpFilter, CetpLocal, CetpRefusal, CetpReputation,
+    CetpSession, CetpStatus, CetpWay,
 };
 use crate::packet::MacAddr;
 
@@ -179,6 +180,7 @@ pub fn show(config: &Config, cetp: Option<&Cetp>, filter: &CetpFilter) -> Result
         edges: shown.edges.into_iter().map(show_edge).collect(),
         ways: shown.ways.into_iter().map(|(edge, way)| show_way(edge, &way)).collect(),
         refusals: shown.refusals.iter().map(show_refusal).collect(),
+        reputations: shown.reputations.into_iter().map(show_reputation).collect(),
     })
 }
 
@@ -213,11 +215,13 @@ fn counters(shown: &Shown) -> Vec<CetpCounter> {
         ("sessions-installed", service.installed),
         ("sessions-removed", service.removed),
         ("sessions-untaken", service.untaken),
+        ("sessions-withdrawn", service.withdrawn),
         ("naming-checks", service.checks),
         ("reports", service.reports),
         ("path-mtu-lowered", path_mtu.lowered),
         ("path-mtu-ignored", path_mtu.ignored),
         ("path-mtu-restored", path_mtu.restored),
+        ("evidence", service.evidence),
         ("refusals", shown.refused),
         ("malformed", protocol.malformed),
         ("other-version", protocol.version),
@@ -302,6 +306,14 @@ fn show_way(edge: Option<Box<str>>, way: &ShownWay) -> CetpWay {
     }
 }
 
+fn show_reputation(shown: ShownReputation) -> CetpReputation {
+    CetpReputation {
+        edge: shown.edge.map(Into::into),
+        host: shown.host.map(Into::into),
+        reputation: shown.value,
+    }
+}
+
 fn show_refusal(kept: &Kept) -> CetpRefusal {
     let rule = kept.rule.as_ref().map(|rule| {
         let attribute = rule.attribute.map_or_else(String::new, |attribute| format!(": {attribute}"));
@@ -315,6 +327,7 @@ fn show_refusal(kept: &Kept) -> CetpRefusal {
         edge: kept.edge.as_ref().map(ToString::to_string),
         rloc: kept.rloc.map(|rloc| rloc.to_string()),
         by: if kept.by_peer { "peer" } else { "own" }.into(),
+        has_ended: kept.has_ended,
         reason: kept.backoff.reason.to_string(),
         about: kept.backoff.code.and_then(|code| code.name()).map(str::to_owned),
         rule,

@@ -6,6 +6,7 @@
 //! | [`cetp`] | the Customer Edge Traversal Protocol: what two edges agree on for their hosts |
 //! | [`hosts`] | the host register: names, addresses, services and limits of the hosts behind the edge |
 //! | [`identity`] | who peers are: certificates, signatures, and whether names are theirs |
+//! | [`journal`] | what has changed lately, for who keeps something of it |
 //! | [`policy`] | who may talk to whom, and on what terms |
 //! | [`prgw`] | the Private Realm Gateway: the circular pool, its waiting states, and who may have one |
 //! | [`proxies`] | proxy addresses: which of them stands for which remote host inside |
@@ -15,6 +16,7 @@ pub mod calls;
 pub mod cetp;
 pub mod hosts;
 pub mod identity;
+pub mod journal;
 pub mod policy;
 pub mod prgw;
 pub mod proxies;

@@ -58,6 +58,9 @@ pub struct CetpStatus {
     pub ways: Vec<CetpWay>,
     /// The last ones, the newest first.
     pub refusals: Vec<CetpRefusal>,
+    /// Who is held to be worth least, the least first.
+    #[serde(default)]
+    pub reputations: Vec<CetpReputation>,
 }
 
 /// One of [`CetpStatus::counters`].
@@ -146,11 +149,25 @@ pub struct CetpRefusal {
     pub rloc: Option<String>,
     /// `own` or `peer`: who has refused.
     pub by: String,
+    /// It was a session that there was, and that would not be agreed on any more.
+    #[serde(default)]
+    pub has_ended: bool,
     pub reason: String,
     /// What it is about.
     pub about: Option<String>,
     /// Of the own policy: level and name.
     pub rule: Option<String>,
+}
+
+/// What an edge, or a host, is held to be worth.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CetpReputation {
+    /// By its name, where that is proved, or its RLOC; none for this edge.
+    pub edge: Option<String>,
+    /// None for the edge itself.
+    pub host: Option<String>,
+    /// In hundredths: 45 is somebody unknown.
+    pub reputation: u8,
 }
 
 /// For people.
@@ -160,12 +177,13 @@ pub fn text(status: &CetpStatus) -> String {
     status.counters.iter().for_each(|counter| counters.row([counter.name.clone(), count(counter.count)]));
     let (shown, total) = (count(status.sessions.len() as u64), count(status.total_matched));
     format!(
-        "{counters}\n{}{shown} of {total} matching sessions\n\n{}\n{}\n{}\n{}",
+        "{counters}\n{}{shown} of {total} matching sessions\n\n{}\n{}\n{}\n{}\n{}",
         sessions(&status.sessions),
         local(&status.local),
         edges(&status.edges),
         ways(&status.ways),
-        refusals(&status.refusals)
+        refusals(&status.refusals),
+        reputations(&status.reputations)
     )
 }
 
@@ -243,9 +261,18 @@ fn refusals(list: &[CetpRefusal]) -> Table {
             refusal.direction.clone(),
             refusal.peer.clone(),
             refusal.by.clone(),
-            format!("{}{about}", refusal.reason),
+            format!("{}{}{about}", if refusal.has_ended { "session ended: " } else { "" }, refusal.reason),
             or_dash(refusal.rule.as_ref()),
         ]);
+    }
+    table
+}
+
+fn reputations(list: &[CetpReputation]) -> Table {
+    let mut table = Table::new(&[LEFT, LEFT, RIGHT]);
+    table.row(["edge", "host", "reputation"].map(str::to_owned));
+    for of in list {
+        table.row([or_dash(of.edge.as_ref()), or_dash(of.host.as_ref()), of.reputation.to_string()]);
     }
     table
 }
@@ -314,15 +341,27 @@ mod tests {
                 edge: None,
                 rloc: None,
                 by: "own".into(),
+                has_ended: true,
                 reason: "refused by policy".into(),
                 about: Some("domain".into()),
                 rule: Some("host quiet".into()),
+            }],
+            reputations: vec![CetpReputation {
+                edge: Some("ces.bad.example".into()),
+                host: Some("spammer.example".into()),
+                reputation: 17,
             }],
         };
         let text = text(&status);
         let told = ["1,234", "1 of 4,321 matching", "172.16.0.9", "pc.far.example", "1m01s", "out tcp/443"];
         let more = ["a.home.example", "172.16.0.2", "ces.far.example", "up", "42", "-15", "2001:db8::7"];
-        let last = ["spam.example", "refused by policy (domain)", "host quiet"];
+        let last = [
+            "spam.example",
+            "session ended: refused by policy (domain)",
+            "host quiet",
+            "spammer.example",
+            "17",
+        ];
         let ways = ["203.0.113.8", "1300", "1500", "9m59s"];
         for told in told.into_iter().chain(more).chain(last).chain(ways) {
             assert!(text.contains(told), "{told}: {text}");

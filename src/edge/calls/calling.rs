@@ -8,11 +8,14 @@ use super::edges::{Key, Whereabouts, whereabouts};
 use super::house::{Lent, direction};
 use super::live::{self, Session};
 use super::refusals::Refusal;
+use super::reputations::{self, What};
 use super::service::{Agreed, Declined, Lookup, Now, Service};
 use super::waiting::For;
 use super::{Answer, Call, Callee, Outcome};
 use crate::edge::cetp::io::Pair;
-use crate::edge::cetp::message::{Backoff, Direction as Way, Fqdn, Reason, Rloc, Service as Wire, Tag};
+use crate::edge::cetp::message::{
+    Backoff, Direction as Way, Evidence, Fqdn, Reason, Rloc, Service as Wire, Tag,
+};
 use crate::edge::cetp::negotiation::{Opened, Question};
 use crate::edge::cetp::terms::{HostKey, Side};
 use crate::edge::hosts::HostId;
@@ -20,6 +23,11 @@ use crate::edge::identity::naming::{self, Speaker};
 use crate::edge::proxies::{Asker, Assigned, TTL, TTL_IN_USE};
 use crate::flow::tunnel::{Refused, Service as Tunnelled, SessionOptions};
 use crate::packet::MacAddr;
+
+/// What somebody unknown is held to be worth, in hundredths.
+const UNKNOWN: u8 = 45;
+/// So often a report counts at most, however often it says that it was.
+const EVIDENCE: u32 = 5;
 
 /// What a call by name is for: whatever the other host has.
 const WANTED: [Wire; 1] = [Wire { protocol: None, direction: Way::ToInbound, ports: (0, u16::MAX) }];
@@ -229,7 +237,8 @@ impl Service {
     /// Whether the policy lets a host be called as one without an edge.
     fn falls_back(&self, host: HostKey, name: &crate::config::DomainName, lent: Lent<'_>) -> bool {
         let Some(host) = lent.register.get(HostId::from_number(host.0)) else { return false };
-        let query = super::local::outbound(&host, name.as_str(), false, None);
+        // Nobody has answered: nothing is known of who is there.
+        let query = super::local::outbound(&host, name.as_str(), false, None, UNKNOWN);
         lent.policy.decide(&query).allows_legacy_fallback()
     }
 
@@ -268,6 +277,13 @@ impl Service {
             self.close(local, Reason::LIMIT, lent, now);
             return self.finish(&pair, Outcome::Busy);
         }
+        if let Some(session) = self.live.get_mut(local) {
+            let mut judged = self.judged.borrow_mut();
+            for side in [Side::Outbound, Side::Inbound] {
+                let grounds = judged.remove(&(pair, side));
+                session.grounds[side as usize] = grounds.or(session.grounds[side as usize].take());
+            }
+        }
         if is_callers {
             let outcome = self.answer(local, TTL, now);
             self.finish(&pair, outcome);
@@ -285,7 +301,9 @@ impl Service {
                 IpAddr::V6(_) => None,
             }),
         };
-        let address: Ipv4Addr = address.ok_or(Refused::Session)?;
+        // Who has called may have another one by now.
+        let is_its = |address: &Ipv4Addr| host.parts().addresses().any(|known| known == *address);
+        let address: Ipv4Addr = address.filter(is_its).ok_or(Refused::Session)?;
         // Of two sessions between the same hosts the later one counts.
         if let Some((old, _)) = self.live.of(&agreed.pair) {
             self.ended(old, now);
@@ -306,6 +324,7 @@ impl Service {
             agreed.side,
             agreed.remote,
             (realm, address, proxy),
+            host.parts().name,
             (key, agreed.rloc),
             name,
             (&agreed.services, agreed.timeout),
@@ -342,9 +361,37 @@ impl Service {
         installed
     }
 
+    /// The other side, or time, has ended a session: what its policy has to do with is kept.
+    pub(super) fn told_ended(&mut self, local: Tag, reason: Reason, now: Now) {
+        let is_withdrawn = !matches!(
+            reason,
+            Reason::CLOSED | Reason::IDLE | Reason::LOST | Reason::SUPERSEDED | Reason::SILENT
+        );
+        if let Some(session) = self.live.get(local).filter(|_| is_withdrawn) {
+            self.refusals.borrow_mut().push(Refusal {
+                at: now.unix,
+                direction: direction(session.side),
+                host: session.host_name.clone(),
+                peer: session.name.clone(),
+                edge: session.edge.name().map(Box::from),
+                rloc: Some(session.rloc),
+                backoff: Backoff { reason, code: None, retry_after: 0 },
+                by_peer: true,
+                has_ended: true,
+                rule: None,
+            });
+        }
+        self.ended(local, now);
+    }
+
     /// A session is over: nothing of it is left.
     pub(super) fn ended(&mut self, local: Tag, now: Now) {
         let Some(session) = self.live.remove(local) else { return };
+        let record = self.shared.find(local.get());
+        if record.is_some_and(|record| record.counts().packets_in > 0 && record.counts().packets_out > 0) {
+            let peer = (session.pair.peer, &*session.name);
+            self.reputations.record(&session.edge, peer, What::Well, now.ms);
+        }
         let mut tunnels = self.table.lock();
         let was_there = tunnels.remove(local.get());
         debug_assert!(was_there, "a session that no worker knew");
@@ -360,9 +407,34 @@ impl Service {
         self.ended(local, now);
     }
 
+    /// Another edge, which has proved who it is, has evidence of what hosts behind this one do: of those in sessions with it.
+    pub(super) fn believe(
+        &mut self,
+        edge: &str,
+        local: Option<Tag>,
+        evidence: &Evidence,
+        lent: Lent<'_>,
+        now: Now,
+    ) {
+        let of_header = local.filter(|_| evidence.sessions.is_empty());
+        for local in evidence.sessions.iter().copied().chain(of_header) {
+            let session = self.live.get(local).filter(|session| session.edge.name() == Some(edge));
+            let Some(session) = session else { continue };
+            let Some(host) = lent.register.get(HostId::from_number(session.pair.host.0)) else { continue };
+            for _ in 0..evidence.count.clamp(1, EVIDENCE) {
+                self.reputations.record_own(*host.hash(), host.parts().name, false, now.ms);
+            }
+            self.counters.evidence += 1;
+        }
+    }
+
     /// A question of another edge was refused.
     pub(super) fn declined(&mut self, declined: Declined, lent: Lent<'_>, now: Now) {
-        let Declined { peer, host, rloc, backoff } = declined;
+        let Declined { peer, hash, edge, is_proved, is_flood, host, rloc, backoff } = declined;
+        if let Some(fault) = reputations::fault(backoff, is_flood).filter(|_| is_proved) {
+            let by = edge.clone().map_or(Key::At(rloc), Key::Named);
+            self.reputations.record(&by, (hash, &peer), fault, now.ms);
+        }
         if self.is_kept(backoff, now) {
             return;
         }
@@ -372,10 +444,11 @@ impl Service {
             direction: direction(Side::Inbound),
             host: host.map_or("", |host| host.parts().name).into(),
             peer,
-            edge: None,
+            edge,
             rloc: Some(rloc),
             backoff,
             by_peer: false,
+            has_ended: false,
             rule: None,
         });
     }
@@ -406,6 +479,7 @@ impl Service {
             rloc: None,
             backoff,
             by_peer,
+            has_ended: false,
             rule: None,
         });
     }

@@ -10,18 +10,19 @@ use arrayvec::ArrayVec;
 
 use super::codes;
 use super::granted::{self, List, TooMany};
-use super::house::{REPUTATION, Rooms, direction};
+use super::house::{Rooms, direction};
 use crate::config::{ATTRIBUTES, Attribute, Attributes, Direction, Kinds, NUMBERS, Services};
 use crate::edge::cetp::message::value::SERVICES;
 use crate::edge::cetp::message::{
-    Backoff, Code, CodeSet, Direction as Way, Fqdn, Id, Message, Reason, Rloc, Service, Value,
+    Backoff, Code, CodeSet, Direction as Way, Fqdn, Id, IdType, Message, Reason, Rloc, Service, Value,
 };
 use crate::edge::cetp::signing;
-use crate::edge::cetp::terms::{Ask, Terms};
+use crate::edge::cetp::terms::{Ask, HostKey, Proved, Side, Terms};
 use crate::edge::hosts::HostRef;
 use crate::edge::policy::{Claims, Decision, Judgement, Name, Query};
 
 /// What is told by, and known of, somebody at another edge.
+#[derive(Debug)]
 pub struct Known {
     given: Attributes,
     unavailable: Attributes,
@@ -129,6 +130,45 @@ impl Known {
     }
 }
 
+/// On what an agreement stands: so that it can be weighed again.
+#[derive(Debug)]
+pub struct Grounds {
+    pub known: Known,
+    id: (IdType, Box<[u8]>),
+    name: Option<Box<str>>,
+    edge: Option<Box<str>>,
+    is_signed: bool,
+    is_named: bool,
+}
+
+impl Grounds {
+    pub fn new(ask: &Ask<'_>, known: Known) -> Grounds {
+        let owned = |name: Option<Fqdn<'_>>| name.map(|name| Box::from(name.as_str()));
+        Grounds {
+            known,
+            id: (ask.peer.id_type, ask.peer.value.into()),
+            name: owned(ask.peer_name),
+            edge: owned(ask.proved.edge),
+            is_signed: ask.proved.is_signed,
+            is_named: ask.proved.is_named,
+        }
+    }
+
+    /// What was asked, for those services.
+    pub fn ask<'a>(&'a self, side: Side, host: HostKey, rloc: Rloc, services: &'a [Service]) -> Ask<'a> {
+        let (is_signed, is_named) = (self.is_signed, self.is_named);
+        Ask {
+            side,
+            host,
+            peer: Id::new(self.id.0, &self.id.1).unwrap_or(Id::NONE),
+            peer_name: self.name.as_deref().and_then(Fqdn::new),
+            proved: Proved { edge: self.edge.as_deref().and_then(Fqdn::new), is_signed, is_named },
+            rloc,
+            services,
+        }
+    }
+}
+
 /// See the module.
 pub struct Case<'c> {
     rooms: &'c Rooms<'c>,
@@ -151,7 +191,8 @@ impl<'c> Case<'c> {
         // Who asks opens: what the one who is asked may open is asked for by its own question.
         let wanted = ask.services.iter().filter(|service| service.direction != Way::ToOutbound);
         let decide = |service: &Service| {
-            rooms.lent.policy.decide(&query(&host, ask, direction, granted::from_the_wire(service)))
+            let services = granted::from_the_wire(service);
+            rooms.lent.policy.decide(&query(&host, ask, direction, services, rooms.reputation(ask)))
         };
         let decisions: ArrayVec<_, SERVICES> = wanted.take(SERVICES).map(decide).collect();
         if decisions.is_empty() {
@@ -269,6 +310,7 @@ impl<'c> Case<'c> {
         }
         if !list.is_empty() {
             let services = list.iter().map(|services| granted::on_the_wire(services, Way::ToInbound));
+            self.rooms.agree(self.ask, known);
             // What was agreed needs nothing more.
             let naming_check = false;
             return Ok(Terms {
@@ -283,6 +325,31 @@ impl<'c> Case<'c> {
             (None, Some(refusal)) => Err(self.rooms.record(self.ask, &refusal)),
             (None, None) => Err(self.refused()),
         }
+    }
+
+    /// Whether all that is asked for is agreed to, by what is known already.
+    ///
+    /// # Errors
+    /// Something of it is refused, or needs more than is known.
+    pub fn confirm(&self, known: &Known) -> Result<(), Backoff> {
+        let wanted = self.ask.services.iter().filter(|service| service.direction != Way::ToOutbound);
+        for (service, decision) in wanted.zip(&self.decisions) {
+            match decision.judge(&known.claims(), &self.rooms.has()) {
+                Judgement::Agreed(agreement) => {
+                    let list = granted::agreed(&agreement.filter).map_err(|TooMany| self.too_many())?;
+                    if !granted::is_within(granted::from_the_wire(service), &list) {
+                        return Err(self.refused());
+                    }
+                }
+                Judgement::Lacks { asks, .. } => {
+                    let refusal = backoff(Reason::MISSING, asks.iter().find_map(codes::about));
+                    self.rooms.keep(self.ask, refusal, None);
+                    return Err(refusal);
+                }
+                Judgement::Refused(refusal) => return Err(self.rooms.record(self.ask, &refusal)),
+            }
+        }
+        Ok(())
     }
 
     /// More is to be told; or nothing that can be asked for would do.
@@ -309,7 +376,13 @@ impl<'c> Case<'c> {
     }
 }
 
-fn query<'q>(host: &HostRef<'q>, ask: &Ask<'q>, direction: Direction, services: Services) -> Query<'q> {
+fn query<'q>(
+    host: &HostRef<'q>,
+    ask: &Ask<'q>,
+    direction: Direction,
+    services: Services,
+    reputation: u8,
+) -> Query<'q> {
     let parts = host.parts();
     let name = ask.peer_name.filter(|_| ask.proved.is_named);
     Query {
@@ -320,7 +393,7 @@ fn query<'q>(host: &HostRef<'q>, ask: &Ask<'q>, direction: Direction, services: 
         is_own_group: false,
         edge: ask.proved.edge.and_then(|edge| Name::new(edge.as_str())),
         services,
-        reputation: REPUTATION,
+        reputation,
     }
 }
 

@@ -96,6 +96,13 @@ pub fn add(list: &mut List, services: Services) -> Result<(), TooMany> {
     list.try_push(services).map_err(|_| TooMany)
 }
 
+/// Whether all of `services` is open in `list`, be it in pieces.
+pub fn is_within(services: Services, list: &[Services]) -> bool {
+    let mut rest = List::new();
+    let is_cut = matches!(services.protocol, Some(TCP | UDP)) && without(services, list, &mut rest).is_ok();
+    list.iter().any(|open| open.covers(&services)) || is_cut && rest.is_empty()
+}
+
 /// What is open in both.
 ///
 /// # Errors
@@ -155,6 +162,15 @@ mod tests {
         let holes: Vec<String> = (1..=8).map(|port| format!("tcp/{}", port * 100)).collect();
         let entries: Vec<_> = holes.iter().map(|hole| (&**hole, false)).chain([("tcp", true)]).collect();
         assert_eq!(open(&entries), Err(TooMany), "nine ranges");
+    }
+
+    #[test]
+    fn what_is_open_in_pieces_is_open() {
+        let list = ["tcp/1-80", "tcp/81-65535", "icmp"].map(parse);
+        let within = ["tcp/1-65535", "tcp/80-90", "icmp"].map(|text| is_within(parse(text), &list));
+        assert_eq!(within, [true; 3]);
+        assert!(!is_within(parse("any"), &list) && !is_within(parse("udp/53"), &list));
+        assert!(!is_within(parse("tcp"), &list[..1]));
     }
 
     fn services() -> impl Strategy<Value = Services> {

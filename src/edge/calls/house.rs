@@ -7,15 +7,19 @@
 //! rule that has decided. Never: waits, or changes a host or a rule.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 
 use arrayvec::ArrayVec;
 
-use super::claims::{Case, Known};
+use super::claims::{Case, Grounds, Known};
+use super::edges::Key;
 use super::live::Live;
 use super::own::{Credentials, Own};
 use super::refusals::{Refusal, Refusals, Rule};
+use super::reputations::{self, Reputations};
 use super::service::Now;
 use crate::config::{Attribute, Direction, DomainName};
+use crate::edge::cetp::io::Pair;
 use crate::edge::cetp::message::{
     Backoff, Code, Fqdn, Id, IdType, Limits, Message, Reason, Rloc, Signature, Tag, Value,
 };
@@ -26,8 +30,8 @@ use crate::edge::identity::{Algorithm, Certified, PublicKey};
 use crate::edge::policy::{self, Engine, Judgement, Name, Query};
 use crate::flow::tunnel::TunnelTable;
 
-/// What somebody unknown is held to be worth, in hundredths.
-pub(super) const REPUTATION: u8 = 45;
+/// On what agreements stand whose sessions aren't there yet.
+pub type Judged = HashMap<(Pair, Side), Box<Grounds>>;
 
 /// What belongs to somebody else, for a turn.
 #[derive(Clone, Copy)]
@@ -43,7 +47,11 @@ pub struct Rooms<'a> {
     pub(super) credentials: &'a Credentials,
     live: &'a Live,
     table: &'a TunnelTable,
+    reputations: &'a Reputations,
     refusals: &'a RefCell<Refusals>,
+    judged: &'a RefCell<Judged>,
+    /// Whatever is refused now is a session that there is.
+    is_of_sessions: bool,
     pub(super) now: Now,
     chain: ArrayVec<&'a [u8], CERTIFICATES>,
 }
@@ -53,16 +61,51 @@ pub struct Parts<'a> {
     pub own: &'a Own,
     pub credentials: &'a Credentials,
     pub live: &'a Live,
+    pub reputations: &'a Reputations,
     pub table: &'a TunnelTable,
-    pub refusals: &'a RefCell<Refusals>,
 }
 
 impl<'a> Rooms<'a> {
-    pub fn new(parts: Parts<'a>, lent: Lent<'a>, now: Now) -> Rooms<'a> {
-        let Parts { own, credentials, live, table, refusals } = parts;
+    pub fn new(
+        parts: Parts<'a>,
+        refusals: &'a RefCell<Refusals>,
+        judged: &'a RefCell<Judged>,
+        lent: Lent<'a>,
+        now: Now,
+    ) -> Rooms<'a> {
+        let Parts { own, credentials, live, reputations, table } = parts;
         let chain = credentials.keys.iter().flat_map(|keys| &keys.chain);
         let chain = chain.take(CERTIFICATES).map(|certificate| &certificate[..]).collect();
-        Rooms { lent, own, credentials, live, table, refusals, now, chain }
+        let is_of_sessions = false;
+        Rooms {
+            lent,
+            own,
+            credentials,
+            live,
+            table,
+            reputations,
+            refusals,
+            judged,
+            is_of_sessions,
+            now,
+            chain,
+        }
+    }
+
+    /// What is asked is whether sessions that there are would be agreed on.
+    pub(super) fn of_sessions(self) -> Rooms<'a> {
+        Rooms { is_of_sessions: true, ..self }
+    }
+
+    /// What the other host is held to be worth, in hundredths.
+    pub(super) fn reputation(&self, ask: &Ask<'_>) -> u8 {
+        self.reputations.of(&reputations::edge(ask), Some(&reputations::host(ask)), self.now.ms)
+    }
+
+    /// Keeps on what an agreement stands, until the session is there.
+    pub(super) fn agree(&self, ask: &Ask<'_>, known: Known) {
+        let pair = Pair { host: ask.host, peer: reputations::host(ask) };
+        self.judged.borrow_mut().insert((pair, ask.side), Box::new(Grounds::new(ask, known)));
     }
 
     /// A host behind this edge that is still there.
@@ -99,6 +142,10 @@ impl<'a> Rooms<'a> {
 
     pub(super) fn keep(&self, ask: &Ask<'_>, backoff: Backoff, rule: Option<Rule>) {
         let host = self.host(ask.host).map_or("", |host| host.parts().name);
+        self.keep_of(host, ask, backoff, rule);
+    }
+
+    pub(super) fn keep_of(&self, host: &str, ask: &Ask<'_>, backoff: Backoff, rule: Option<Rule>) {
         self.refusals.borrow_mut().push(Refusal {
             at: self.now.unix,
             direction: direction(ask.side),
@@ -108,6 +155,7 @@ impl<'a> Rooms<'a> {
             rloc: Some(ask.rloc),
             backoff,
             by_peer: false,
+            has_ended: self.is_of_sessions,
             rule,
         });
     }
@@ -145,7 +193,7 @@ impl House for Rooms<'_> {
             is_own_group: false,
             edge: Name::new(edge.as_str()),
             services: crate::config::Services::ANY,
-            reputation: REPUTATION,
+            reputation: self.reputations.of(&Key::Named(edge.as_str().into()), None, self.now.ms),
         };
         let decision = self.lent.policy.decide(&query);
         let known = Known::edge(self, edge, rloc);
@@ -285,6 +333,7 @@ impl Rooms<'_> {
             rloc: Some(rloc),
             backoff,
             by_peer: false,
+            has_ended: false,
             rule,
         });
         backoff

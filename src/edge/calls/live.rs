@@ -1,16 +1,18 @@
 //! Sessions that packets cross by: what this room keeps of each beside the protocol and the table of the workers.
 //!
-//! Guarantees: as many as there are tags; each is found by its tag and by its two hosts. Never: reads a packet.
+//! Guarantees: as many as there are tags; each is found by its tag, by its two hosts, and among those of a host. Never: reads a packet.
 
 use std::cell::Cell;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::Ipv4Addr;
+use std::ops::Bound;
 
+use super::claims::Grounds;
 use super::edges::Key;
 use super::service::Now;
 use crate::edge::cetp::io::Pair;
 use crate::edge::cetp::message::{Direction, Rloc, Service, Services, Tag};
-use crate::edge::cetp::terms::{LastSeen, Side};
+use crate::edge::cetp::terms::{HostKey, LastSeen, Side};
 use crate::flow::Realm;
 use crate::flow::tunnel::Session as Record;
 
@@ -27,6 +29,7 @@ pub struct Session {
     /// Of the host behind this edge.
     pub realm: Realm,
     pub host: Ipv4Addr,
+    pub host_name: Box<str>,
     pub proxy: Ipv4Addr,
     /// The other edge, as the table of tunnels knows it.
     pub edge: Key,
@@ -36,6 +39,8 @@ pub struct Session {
     pub timeout: u32,
     /// When it began, in milliseconds.
     pub since: u64,
+    /// On what it stands what its host may open, and what the other may.
+    pub grounds: [Option<Box<Grounds>>; 2],
     /// What was seen of it when it was last looked at.
     seen: Cell<Seen>,
 }
@@ -53,6 +58,7 @@ impl Session {
         side: Side,
         remote: Tag,
         (realm, host, proxy): (Realm, Ipv4Addr, Ipv4Addr),
+        host_name: &str,
         (edge, rloc): (Key, Rloc),
         name: &str,
         (services, timeout): (&[Service], u32),
@@ -64,6 +70,7 @@ impl Session {
             remote,
             realm,
             host,
+            host_name: host_name.into(),
             proxy,
             edge,
             rloc,
@@ -71,8 +78,19 @@ impl Session {
             services: services.iter().copied().collect(),
             timeout,
             since,
+            grounds: [None, None],
             seen: Cell::new(Seen { packets: [0; 2], at: [since; 2] }),
         }
+    }
+
+    /// What was agreed on where this edge was on that side, as who asked for it called it.
+    pub fn services_of(&self, side: Side) -> Services {
+        let way = if side == Side::Outbound { Direction::ToInbound } else { Direction::ToOutbound };
+        let agreed = self
+            .services
+            .iter()
+            .filter(|service| matches!(service.direction, Direction::Both) || service.direction == way);
+        agreed.map(|service| Service { direction: Direction::ToInbound, ..*service }).collect()
     }
 
     /// The host behind this edge may open flows.
@@ -96,7 +114,8 @@ pub fn own_time(record: &Record, now: Now) -> u64 {
 #[derive(Debug, Default)]
 pub struct Live {
     sessions: HashMap<Tag, Session>,
-    by_pair: HashMap<Pair, Tag>,
+    /// In the order of the hosts behind this edge.
+    by_pair: BTreeMap<Pair, Tag>,
 }
 
 impl Live {
@@ -114,6 +133,12 @@ impl Live {
 
     pub fn get_mut(&mut self, local: Tag) -> Option<&mut Session> {
         self.sessions.get_mut(&local)
+    }
+
+    /// The next two hosts that have a session, up to those of `last`.
+    pub fn next(&self, from: Bound<Pair>, last: HostKey) -> Option<(Pair, Tag)> {
+        let end = Bound::Included(Pair { host: last, peer: [u8::MAX; 16] });
+        self.by_pair.range((from, end)).next().map(|(pair, local)| (*pair, *local))
     }
 
     /// The session of two hosts that began last.

@@ -6,11 +6,12 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr};
+use std::ops::Bound;
 
 use super::Outcome;
 use super::claims::known_here;
 use super::granted::{self, List, TooMany};
-use super::house::{Lent, REPUTATION};
+use super::house::Lent;
 use super::live;
 use super::refusals::{Refusal, Rule};
 use super::service::{Now, Service};
@@ -21,7 +22,7 @@ use crate::edge::policy::{self, Decision, Judgement, Name, Query};
 use crate::edge::proxies::{Asker, Assigned, TTL, TTL_IN_USE};
 use crate::flow::Realm;
 use crate::flow::tunnel::services::SERVICES;
-use crate::flow::tunnel::{LOCAL, Refused, Service as Tunnelled, SessionOptions, Tunnels};
+use crate::flow::tunnel::{LOCAL, Opens, Refused, Service as Tunnelled, SessionOptions, Tunnels};
 
 /// One side of a pair of twins.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +37,7 @@ pub struct Half {
     /// What the host may open, in the words of messages; what the other may open of it, too.
     services: Vec<Tunnelled>,
     /// It has called the other: that is negotiated.
-    is_caller: bool,
+    pub(super) is_caller: bool,
 }
 
 /// Two hosts behind this edge.
@@ -50,10 +51,22 @@ pub struct Twins {
 
 type Pair = [HostId; 2];
 
+impl Half {
+    /// Whether all that its host may open of the other is in that list.
+    pub(super) fn is_within(&self, list: &[Services]) -> bool {
+        let mut open = self.services.iter().filter(|service| service.opens != Opens::Remote);
+        open.all(|Tunnelled { protocol, ports: (first, last), .. }| {
+            granted::is_within(Services { protocol: *protocol, first: *first, last: *last }, list)
+        })
+    }
+}
+
 /// All of them.
 #[derive(Debug, Default)]
 pub struct Locals {
     pairs: HashMap<Pair, Twins>,
+    /// With whom each host is in one.
+    by_host: BTreeSet<(HostId, HostId)>,
     due: BTreeSet<(u64, Pair)>,
 }
 
@@ -71,13 +84,23 @@ impl Locals {
         self.pairs.values()
     }
 
+    pub fn get(&self, pair: &[HostId; 2]) -> Option<&Twins> {
+        self.pairs.get(pair)
+    }
+
+    /// The next host, up to `last`, and with whom it is.
+    pub fn next(&self, from: Bound<(HostId, HostId)>, last: HostId) -> Option<(HostId, HostId)> {
+        let end = Bound::Included((last, HostId::from_number(u32::MAX)));
+        self.by_host.range((from, end)).next().copied()
+    }
+
     pub fn next_deadline(&self) -> Option<u64> {
         self.due.first().map(|(due, _)| *due)
     }
 }
 
 /// In which order two hosts stand.
-fn pair(one: HostId, other: HostId) -> Pair {
+pub(super) fn pair(one: HostId, other: HostId) -> Pair {
     if one < other { [one, other] } else { [other, one] }
 }
 
@@ -87,6 +110,7 @@ pub(super) fn outbound<'q>(
     peer: &'q str,
     is_own_group: bool,
     edge: Option<Name<'q>>,
+    reputation: u8,
 ) -> Query<'q> {
     let parts = host.parts();
     Query {
@@ -97,13 +121,13 @@ pub(super) fn outbound<'q>(
         is_own_group,
         edge,
         services: Services::ANY,
-        reputation: REPUTATION,
+        reputation,
     }
 }
 
 /// What both sides agree on, and for how long.
-struct Terms {
-    services: List,
+pub(super) struct Terms {
+    pub(super) services: List,
     timeout: u32,
 }
 
@@ -133,10 +157,11 @@ impl Service {
             self.proxies.told(half.realm, half.proxy, called.parts().name, ttl, now.at);
             return Outcome::Address(Assigned { address: half.proxy, ttl });
         }
-        let terms = match self.match_policies(&caller, &called, lent) {
+        let terms = match self.match_policies(&caller, &called, lent, now) {
             Ok(terms) => terms,
             Err((refusal, rule)) => {
-                self.keep_local(&caller, &called, refusal, rule, now);
+                let names = [&caller, &called].map(|host| host.parts().name.into());
+                self.keep_local(names, refusal, rule, false, now);
                 let is_busy = refusal.reason == Reason::LIMIT;
                 return if is_busy { Outcome::Busy } else { Outcome::Refused };
             }
@@ -159,18 +184,21 @@ impl Service {
     }
 
     /// Caller outbound against callee inbound.
-    fn match_policies(
+    pub(super) fn match_policies(
         &self,
         caller: &HostRef<'_>,
         called: &HostRef<'_>,
         lent: Lent<'_>,
+        now: Now,
     ) -> Result<Terms, (Backoff, Option<Rule>)> {
         let (one, other) = (caller.parts(), called.parts());
         let is_own_group = one.group.is_some() && one.group == other.group;
         let edge = Name::new(self.own.name.as_str());
-        let outbound = outbound(caller, other.name, is_own_group, edge);
-        let inbound =
-            Query { direction: Direction::Inbound, ..self::outbound(called, one.name, is_own_group, edge) };
+        // Of its own hosts the edge knows what other edges have evidence of.
+        let [worth, others] = [caller, called].map(|host| self.reputations.of_own(host.hash(), now.ms));
+        let outbound = outbound(caller, other.name, is_own_group, edge, others);
+        let inbound = self::outbound(called, one.name, is_own_group, edge, worth);
+        let inbound = Query { direction: Direction::Inbound, ..inbound };
         let decisions = [&outbound, &inbound].map(|query| lent.policy.decide(query));
         let mut lists: [List; 2] = Default::default();
         let mut timeout = self.own.timeout;
@@ -216,23 +244,24 @@ impl Service {
         }
     }
 
-    fn keep_local(
+    pub(super) fn keep_local(
         &self,
-        caller: &HostRef<'_>,
-        called: &HostRef<'_>,
+        [caller, called]: [Box<str>; 2],
         backoff: Backoff,
         rule: Option<Rule>,
+        has_ended: bool,
         now: Now,
     ) {
         self.refusals.borrow_mut().push(Refusal {
             at: now.unix,
             direction: Direction::Outbound,
-            host: caller.parts().name.into(),
-            peer: called.parts().name.into(),
+            host: caller,
+            peer: called,
             edge: Some(self.own.name.as_str().into()),
             rloc: None,
             backoff,
             by_peer: false,
+            has_ended,
             rule,
         });
     }
@@ -280,6 +309,7 @@ impl Service {
         let key = pair(hosts[0].id, hosts[1].id);
         let due = now.ms + u64::from(terms.timeout) * 1000;
         self.locals.due.insert((due, key));
+        self.locals.by_host.extend([(key[0], key[1]), (key[1], key[0])]);
         self.locals.pairs.insert(key, Twins { halves, timeout: terms.timeout, due });
         Ok(address)
     }
@@ -336,8 +366,10 @@ impl Service {
     }
 
     /// Nothing is left of them.
-    fn end_twins(&mut self, key: Pair, now: Now) {
+    pub(super) fn end_twins(&mut self, key: Pair, now: Now) {
         let Some(twins) = self.locals.pairs.remove(&key) else { return };
+        let [one, other] = key;
+        [(one, other), (other, one)].iter().for_each(|both| _ = self.locals.by_host.remove(both));
         self.locals.due.remove(&(twins.due, key));
         let mut tunnels = self.table.lock();
         for half in &twins.halves {

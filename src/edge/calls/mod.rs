@@ -15,6 +15,8 @@
 //! | [`granted`] | what two hosts may use of each other, as lists |
 //! | [`live`], [`edges`], [`tags`] | sessions, edges and tags in the table of tunnels |
 //! | [`path_mtu`] | what routers between the edges say of packets too big for them |
+//! | [`review`] | sessions whose hosts or rules have changed |
+//! | [`reputations`] | what others are held to be worth |
 //! | [`refusals`], [`shown`] | what was refused lately, and why; what an operator sees |
 //! | [`carrier`], [`thread`] | messages as frames carry them; the thread `ces-cetp` |
 
@@ -30,6 +32,8 @@ pub mod local;
 pub mod own;
 pub mod path_mtu;
 pub mod refusals;
+pub mod reputations;
+pub mod review;
 pub mod service;
 pub mod shown;
 pub mod tags;

@@ -20,7 +20,7 @@ pub struct Rule {
     pub attribute: Option<&'static str>,
 }
 
-/// A question that came to nothing.
+/// A question that came to nothing, or a session that would not be agreed on any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// Milliseconds since 1970-01-01 UTC.
@@ -35,6 +35,8 @@ pub struct Refusal {
     pub backoff: Backoff,
     /// The other edge has refused.
     pub by_peer: bool,
+    /// It has ended a session that there was.
+    pub has_ended: bool,
     /// Of this edge's policy.
     pub rule: Option<Rule>,
 }

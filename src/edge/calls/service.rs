@@ -11,19 +11,21 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::edges::Edges;
-use super::house::{self, Lent, Parts, Rooms};
+use super::house::{self, Judged, Lent, Parts, Rooms};
 use super::live::Live;
 use super::local::Locals;
 use super::own::{Credentials, Own};
 use super::path_mtu;
 use super::refusals::Refusals;
+use super::reputations::Reputations;
+use super::review::Review;
 use super::tags::Table;
 use super::waiting::{Waiting, Waits};
 use super::{Answer, Outcome};
 use crate::edge::cetp::io::{self, Output, Pair};
-use crate::edge::cetp::message::{Backoff, Fqdn, Reason, Rloc, Tag};
-use crate::edge::cetp::negotiation::{Cetp, Size};
-use crate::edge::cetp::terms::Side;
+use crate::edge::cetp::message::{Backoff, Evidence, Fqdn, Reason, Rloc, Tag};
+use crate::edge::cetp::negotiation::{Cetp, Size, session};
+use crate::edge::cetp::terms::{HostKey, Side};
 use crate::edge::identity::naming::{self, Claim, NamingCheck, Question, Step};
 use crate::edge::proxies::Proxies;
 use crate::flow::tunnel::{TunnelTable, Tunnels};
@@ -64,6 +66,11 @@ pub(super) struct Agreed {
 #[derive(Debug)]
 pub(super) struct Declined {
     pub peer: Box<str>,
+    pub hash: [u8; 16],
+    pub edge: Option<Box<str>>,
+    /// It comes from where it says it does.
+    pub is_proved: bool,
+    pub is_flood: bool,
     /// By the hash of its name, if that is how it was called.
     pub host: Option<[u8; 16]>,
     pub rloc: Rloc,
@@ -76,8 +83,9 @@ pub(super) enum Event {
     Established(Box<Agreed>),
     Refused { pair: Pair, backoff: Backoff, by_peer: bool },
     Declined(Box<Declined>),
-    Ended { local: Tag },
+    Ended { local: Tag, reason: Reason },
     Check { local: Tag, name: Box<str>, edge: Option<Box<str>>, rloc: Rloc },
+    Evidence { edge: Box<str>, local: Option<Tag>, evidence: Evidence },
     Associated { edge: Box<str>, clock: i64 },
     Parted { edge: Box<str>, reason: Reason },
 }
@@ -104,10 +112,14 @@ pub struct Counters {
     pub untaken: u64,
     pub installed: u64,
     pub removed: u64,
+    /// Ended because hosts or rules have changed.
+    pub withdrawn: u64,
     pub local: u64,
     pub checks: u64,
     /// Reports of other edges: misbehaviour, and what to keep away.
     pub reports: u64,
+    /// Sessions of own hosts that authenticated edges had evidence about.
+    pub evidence: u64,
 }
 
 /// How often, in milliseconds, it is looked at where other edges are, and whether they have been heard.
@@ -126,6 +138,9 @@ pub struct Service {
     pub(super) waits: Waits,
     pub(super) locals: Locals,
     pub(super) refusals: RefCell<Refusals>,
+    pub(super) judged: RefCell<Judged>,
+    pub(super) review: Review,
+    pub(super) reputations: Reputations,
     pub(super) counters: Counters,
     pub(super) mtu_counters: path_mtu::Counters,
     /// By how many milliseconds the clocks of associated edges are ahead.
@@ -164,6 +179,9 @@ impl Service {
             waits: Waits::default(),
             locals: Locals::default(),
             refusals: RefCell::default(),
+            judged: RefCell::default(),
+            review: Review::default(),
+            reputations: Reputations::default(),
             counters: Counters::default(),
             mtu_counters: path_mtu::Counters::default(),
             clocks: HashMap::new(),
@@ -276,8 +294,22 @@ impl Service {
         now: Now,
         act: impl FnOnce(&mut Cetp, &Rooms<'_>, &mut io::Out<'_>) -> R,
     ) -> R {
-        let Service { cetp, own, credentials, live, shared, refusals, events, sends, counters, .. } = self;
-        let rooms = Rooms::new(Parts { own, credentials, live, table: shared, refusals }, lent, now);
+        let Service {
+            cetp,
+            own,
+            credentials,
+            live,
+            shared,
+            reputations,
+            refusals,
+            judged,
+            events,
+            sends,
+            counters,
+            ..
+        } = self;
+        let parts = Parts { own, credentials, live, reputations, table: shared };
+        let rooms = Rooms::new(parts, refusals, judged, lent, now);
         act(cetp, &rooms, &mut |output| take(output, events, sends, counters))
     }
 
@@ -287,7 +319,8 @@ impl Service {
                 Event::Established(agreed) => self.established(*agreed, lent, now),
                 Event::Refused { pair, backoff, by_peer } => self.refused(pair, backoff, by_peer, lent, now),
                 Event::Declined(declined) => self.declined(*declined, lent, now),
-                Event::Ended { local } => self.ended(local, now),
+                Event::Evidence { edge, local, evidence } => self.believe(&edge, local, &evidence, lent, now),
+                Event::Ended { local, reason } => self.told_ended(local, reason, now),
                 Event::Check { local, name, edge, rloc } => self.check(local, &name, edge.as_deref(), rloc),
                 Event::Associated { edge, clock } => {
                     self.clocks.insert(edge.clone(), clock);
@@ -302,6 +335,8 @@ impl Service {
                 }
             }
         }
+        // What came to no session.
+        self.judged.borrow_mut().clear();
     }
 
     fn check(&mut self, local: Tag, name: &str, edge: Option<&str>, rloc: Rloc) {
@@ -407,17 +442,25 @@ fn take(
             timeout: session.timeout,
         })),
         Output::Refused { pair, backoff, by_peer } => Event::Refused { pair, backoff, by_peer },
-        Output::Declined { peer, name, host, rloc, backoff } => {
-            let peer = house::peer_text(&peer, name);
-            Event::Declined(Box::new(Declined { peer, host: host.value.try_into().ok(), rloc, backoff }))
+        Output::Declined { peer, name, edge, host, rloc, backoff, is_proved, is_flood } => {
+            let hash = session::pair(HostKey(0), &peer).peer;
+            let (peer, host) = (house::peer_text(&peer, name), host.value.try_into().ok());
+            let edge = owned(edge);
+            Event::Declined(Box::new(Declined { peer, hash, edge, is_proved, is_flood, host, rloc, backoff }))
         }
-        Output::Ended { local, .. } => Event::Ended { local },
+        Output::Ended { local, reason, .. } => Event::Ended { local, reason },
         Output::Check { local, name, edge, rloc } => {
             Event::Check { local, name: name.as_str().into(), edge: owned(edge), rloc }
         }
         Output::Associated { edge, clock, .. } => Event::Associated { edge: edge.as_str().into(), clock },
         Output::Parted { edge, reason, .. } => Event::Parted { edge: edge.as_str().into(), reason },
         Output::Told { .. } => return,
-        Output::Evidence { .. } | Output::Filtering { .. } => return counters.reports += 1,
+        Output::Evidence { edge, local, evidence } => {
+            counters.reports += 1;
+            // Who has proved nothing is heard, and not believed.
+            let Some(edge) = owned(edge) else { return };
+            Event::Evidence { edge, local, evidence: evidence.clone() }
+        }
+        Output::Filtering { .. } => return counters.reports += 1,
     });
 }

@@ -7,6 +7,7 @@ use super::house::Lent;
 use super::local::Twins;
 use super::path_mtu;
 use super::refusals::Refusal;
+use super::reputations::ShownReputation;
 use super::service::{Counters, Now, Service};
 use crate::edge::cetp::message::{Reason, Rloc, Service as Wire, Tag};
 use crate::edge::cetp::negotiation::Counters as Protocol;
@@ -68,6 +69,8 @@ pub struct Shown {
     pub ways: Vec<(Option<Box<str>>, ShownWay)>,
     pub refusals: Vec<Refusal>,
     pub refused: u64,
+    /// Who is worth least, the least first.
+    pub reputations: Vec<ShownReputation>,
 }
 
 /// Whose sessions.
@@ -129,6 +132,7 @@ impl Service {
             ways: self.shown_ways(wanted, now),
             refusals: self.refusals().iter().take(wanted.limit).cloned().collect(),
             refused: self.refusals().count(),
+            reputations: self.reputations.worst(wanted.limit, now.ms),
         }
     }
 

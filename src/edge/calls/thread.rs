@@ -325,6 +325,7 @@ impl Work {
                 busy = true;
                 service.looked_up(number, &answer, lent, now);
             }
+            busy |= service.review(lent, now);
             if service.next_deadline().is_some_and(|due| due <= now.ms) {
                 busy = true;
                 service.tick(lent, now);

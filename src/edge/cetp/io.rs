@@ -68,8 +68,18 @@ pub enum Output<'a> {
     Established(Session<'a>),
     /// Nothing comes of a question; `by_peer` says who refused.
     Refused { pair: Pair, backoff: Backoff, by_peer: bool },
-    /// A question of another edge is refused, by whatever it says of itself.
-    Declined { peer: Id<'a>, name: Option<Fqdn<'a>>, host: Id<'a>, rloc: Rloc, backoff: Backoff },
+    /// A question of another edge is refused, by whatever it says of itself. `is_proved`: it comes from where it says it does.
+    /// `is_flood`: there are more of that edge than were granted.
+    Declined {
+        peer: Id<'a>,
+        name: Option<Fqdn<'a>>,
+        edge: Option<Fqdn<'a>>,
+        host: Id<'a>,
+        rloc: Rloc,
+        backoff: Backoff,
+        is_proved: bool,
+        is_flood: bool,
+    },
     /// A session is gone: its tag finds nothing any more.
     Ended { pair: Pair, local: Tag, reason: Reason },
     /// Does the DNS say that the name is behind that RLOC, and behind that edge where one is proved?

@@ -142,11 +142,12 @@ impl Register {
 
     /// Does what [`Register::judge`] has said, with nothing changed since.
     pub fn apply(&mut self, edit: &Edit) -> Option<HostId> {
-        if let Some((old, _)) = &edit.old {
+        let is_replaced = |host: &Host| edit.old.as_ref().is_some_and(|(_, name)| *name == host.name);
+        if let Some((old, _)) = edit.old.as_ref().filter(|_| !edit.new.as_ref().is_some_and(is_replaced)) {
             self.remove(*old);
         }
         // Judged: it fits.
-        edit.new.as_ref().and_then(|host| self.insert(host, Origin::Runtime, false).ok())
+        edit.new.as_ref().and_then(|host| self.insert(host, Origin::Runtime, true).ok())
     }
 
     /// A host that may be changed at run time.

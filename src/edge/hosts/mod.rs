@@ -31,6 +31,7 @@ use std::net::IpAddr;
 
 use hashbrown::HashTable;
 
+use super::journal::Journal;
 use crate::config::{DomainName, Host, Hosts, ServiceTarget};
 use parents::Parents;
 use record::{Parts, Record};
@@ -39,7 +40,8 @@ use record::{Parts, Record};
 const EACH: usize = 4;
 
 /// A host of the register, for as long as it is there: its place, and how often that was given anew, modulo 256. So a number that
-/// outlives its host names nobody, or only after 255 others had the place.
+/// outlives its host names nobody, or only after 255 others had the place. Who comes in the place of the host of its name has its
+/// number, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct HostId(u32);
 
@@ -249,6 +251,8 @@ pub struct Register {
     hashes: HashTable<u32>,
     parents: Parents,
     secret: RandomState,
+    /// Who came, went or was changed.
+    journal: Journal<HostId>,
 }
 
 impl Register {
@@ -263,6 +267,7 @@ impl Register {
             hashes: HashTable::with_capacity(capacity),
             parents: Parents::new(EACH * capacity),
             secret: RandomState::new(),
+            journal: Journal::default(),
         }
     }
 
@@ -272,6 +277,11 @@ impl Register {
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Who came, went or was changed.
+    pub fn changes(&self) -> &Journal<HostId> {
+        &self.journal
     }
 
     pub fn capacity(&self) -> usize {
@@ -413,10 +423,8 @@ impl Register {
     /// # Errors
     /// As [`Register::check`].
     pub fn insert(&mut self, host: &Host, origin: Origin, replace: bool) -> Result<HostId, Conflict> {
-        if let Some(old) = self.check(host, replace)? {
-            self.remove(old);
-        }
-        Ok(self.put(Record::new(host), origin))
+        let old = self.check(host, replace)?;
+        Ok(self.put_for(old, Record::new(host), origin))
     }
 
     /// Takes over the next hosts of `other`, at most so many, each in the place of the one of its name; false when there are no
@@ -424,10 +432,7 @@ impl Register {
     pub fn adopt(&mut self, other: &mut Adoption, most: usize) -> bool {
         for record in other.records.by_ref().take(most) {
             let old = self.entry(record.parts().name).and_then(|entry| self.at(entry.place()));
-            if let Some(old) = old.map(|old| old.id) {
-                self.remove(old);
-            }
-            self.put(record, Origin::Runtime);
+            self.put_for(old.map(|old| old.id), record, Origin::Runtime);
         }
         other.records.len() > 0
     }
@@ -438,12 +443,21 @@ impl Register {
         Adoption { records: records.into_iter() }
     }
 
-    /// Takes in what was checked.
-    fn put(&mut self, record: Record, origin: Origin) -> HostId {
-        let place = self.free.pop_front().unwrap_or_else(|| {
-            self.slots.push(Slot::default());
-            (self.slots.len() - 1) as u32
-        });
+    /// Takes in what was checked, in the place of who has that number.
+    fn put_for(&mut self, old: Option<HostId>, record: Record, origin: Origin) -> HostId {
+        let place = match old.filter(|old| self.take_out(*old).is_some()) {
+            Some(old) => old.place(),
+            None => self.free.pop_front().unwrap_or_else(|| {
+                self.slots.push(Slot::default());
+                (self.slots.len() - 1) as u32
+            }),
+        };
+        let id = self.put(place, record, origin);
+        self.journal.push(id);
+        id
+    }
+
+    fn put(&mut self, place: u32, record: Record, origin: Origin) -> HostId {
         let slot = &mut self.slots[place as usize];
         slot.record = Some(record);
         slot.is_config = origin == Origin::Config;
@@ -470,6 +484,16 @@ impl Register {
 
     /// Takes a host out; `None` if it is gone already.
     pub fn remove(&mut self, id: HostId) -> Option<Host> {
+        let host = self.take_out(id)?;
+        let slot = &mut self.slots[id.place() as usize];
+        slot.generation = slot.generation.wrapping_add(1);
+        self.free.push_back(id.place());
+        self.journal.push(id);
+        Some(host)
+    }
+
+    /// Leaves its place empty, which is still its own.
+    fn take_out(&mut self, id: HostId) -> Option<Host> {
         let host = self.get(id)?.host();
         let place = id.place();
         let services = host.services.iter().map(|service| &service.name);
@@ -488,8 +512,6 @@ impl Register {
         let found = self.hashes.find_entry(self.secret.hash_one(slot.hash), |known| *known == place);
         found.expect("the hash of a host's name is in the index").remove();
         slot.record = None;
-        slot.generation = slot.generation.wrapping_add(1);
-        self.free.push_back(place);
         Some(host)
     }
 

@@ -121,8 +121,9 @@ fn names_and_addresses_are_bounded_too() {
     let text = format!(r#"{{"name":"a.ces.example","realm":"home","services":[{}]}}"#, services.join(","));
     assert_eq!(register.check(&host(&text), false), Err(Conflict::NamesFull(4)));
     let id = register.insert(&many(4), Origin::Runtime, false).unwrap();
-    assert!(register.insert(&many(4), Origin::Runtime, true).is_ok(), "what goes makes room");
-    assert!(register.get(id).is_none());
+    let again = register.insert(&many(4), Origin::Runtime, true);
+    assert_eq!(again, Ok(id), "what goes makes room, and who comes for it has its number");
+    assert!(register.changes().since(0).is_some_and(|changed| changed.eq(&[id, id])));
 }
 
 /// A register of one configured host and one that came, a store, and what an import of `text` comes to.

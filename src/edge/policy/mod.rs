@@ -44,6 +44,7 @@ pub use rules::Rule;
 
 use std::sync::Arc;
 
+use super::journal::Journal;
 use crate::config::{Action, DomainName, Lists, Policy, PolicyRule, UserRule, Who};
 use hosts::UserRules;
 use rules::Rules;
@@ -62,6 +63,8 @@ pub struct Engine {
     /// What holds for a host without a rule that fits.
     default: Vec<Rule>,
     users: UserRules,
+    /// Hosts whose users' rules were changed.
+    journal: Journal<DomainName>,
 }
 
 impl Engine {
@@ -81,6 +84,7 @@ impl Engine {
             rest: Rule::new(&rest),
             default: default.iter().flatten().map(Rule::new).collect(),
             users: UserRules::new(capacity),
+            journal: Journal::default(),
             policy,
         }
     }
@@ -95,6 +99,13 @@ impl Engine {
     /// # Errors
     /// As many hosts have rules as there is room for.
     pub fn set_user_rules(&mut self, host: &DomainName, rules: Vec<UserRule>) -> Result<(), hosts::Full> {
-        self.users.set(host, rules, &self.policy)
+        self.users.set(host, rules, &self.policy)?;
+        self.journal.push(host.clone());
+        Ok(())
+    }
+
+    /// Hosts whose users' rules were changed.
+    pub fn changes(&self) -> &Journal<DomainName> {
+        &self.journal
     }
 }

@@ -22,7 +22,7 @@ use crate::config::{DomainName, Host, Kinds, UserRule};
 use crate::edge::cetp::message::{Code, Limits, Rloc};
 use crate::edge::cetp::negotiation::Size;
 use crate::edge::cetp::wire;
-use crate::edge::hosts::{Origin, Register};
+use crate::edge::hosts::{HostId, Origin, Register};
 use crate::edge::identity::load::Own as Keys;
 use crate::edge::identity::naming::{self, Question, Speaker};
 use crate::edge::identity::{Authorities, Authority, Identities, OwnKey, Revocation};
@@ -101,6 +101,20 @@ pub fn address(host: u8) -> Ipv4Addr {
     Ipv4Addr::new(10, 0, 0, host)
 }
 
+/// What the register has of a host.
+pub fn host(edge: usize, host: u8) -> Host {
+    Host {
+        name: DomainName::new(&host_name(edge, host)).expect("a name"),
+        realm: REALM.0,
+        addresses: vec![address(host).into()],
+        group: (host <= 2).then(|| "family".to_owned()),
+        services: vec![],
+        pending_reservations: None,
+        reservations_per_second: None,
+        dhcid: None,
+    }
+}
+
 pub fn asker(host: u8) -> Asker {
     Asker { realm: REALM, address: address(host).into() }
 }
@@ -169,19 +183,8 @@ impl Lab {
         let text_whole = format!("{}{text}", include_str!("../../../../configs/null.toml"));
         let config = crate::config::parse("lab", &text_whole).unwrap_or_else(|errors| panic!("{errors}"));
         let mut register = Register::new(8);
-        for host in 1..=4 {
-            let group = (host <= 2).then(|| "family".to_owned());
-            let host = Host {
-                name: DomainName::new(&host_name(edge, host)).expect("a name"),
-                realm: REALM.0,
-                addresses: vec![address(host).into()],
-                group,
-                services: vec![],
-                pending_reservations: None,
-                reservations_per_second: None,
-                dhcid: None,
-            };
-            register.insert(&host, Origin::Config, false).expect("room");
+        for number in 1..=4 {
+            register.insert(&host(edge, number), Origin::Runtime, false).expect("room");
         }
         let mut random = StdRng::seed_from_u64(self.rng.random());
         let quiescence = Arc::new(Quiescence::new(0));
@@ -211,6 +214,18 @@ impl Lab {
     pub fn restart(&mut self, edge: usize) {
         let keys = self.edges[edge].service.credentials_mut().take_keys();
         self.edges[edge] = self.edge(edge, self.edges[edge].text, keys);
+    }
+
+    /// A host comes, or is changed to that.
+    pub fn put(&mut self, edge: usize, host: &Host) {
+        self.edges[edge].register.insert(host, Origin::Runtime, true).expect("room");
+    }
+
+    /// A host goes, if it is there.
+    pub fn take_away(&mut self, edge: usize, number: u8) {
+        let register = &mut self.edges[edge].register;
+        let id = register.host(&host(edge, number).name).map(|host| host.id);
+        id.into_iter().for_each(|id| _ = register.remove(id));
     }
 
     pub fn user_rules(&mut self, edge: usize, host: u8, rules: &[&str]) {
@@ -306,7 +321,8 @@ impl Lab {
     /// A host calls a host of its own edge.
     pub fn call_local(&mut self, edge: usize, host: u8, to: u8) -> u64 {
         let name = DomainName::new(&host_name(edge, to)).expect("a name");
-        let callee = self.edges[edge].register.host(&name).expect("a host").id;
+        let callee = self.edges[edge].register.host(&name);
+        let callee = callee.map_or(HostId::from_number(u32::MAX), |host| host.id);
         self.call_at((edge, host), name, Callee::Local(callee))
     }
 
@@ -332,6 +348,9 @@ impl Lab {
     pub fn run(&mut self, ms: u64) {
         let end = self.now + ms;
         loop {
+            for edge in 0..self.edges.len() {
+                while self.at(edge, |service, lent, now| service.review(lent, now)) {}
+            }
             let arrival = self.wires.keys().next().map(|(at, _)| *at);
             let due = self.edges.iter().filter_map(|edge| edge.service.next_deadline()).min();
             let next = arrival.into_iter().chain(due).min().filter(|next| *next <= end);
@@ -386,7 +405,8 @@ impl Lab {
         let rule = last.rule.as_ref().map_or_else(String::new, |rule| {
             format!(" {} {} {}", rule.level.name(), rule.name, rule.attribute.unwrap_or("-"))
         });
-        format!("{by} {} {}: {}{rule}", last.host, last.peer, last.backoff.reason)
+        let ended = if last.has_ended { "ended: " } else { "" };
+        format!("{by} {} {}: {ended}{}{rule}", last.host, last.peer, last.backoff.reason)
     }
 
     /// After so long as anything lasts nothing is left of anybody: no session, no edge, no address.

@@ -1,8 +1,10 @@
 //! Whole services on virtual time: policies, registers, certificates, tunnels and proxy addresses as they are, on a network that loses
 //! and reorders.
 
+mod changes;
 mod lab;
 mod locals;
 pub mod path_mtu;
 mod remotes;
+mod reputations;
 mod wild;

@@ -1,14 +1,19 @@
 //! Any interleaving of calls, packets, lost messages and restarts.
 
 use super::lab::*;
+use crate::config::Host;
 use crate::edge::calls::Outcome;
+use crate::edge::hosts::HostId;
 use proptest::prelude::*;
+use std::net::Ipv4Addr;
 
 #[derive(Clone, Debug)]
 enum Step {
     Call { from: (usize, u8), to: (usize, u8) },
     Local { edge: usize, host: u8, to: u8 },
     Packet { edge: usize },
+    Host { edge: usize, host: u8, addresses: u8 },
+    Rules { edge: usize, host: u8, rules: Vec<&'static str> },
     Deaf(Option<usize>),
     Restart(usize),
     Wait(u64),
@@ -23,6 +28,9 @@ fn step() -> impl Strategy<Value = Step> {
         }),
         2 => (0..2usize, 1..4u8, 1..4u8).prop_map(|(edge, host, to)| Step::Local { edge, host, to }),
         2 => (0..2usize).prop_map(|edge| Step::Packet { edge }),
+        2 => (0..2usize, 1..4u8, 0..4u8).prop_map(|(edge, host, addresses)| Step::Host { edge, host, addresses }),
+        2 => (0..2usize, 1..4u8, prop::sample::subsequence(vec!["nobody", "anyone", "own-devices"], 0..2))
+            .prop_map(|(edge, host, rules)| Step::Rules { edge, host, rules }),
         1 => prop_oneof![Just(None), (0..2usize).prop_map(Some)].prop_map(Step::Deaf),
         1 => (0..2usize).prop_map(Step::Restart),
         5 => prop::sample::select(vec![1u64, 3, 50, 400, 5_000, 40_000]).prop_map(Step::Wait),
@@ -46,6 +54,19 @@ fn assert_consistent(lab: &Lab) {
         assert!(used >= live + twins && peers >= service.edges.len());
         let (uses, _) = edge.proxies.figures();
         assert!(uses[0].assigned + uses[0].resting <= uses[0].addresses);
+    }
+}
+
+/// No session outlives its host, or that host's address.
+fn assert_hosts_are_there(lab: &Lab) {
+    for edge in &lab.edges {
+        let has = |host: HostId, address: Ipv4Addr| {
+            let host = edge.register.get(host).expect("a host");
+            assert!(host.parts().addresses().any(|known| known == address));
+        };
+        let service = &edge.service;
+        service.live().iter().for_each(|(_, s)| has(HostId::from_number(s.pair.host.0), s.host));
+        service.locals().iter().flat_map(|twins| &twins.halves).for_each(|half| has(half.host, half.address));
     }
 }
 
@@ -78,7 +99,21 @@ proptest! {
                     lab.restart(edge);
                     calls.retain(|(of, _)| *of != edge);
                 }
-                Step::Wait(ms) => lab.run(ms),
+                Step::Host { edge, host: number, addresses } => match addresses {
+                    0 => lab.take_away(edge, number),
+                    1 => lab.put(edge, &host(edge, number)),
+                    _ => {
+                        let other = address(10 * number + addresses).into();
+                        let addresses = [other, address(number).into()];
+                        let count = if number == 1 { 1 } else { 2 };
+                        lab.put(edge, &Host { addresses: addresses[..count].to_vec(), ..host(edge, number) });
+                    }
+                },
+                Step::Rules { edge, host, rules } => lab.user_rules(edge, host, &rules),
+                Step::Wait(ms) => {
+                    lab.run(ms);
+                    assert_hosts_are_there(&lab);
+                }
             }
             assert_consistent(&lab);
         }

@@ -119,7 +119,7 @@ impl Cetp {
             && !self.peers.get_mut(peer).negotiations.allow(now.ms)
         {
             let refusal = Backoff { retry_after: 1, ..backoff(Reason::OVERLOADED, None) };
-            return self.refuse_question(&asked, refusal, out);
+            return self.decline(&asked, refusal, true, out);
         }
         let Some(host) = house.find(&decoded.message.header.destination) else {
             return self.refuse_question(&asked, backoff(Reason::UNKNOWN_HOST, None), out);
@@ -229,14 +229,21 @@ impl Cetp {
     }
 
     pub(super) fn refuse_question(&mut self, asked: &Asked<'_>, refusal: Backoff, out: &mut Out<'_>) {
+        self.decline(asked, refusal, false, out);
+    }
+
+    fn decline(&mut self, asked: &Asked<'_>, refusal: Backoff, is_flood: bool, out: &mut Out<'_>) {
         self.counters.refused += 1;
         let header = asked.header();
         out(Output::Declined {
             peer: header.source,
             name: asked.name(),
+            edge: asked.peer.and_then(|peer| self.peers.name(peer)),
             host: header.destination,
             rloc: asked.arrival.from,
             backoff: refusal,
+            is_proved: asked.is_proved,
+            is_flood,
         });
         self.answer_without_state(asked, &[Tlv::response(Value::Backoff(refusal))], out);
     }

@@ -1,0 +1,191 @@
+//! Sessions of hosts that have changed, or whose rules have, are weighed again: what would not be agreed on any more ends.
+//!
+//! Guarantees: only sessions of those hosts are looked at, or all where it is not known any more which they are; at most [`TURN`] a
+//! turn. The other side is told why, and the operator which rule it was. Never: takes services out of a session: who still may have
+//! some asks anew.
+
+use std::collections::VecDeque;
+use std::ops::Bound;
+
+use super::claims::Case;
+use super::house::{Lent, Parts, Rooms};
+use super::local;
+use super::refusals::Rule;
+use super::service::{Now, Service};
+use crate::edge::cetp::io::Pair;
+use crate::edge::cetp::message::{Backoff, Reason, Tag};
+use crate::edge::cetp::terms::{HostKey, Side};
+use crate::edge::hosts::HostId;
+
+/// Sessions, or pairs of hosts behind this edge, that are looked at a turn.
+pub const TURN: usize = 64;
+/// Hosts that wait for it; of more all are looked at.
+const HOSTS: usize = 2048;
+
+/// What is still to be looked at, from where on.
+#[derive(Clone, Copy, Debug)]
+enum Span {
+    Remote(Bound<Pair>, HostKey),
+    Local(Bound<(HostId, HostId)>, HostId),
+}
+
+/// How far it has come.
+#[derive(Debug, Default)]
+pub struct Review {
+    /// Changes of the register and of users' rules that are taken over.
+    seen: [u64; 2],
+    spans: VecDeque<Span>,
+}
+
+impl Review {
+    /// Takes over what has changed; whether there is anything to look at.
+    fn take(&mut self, lent: Lent<'_>) -> bool {
+        let (hosts, rules) = (lent.register.changes(), lent.policy.changes());
+        let counts = [hosts.count(), rules.count()];
+        if counts != self.seen {
+            match (hosts.since(self.seen[0]), rules.since(self.seen[1])) {
+                (Some(hosts), Some(rules)) => {
+                    hosts.for_each(|host| self.add(*host));
+                    let ruled = rules.filter_map(|name| lent.register.host(name));
+                    ruled.for_each(|host| self.add(host.id));
+                }
+                _ => self.add_all(),
+            }
+            self.seen = counts;
+        }
+        !self.spans.is_empty()
+    }
+
+    fn add(&mut self, host: HostId) {
+        if self.spans.len() >= 2 * HOSTS {
+            return self.add_all();
+        }
+        let (key, first) = (HostKey(host.get()), HostId::from_number(0));
+        self.spans.push_back(Span::Remote(Bound::Included(Pair { host: key, peer: [0; 16] }), key));
+        self.spans.push_back(Span::Local(Bound::Included((host, first)), host));
+    }
+
+    fn add_all(&mut self) {
+        self.spans.clear();
+        self.spans.push_back(Span::Remote(Bound::Unbounded, HostKey(u32::MAX)));
+        self.spans.push_back(Span::Local(Bound::Unbounded, HostId::from_number(u32::MAX)));
+    }
+}
+
+fn backoff(reason: Reason) -> Backoff {
+    Backoff { reason, code: None, retry_after: 0 }
+}
+
+impl Service {
+    /// Looks at some sessions of hosts that have changed; whether there was anything to do.
+    pub fn review(&mut self, lent: Lent<'_>, now: Now) -> bool {
+        if !self.review.take(lent) {
+            return false;
+        }
+        for _ in 0..TURN {
+            match self.review.spans.front().copied() {
+                None => break,
+                Some(Span::Remote(from, last)) => match self.live.next(from, last) {
+                    Some((pair, local)) => {
+                        self.review.spans[0] = Span::Remote(Bound::Excluded(pair), last);
+                        self.review_session(local, lent, now);
+                    }
+                    None => _ = self.review.spans.pop_front(),
+                },
+                Some(Span::Local(from, last)) => match self.locals.next(from, last) {
+                    Some(both) => {
+                        self.review.spans[0] = Span::Local(Bound::Excluded(both), last);
+                        self.review_twins(local::pair(both.0, both.1), lent, now);
+                    }
+                    None => _ = self.review.spans.pop_front(),
+                },
+            }
+        }
+        self.settle(lent, now);
+        true
+    }
+
+    fn review_session(&mut self, local: Tag, lent: Lent<'_>, now: Now) {
+        if let Err(Backoff { reason, .. }) = self.weigh_session(local, lent, now) {
+            self.counters.withdrawn += 1;
+            self.close(local, reason, lent, now);
+        }
+    }
+
+    /// Whether a session would be agreed on.
+    fn weigh_session(&self, local: Tag, lent: Lent<'_>, now: Now) -> Result<(), Backoff> {
+        let Some(session) = self.live.get(local) else { return Ok(()) };
+        let parts = Parts {
+            own: &self.own,
+            credentials: &self.credentials,
+            live: &self.live,
+            reputations: &self.reputations,
+            table: &self.shared,
+        };
+        let rooms = Rooms::new(parts, &self.refusals, &self.judged, lent, now).of_sessions();
+        for side in [Side::Outbound, Side::Inbound] {
+            let services = session.services_of(side);
+            if services.is_empty() {
+                continue;
+            }
+            // What nothing is known of nobody has agreed on.
+            let grounds = session.grounds[side as usize].as_deref().ok_or(backoff(Reason::REFUSED))?;
+            let ask = grounds.ask(side, session.pair.host, session.rloc, &services);
+            let has_address = |host: crate::edge::hosts::HostRef<'_>| {
+                let parts = host.parts();
+                parts.realm == session.realm.0 && parts.addresses().any(|known| known == session.host)
+            };
+            let lost = match rooms.host(session.pair.host) {
+                None => Some(Reason::UNKNOWN_HOST),
+                Some(host) => (!has_address(host)).then_some(Reason::CLOSED),
+            };
+            if let Some(reason) = lost {
+                rooms.keep_of(&session.host_name, &ask, backoff(reason), None);
+                return Err(backoff(reason));
+            }
+            Case::new(&rooms, &ask)?.confirm(&grounds.known)?;
+        }
+        Ok(())
+    }
+
+    fn review_twins(&mut self, key: [HostId; 2], lent: Lent<'_>, now: Now) {
+        let Some(twins) = self.locals.get(&key) else { return };
+        let Err((refusal, rule, caller)) = self.weigh_twins(twins, lent, now) else { return };
+        let names = [caller, 1 - caller].map(|at| twins.halves[at].name.clone());
+        self.keep_local(names, refusal, rule, true, now);
+        self.counters.withdrawn += 1;
+        self.end_twins(key, now);
+    }
+
+    /// Whether two hosts would still agree; what is in the way, and which of both has called then.
+    fn weigh_twins(
+        &self,
+        twins: &local::Twins,
+        lent: Lent<'_>,
+        now: Now,
+    ) -> Result<(), (Backoff, Option<Rule>, usize)> {
+        let hosts = twins.halves.each_ref().map(|half| lent.register.get(half.host));
+        for (at, (half, host)) in twins.halves.iter().zip(&hosts).enumerate() {
+            let Some(host) = host else { return Err((backoff(Reason::UNKNOWN_HOST), None, at)) };
+            let parts = host.parts();
+            let is_there =
+                parts.realm == half.realm.0 && parts.addresses().any(|known| known == half.address);
+            if !is_there {
+                return Err((backoff(Reason::CLOSED), None, at));
+            }
+        }
+        let [Some(one), Some(other)] = &hosts else { return Ok(()) };
+        for (at, caller, called) in [(0, one, other), (1, other, one)] {
+            let half = &twins.halves[at];
+            if !half.is_caller {
+                continue;
+            }
+            let terms = self.match_policies(caller, called, lent, now);
+            let terms = terms.map_err(|(refusal, rule)| (refusal, rule, at))?;
+            if !half.is_within(&terms.services) {
+                return Err((backoff(Reason::REFUSED), None, at));
+            }
+        }
+        Ok(())
+    }
+}
