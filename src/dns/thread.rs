@@ -356,14 +356,14 @@ mod tests {
         assert!(up.push(0, CLASS, &[&frame(&question)]) && up.wake());
         while down.pop(&mut [0; FRAME_MAX]).is_none() {
             assert!(start.elapsed() < NAP / 6, "somebody sleeps");
-            wake::nap(NAP);
+            wake::nap(NAP / 6);
         }
         pause();
         let name = DomainName::new("ns1.ces.example").expect("a name");
         assert!(lookups.ask(naming::Question::Addresses(name), 1));
         while lookups.poll().is_none() {
             assert!(start.elapsed() < NAP / 6, "somebody sleeps");
-            wake::nap(NAP);
+            wake::nap(NAP / 6);
         }
         pause();
         drop(service);

@@ -115,7 +115,7 @@ fn a_call_crosses_the_rings_and_is_shown_and_ended() {
         assert!(start.elapsed() < PATIENCE, "somebody sleeps");
         match calls.poll() {
             Some(outcome) => break outcome,
-            None => wake::nap(NAP),
+            None => wake::nap(PATIENCE),
         }
     };
     assert!(matches!(outcome, (7, Outcome::Address(_))), "{outcome:?}");
