@@ -301,6 +301,16 @@ veths_down() {
 
 # ---- what crossed the edge ----
 
+# The keys of who logs in and of who is logged in to, the same for all scenarios of a run.
+ssh_keys() {
+    local key
+    mkdir -p "$WORK/ssh" /run/sshd
+    for key in user host; do
+        [[ -e $WORK/ssh/$key ]] || ssh-keygen -q -t ed25519 -N '' -f "$WORK/ssh/$key"
+    done
+    cp "$WORK/ssh/user.pub" "$WORK/ssh/authorized"
+}
+
 forwarded_bytes() { ctl show counters | jq '[.workers[].forwarded_bytes] | add'; }
 
 # through_edge CLIENT… : runs a client that sets MOVED, the bytes it moved; the workers must have forwarded as many.

@@ -27,10 +27,8 @@ cetp_bed() {
     # It is a router, too, between edges whose routes say so: one that tells of each packet that is too long.
     in_ns core sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1 net.ipv4.icmp_ratelimit=0 \
         net.ipv6.icmp.ratelimit=0 net.ipv4.conf.all.send_redirects=0 net.ipv4.conf.bridge.send_redirects=0
-    mkdir -p "$WORK/ssh" "$WORK/cetp" /run/sshd
-    [[ -e $WORK/ssh/user ]] || ssh-keygen -q -t ed25519 -N '' -f "$WORK/ssh/user"
-    [[ -e $WORK/ssh/host ]] || ssh-keygen -q -t ed25519 -N '' -f "$WORK/ssh/host"
-    cp "$WORK/ssh/user.pub" "$WORK/ssh/authorized"
+    mkdir -p "$WORK/cetp"
+    ssh_keys
     cetp_authority
     cetp_resolver
     for name in home:edge near:edge far:peer; do

@@ -19,11 +19,7 @@ FOREIGN=www.foreign.example FOREIGN_ADDRESS=198.51.100.80 FLOODER=203.0.113.66
 # Servers of both hosts, the resolver, and who asks it.
 prgw_servers() {
     local host realm name
-    mkdir -p "$WORK/ssh"
-    ssh-keygen -q -t ed25519 -N '' -f "$WORK/ssh/user"
-    ssh-keygen -q -t ed25519 -N '' -f "$WORK/ssh/host"
-    cp "$WORK/ssh/user.pub" "$WORK/ssh/authorized"
-    mkdir -p /run/sshd
+    ssh_keys
     for host in "${PRGW_HOSTS[@]}"; do
         realm=${host%%:*} name=${host#*:}
         prgw_web "$realm" "$name"
