@@ -20,7 +20,8 @@
 //! | [`rewrite`] | a record's compiled rewrite, executed |
 //! | [`worker`] | the loop: bursts, stages, sweep, sleep |
 //! | [`core`](mod@core) | what the stages of a worker work with |
-//! | [`forward`] | a burst through look-up and act |
+//! | [`forward`] | a burst on its way |
+//! | [`lanes`] | the stages that its packets go through together: look-up, with prefetch, and act |
 //! | [`slow`] | one packet at a time: ARP, the edge's own addresses, options, echo, ICMP errors, misses |
 //! | [`newcomers`] | the odd packets of a burst, and the sessions that they open together |
 //! | [`slow6`] | the same for IPv6, stateful |
@@ -68,6 +69,7 @@ pub mod errors;
 pub mod forward;
 pub mod fragments;
 pub mod into_tunnels;
+pub mod lanes;
 pub mod limit;
 pub mod local;
 pub mod message;

@@ -13,7 +13,7 @@
 use super::classify::{Common, HEADERS, Ingress, SYN_RST_OR_ACK, at, transport, word};
 use super::core::Core;
 use super::encapsulate;
-use super::forward::{Acted, Fast, Lane, saw};
+use super::lanes::{Acted, Fast, Lane, saw};
 use super::rewrite;
 use super::slow::IP;
 use super::vlan::Vlan;
