@@ -1,4 +1,4 @@
-//! The stages of a burst that each fast way has: classify, look up while others act, act. What a way is, [`Fast`] says; there are those
+//! The stages of a burst that each fast way has: classify, look up while others act, act. What a way is, `Fast` says; there are those
 //! of [`super::forward`] and [`super::out_of_tunnels`].
 //!
 //! Guarantees: every packet of a burst is sent, dropped by its name, or given to who asked for the rest. Never: knows what a way does.

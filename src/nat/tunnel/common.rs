@@ -98,7 +98,8 @@ pub fn wrap(h: &mut [u8; HEAD], inside: &Header, outside: &Outside) {
 pub struct Wrapped<'f>(&'f [u8; HEAD]);
 
 impl<'f> Wrapped<'f> {
-    /// What begins as such a packet does to our MAC address (see [`Self::mac`]), to the protocol's port, in a frame of so many bytes.
+    /// What begins as such a packet does, to our MAC address (the low 48 bits of a word) and the protocol's port, in a frame of so many
+    /// bytes.
     /// `verified`: the device has found the outer header's checksum right. `None` for any other packet.
     #[inline(always)]
     pub fn parse(h: &'f [u8; HEAD], length: usize, mac: u64, port: u16, verified: bool) -> Option<Self> {
