@@ -304,6 +304,8 @@ fn refusals(s: &mut Script, tags: &Tags) {
     let mut kind = payload(&good, 0);
     kind[0] = 0x98;
     s.refused("cetp_kind_unsupported", v4, 0, &kind, false);
+    // Of a flow that there is, too.
+    s.refused("cetp_unknown_epoch", v4, 0, &payload(&good, 5), false);
     s.refused("cetp_congestion", v4, 3, &payload(&good, 0), false);
     s.refused("cetp_invalid", v4, 0, &payload(&good, 0)[..20], false);
     // The wrong way round, and the other host is told so.
