@@ -182,6 +182,20 @@ fn what_is_remembered_is_asked_once_and_counts_down() {
 }
 
 #[test]
+fn what_is_remembered_is_answered_by_who_asks() {
+    let upstream = Script::new(|seen| vec![seen.address(300, 1)]);
+    let resolver = start(udp(&[&upstream]));
+    let asked = question("there.example", RecordType::A);
+    ask(&resolver, &asked);
+    // Not once does the thread that resolves have to be waited for.
+    for token in 1..=100 {
+        assert!(resolver.ask(forward(&asked, &host(1)), token));
+        assert_eq!(resolver.answers().try_recv().expect("at once").0, token);
+    }
+    assert_eq!(upstream.seen().len(), 1);
+}
+
+#[test]
 fn equal_questions_under_way_are_asked_once() {
     let upstream = Script::new(|seen| {
         std::thread::sleep(Duration::from_millis(100));

@@ -13,31 +13,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use hickory_proto::op::ResponseCode;
-use hickory_proto::rr::Name;
-use ipnet::Ipv4Net;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
-use super::answer::{self, Bounds, Doubts, Found, Question};
-use super::cache::Cache;
-use super::limits::Slot;
+use super::answer::{self, Found, Question};
+use super::memory::{Ask, Memory};
 use super::upstream::{Failure, Upstream};
-use super::{Counters, Options, proxied};
-use crate::dns::pending::Sections;
-use crate::dns::{Alias, Forward, forwarder};
-use crate::edge::proxies::Proxies;
-use crate::ring::wake::Waking;
+use super::{Counters, Options};
 
 /// How long an upstream that failed comes after the others, before it is tried again.
 const SUSPECT: Duration = Duration::from_secs(10);
-
-/// A question that was taken.
-pub(super) struct Ask {
-    pub forward: Box<Forward>,
-    pub token: u64,
-    pub slot: Slot,
-}
 
 struct Engine {
     upstreams: Vec<Upstream>,
@@ -46,41 +32,30 @@ struct Engine {
     timeout: Duration,
     attempts: u32,
     total: Duration,
-    doubts: Doubts,
-    cache: RefCell<Cache>,
+    memory: Arc<Memory>,
     /// Who waits for what is being asked.
     flights: RefCell<HashMap<Question, Vec<Ask>>>,
     counters: Arc<Counters>,
-    answers: Waking<(u64, forwarder::Found)>,
-    proxies: Option<Arc<Proxies>>,
-    inside: Vec<(u16, Ipv4Net)>,
 }
 
 /// Answers what comes from `asked`, until nobody can ask any more.
 pub(super) fn run(
     runtime: &Runtime,
-    options: Options,
+    options: &Options,
     upstreams: Vec<Upstream>,
+    memory: Arc<Memory>,
     counters: Arc<Counters>,
     mut asked: mpsc::Receiver<Ask>,
-    answers: Waking<(u64, forwarder::Found)>,
 ) {
-    let bounds =
-        Bounds { min: options.ttl_min, max: options.ttl_max, negative_max: options.negative_ttl_max };
-    let own = options.own.iter().filter_map(|apex| Name::from_ascii(format!("{apex}.")).ok()).collect();
     let engine = Rc::new(Engine {
         suspects: upstreams.iter().map(|_| Cell::new(None)).collect(),
         upstreams,
         timeout: options.timeout,
         attempts: options.attempts,
         total: options.total_time(),
-        doubts: Doubts::new(own, &options.protected),
-        cache: RefCell::new(Cache::new(options.cache_entries, bounds)),
+        memory,
         flights: RefCell::default(),
         counters,
-        answers,
-        proxies: options.proxies,
-        inside: options.inside,
     });
     let tasks = LocalSet::new();
     tasks.block_on(runtime, async {
@@ -92,13 +67,9 @@ pub(super) fn run(
 
 impl Engine {
     fn take(self: &Rc<Engine>, ask: Ask) {
-        let pending = &ask.forward.pending;
-        let question =
-            Question::new(&ask.forward.query, pending.wants_dnssec(), pending.is_checking_disabled());
-        if let Some(found) = self.cache.borrow_mut().get(&question, Instant::now()) {
-            count(&self.counters.hits);
-            return self.answer(ask, found);
-        }
+        // It may have been found since it was asked.
+        let Err(ask) = self.memory.answer_remembered(ask) else { return };
+        let question = ask.question();
         let mut flights = self.flights.borrow_mut();
         if let Some(waiting) = flights.get_mut(&question) {
             count(&self.counters.joined);
@@ -113,7 +84,7 @@ impl Engine {
         let landing = Landing { engine: self.clone(), question };
         let found = tokio::time::timeout(self.total, self.search(&landing.question)).await;
         let mut found = found.unwrap_or_else(|_| Found::code(ResponseCode::ServFail));
-        self.cache.borrow_mut().insert(&landing.question, &mut found, Instant::now());
+        self.memory.remember(&landing.question, &mut found);
         landing.with(&found);
     }
 
@@ -132,7 +103,7 @@ impl Engine {
                     self.suspects[at].set(None);
                     match message.metadata.response_code {
                         ResponseCode::NoError | ResponseCode::NXDomain => {
-                            let believed = answer::believe(message, question, &self.doubts);
+                            let believed = answer::believe(message, question, &self.memory.doubts);
                             if let Some((found, taken_out)) = believed {
                                 self.counters.own_records.fetch_add(taken_out.own, Ordering::Relaxed);
                                 self.counters
@@ -182,39 +153,8 @@ impl Engine {
     fn land(&self, question: &Question, found: &Found) {
         let waiting = self.flights.borrow_mut().remove(question);
         for ask in waiting.into_iter().flatten() {
-            self.answer(ask, found.clone());
+            self.memory.answer(ask, found.clone());
         }
-    }
-
-    fn answer(&self, ask: Ask, found: Found) {
-        let Ask { forward, token, slot } = ask;
-        let found = match &self.proxies {
-            Some(proxies) => {
-                let (asked, asker) = (forward.query.name(), &forward.asker);
-                proxied::show(found, asked, asker, proxies, &self.inside, Instant::now())
-            }
-            None => found,
-        };
-        if found.code == ResponseCode::ServFail {
-            count(&self.counters.servfail);
-        }
-        let target = self.doubts.leads_to(&found, &forward.query);
-        let sections = answer::sections(found, &forward.query);
-        let found = match target {
-            Some(target) => forwarder::Found::Alias(Box::new(Alias {
-                forward: *forward,
-                chain: sections.answers,
-                target,
-            })),
-            None => {
-                let bytes = forward.pending.bytes(sections);
-                let bytes = bytes.or_else(|| forward.pending.bytes(Sections::code(ResponseCode::ServFail)));
-                forwarder::Found::Answer(bytes.unwrap_or_default())
-            }
-        };
-        // There is room: see `limits`. The place is given back after, so that it stays so.
-        let _ = self.answers.try_send((token, found));
-        drop(slot);
     }
 }
 

@@ -6,7 +6,8 @@
 //! | file | what it is |
 //! |---|---|
 //! | `limits` | how many questions may be under way |
-//! | `flights` | the thread: remembers, asks once for equal questions, and tries one upstream after the other |
+//! | `memory` | answers, those that are remembered by who asks |
+//! | `flights` | the thread: asks once for equal questions, and tries one upstream after the other |
 //! | `upstream` | one upstream, by UDP, TCP or TLS |
 //! | `cache` | answers that are remembered |
 //! | `answer` | what of an upstream's answer is believed, and what a host is told |
@@ -28,6 +29,7 @@ mod answer;
 mod cache;
 mod flights;
 mod limits;
+mod memory;
 mod proxied;
 mod tls;
 mod upstream;
@@ -53,8 +55,8 @@ use super::{Forward, forwarder};
 use crate::config::{self, RouteTarget, Side, UpstreamProtocol, Upstreams};
 use crate::edge::proxies::Proxies;
 use crate::ring::wake::{Waker, Waking};
-use flights::Ask;
 use limits::Limits;
+use memory::{Ask, Memory};
 
 /// What a [`Resolver`] is to do.
 #[derive(Clone)]
@@ -256,6 +258,7 @@ pub enum Error {
 #[derive(Debug)]
 pub struct Resolver {
     limits: Arc<Limits>,
+    memory: Arc<Memory>,
     counters: Arc<Counters>,
     /// `None` while it is being dropped.
     questions: Option<mpsc::Sender<Ask>>,
@@ -287,27 +290,27 @@ impl Resolver {
             counters.clone(),
         ));
         let waker = Waker::default();
-        let to_asker = Waking::new(to_asker, &waker);
+        let memory = Arc::new(Memory::new(&options, counters.clone(), Waking::new(to_asker, &waker)));
         let (questions, asked) = mpsc::channel(options.under_way.max(1));
         let (ready, is_ready) = std::sync::mpsc::sync_channel(1);
         let thread = thread::Builder::new()
             .name("ces-resolver".into())
             .spawn({
-                let counters = counters.clone();
+                let (counters, memory) = (counters.clone(), memory.clone());
                 move || {
                     let begun = begin(control_core, options.under_way as u64, enter);
                     match begun.and_then(|runtime| Ok((runtime, upstream::upstreams(&options, &counters)?))) {
                         Ok((runtime, upstreams)) => {
                             let _ = ready.send(Ok(()));
-                            flights::run(&runtime, options, upstreams, counters, asked, to_asker);
+                            flights::run(&runtime, &options, upstreams, memory, counters, asked);
                         }
                         Err(error) => drop(ready.send(Err(error))),
                     }
                 }
             })
             .map_err(Error::Thread)?;
-        let resolver =
-            Resolver { limits, counters, questions: Some(questions), answers, waker, thread: Some(thread) };
+        let questions = Some(questions);
+        let resolver = Resolver { limits, memory, counters, questions, answers, waker, thread: Some(thread) };
         match is_ready.recv() {
             Ok(Ok(())) => Ok(resolver),
             Ok(Err(error)) => Err(error),
@@ -316,13 +319,16 @@ impl Resolver {
     }
 
     /// Takes a question, whose answer will bear `token`. `false` if too many are under way, at all or of this asker; answers that
-    /// nobody has fetched count too. Never waits.
+    /// nobody has fetched count too. What is remembered is among the answers when this returns. Never waits.
     pub fn ask(&self, forward: Box<Forward>, token: u64) -> bool {
         let (Some(questions), Some(slot)) = (&self.questions, Limits::take(&self.limits, &forward.asker))
         else {
             return false;
         };
-        questions.try_send(Ask { forward, token, slot }).is_ok()
+        match self.memory.try_answer(Ask { forward, token, slot }) {
+            Ok(()) => true,
+            Err(ask) => questions.try_send(ask).is_ok(),
+        }
     }
 
     /// Tokens and what was found. Bytes are empty where no answer would fit what the asker allows; none of hosts' does.
