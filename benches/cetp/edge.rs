@@ -89,6 +89,7 @@ impl House for Edge {
         let asks = !self.is_signed || ask.side == Side::Inbound;
         Ok(Terms {
             required: if asks { signature.union(name) } else { CodeSet::EMPTY },
+            optional: CodeSet::EMPTY,
             // What is offered at once saves a round.
             offered: if self.is_strict { CodeSet::EMPTY } else { signature },
             available: CodeSet::of(&[Code::DOMAIN, Code::CA_ADDRESS, Code::SIGNATURE]),

@@ -264,6 +264,7 @@ impl<'c> Case<'c> {
         if needs_association {
             required = required.without(Code::SIGNATURE);
         }
+        let optional = codes::required(decision.asks().without(requires), is_edge_proved).minus(required);
         let mine = |attributes| {
             let codes = codes::told(attributes);
             let signing = CodeSet::of(&[Code::SIGNATURE, Code::CERTIFICATE]);
@@ -273,6 +274,7 @@ impl<'c> Case<'c> {
             if told.on_query.with(told.volunteered).has(Attribute::Id) { told.ids } else { Kinds::one(0) };
         Terms {
             required,
+            optional,
             offered: mine(told.volunteered),
             available: mine(told.on_query),
             reliable: mine(told.reliable),

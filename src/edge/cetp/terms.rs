@@ -67,6 +67,8 @@ pub struct Terms {
     ///
     /// [`Code::SIGNATURE`] requires a signature that [`House::verify`] takes.
     pub required: CodeSet,
+    /// What the other side is asked for beside, where it is asked anyway, and need not tell. A signature that is wrong is as none.
+    pub optional: CodeSet,
     /// What is told unasked.
     pub offered: CodeSet,
     /// What else is told to who asks for it.

@@ -19,7 +19,7 @@ use super::super::own::{Credentials, Own, OwnRloc};
 use super::super::service::{Now, Service};
 use super::super::{Answer, Call, Callee, Outcome};
 use crate::config::{DomainName, Host, Kinds, UserRule};
-use crate::edge::cetp::message::{Code, Limits, Rloc};
+use crate::edge::cetp::message::{Code, Kind, Limits, Rloc};
 use crate::edge::cetp::negotiation::Size;
 use crate::edge::cetp::wire;
 use crate::edge::hosts::{HostId, Origin, Register};
@@ -337,10 +337,13 @@ impl Lab {
         number
     }
 
-    /// Whether a message of that edge that tells this is on its way.
+    /// Whether a message of that edge about hosts that tells this is on its way.
     pub fn is_under_way(&self, edge: usize, code: Code) -> bool {
-        let tells =
-            |message: &[u8]| wire::decode(message).is_ok_and(|decoded| decoded.message.value(code).is_some());
+        let tells = |message: &[u8]| {
+            wire::decode(message).is_ok_and(|decoded| {
+                decoded.message.header.kind == Kind::Hosts && decoded.message.value(code).is_some()
+            })
+        };
         self.wires.values().any(|(_, from, message)| *from == Rloc::V4(rloc(edge)) && tells(message))
     }
 

@@ -132,6 +132,23 @@ fn an_edge_that_signs_tells_where_its_authority_is_found() {
     }
 }
 
+#[test]
+fn what_a_policy_wishes_is_asked_for_and_not_needed() {
+    const WISHES: &str = "[[policy.operator]]\nname = \"wishes\"\nrequired_as_ices = [\"signature optional\"]\n";
+    let text: &'static str = Box::leak(format!("{SIGNS}{WISHES}").into_boxed_str());
+    for (signing, is_told) in [(&[0, 1][..], true), (&[][..], false)] {
+        let mut lab = Lab::new(&[SIGNS, text], signing);
+        let call = lab.call((0, 1), (1, 2));
+        let mut step = || {
+            lab.run(1);
+            lab.is_under_way(0, Code::SIGNATURE)
+        };
+        assert_eq!((0..100).any(|_| step()), is_told);
+        lab.run(100);
+        lab.reached(0, call);
+    }
+}
+
 /// The DNS says that the name is behind another edge than the one that has signed, at the same RLOC.
 #[test]
 fn the_edge_that_has_signed_must_be_the_one_that_the_dns_names() {

@@ -134,8 +134,12 @@ pub fn own_id<'h, H: House>(house: &'h H, host: HostKey, types: impl Fn(IdType) 
         .find_map(|(id_type, _)| house.id(host, *id_type))
 }
 
-/// What is asked of the other side besides what goes both ways anyway.
+/// What must be asked of the other side besides what goes both ways anyway.
 pub fn to_be_asked(terms: &Terms) -> CodeSet {
-    let checked = if terms.naming_check { terms.required.with(Code::DOMAIN) } else { terms.required };
-    checked.minus(OWN).union(checked.intersection(CodeSet::of(&[Code::SIGNATURE])))
+    askable(if terms.naming_check { terms.required.with(Code::DOMAIN) } else { terms.required })
+}
+
+/// What a query can be about.
+pub fn askable(codes: CodeSet) -> CodeSet {
+    codes.minus(OWN).union(codes.intersection(CodeSet::of(&[Code::SIGNATURE])))
 }

@@ -3,8 +3,8 @@
 //! Guarantees: a question is weighed as a whole each time, so that nothing need be kept between rounds; what isn't proved to come
 //! from where it says it does costs one MAC, and its answer is no longer than itself.
 
-use super::draft::{Draft, answer, brief, own_id, to_be_asked};
-use super::judge::{by_signature, unsealed};
+use super::draft::{Draft, answer, askable, brief, own_id, to_be_asked};
+use super::judge::{by_signature, signs, unsealed};
 use super::outbound::turn;
 use super::session::{self, Checking, Opening, Origin, State, granted};
 use super::{Cetp, OWN, backoff};
@@ -74,6 +74,12 @@ impl Asked<'_> {
         terms.peer_ids.contains(self.header().source.id_type)
     }
 
+    /// What is optional, and was neither told nor said not to be there.
+    pub(super) fn might_tell(&self, terms: &Terms) -> CodeSet {
+        let message = self.message();
+        askable(terms.optional).minus(message.told()).minus(message.unavailable())
+    }
+
     fn bound(&self, sst: Tag) -> Bound<'_> {
         let header = self.header();
         Bound { rloc: self.arrival.from, sst, source: header.source, destination: header.destination }
@@ -127,8 +133,8 @@ impl Cetp {
         match self.weigh(&asked, host, house, now) {
             Verdict::Refuse(refusal) => self.refuse_question(&asked, refusal, out),
             Verdict::Require(terms, missing) => self.demand(&asked, sst, &terms, missing, now, out),
-            Verdict::Check(..) | Verdict::Accept(_) if !asked.is_proved => {
-                self.give_cookie(&asked, sst, now, out)
+            Verdict::Check(terms, _) | Verdict::Accept(terms) if !asked.is_proved => {
+                self.give_cookie(&asked, sst, &terms, now, out)
             }
             Verdict::Check(_, signed) => self.begin_check(&asked, signed, host, sst, house, now, out),
             Verdict::Accept(terms) => self.accept(&asked, host, sst, terms, None, house, now, out),
@@ -178,7 +184,10 @@ impl Cetp {
         if terms.needs_association && asked.peer.is_none() {
             return Verdict::Refuse(backoff(Reason::ASSOCIATION, None));
         }
-        let missing = to_be_asked(&terms).minus(message.told());
+        let missing = match lacking(&terms, message) {
+            Ok(missing) => missing,
+            Err(refusal) => return Verdict::Refuse(refusal),
+        };
         if asked.header().source.is_none() {
             return Verdict::Refuse(backoff(Reason::ID_TYPE, Some(Code::ID_TYPE)));
         }
@@ -190,11 +199,14 @@ impl Cetp {
             return Verdict::Accept(terms);
         }
         let mut signed = None;
-        if terms.required.contains(Code::SIGNATURE) {
+        if signs(&terms, message) {
             let checked = (message, asked.decoded.signed);
             match signing::verify(house, edge, asked.header().source, None, checked, now.unix) {
                 Ok(by) => signed = Some(by),
-                Err(reason) => return Verdict::Refuse(backoff(reason, Some(Code::SIGNATURE))),
+                Err(reason) if terms.required.contains(Code::SIGNATURE) => {
+                    return Verdict::Refuse(backoff(reason, Some(Code::SIGNATURE)));
+                }
+                Err(_) => (),
             }
         }
         let proved = signed.as_ref().map_or(ask.proved, |signed| by_signature(ask.proved, signed));
@@ -202,7 +214,10 @@ impl Cetp {
             Ok(judged) => judged,
             Err(refusal) => return Verdict::Refuse(refusal),
         };
-        let missing = to_be_asked(&judged).minus(message.told());
+        let missing = match lacking(&judged, message) {
+            Ok(missing) => missing,
+            Err(refusal) => return Verdict::Refuse(refusal),
+        };
         if !missing.is_empty() || !asked.is_wanted_type(&judged) {
             Verdict::Require(judged, missing)
         } else if judged.naming_check && !proved.is_named {
@@ -271,14 +286,17 @@ impl Cetp {
         if !is_wanted_type {
             tlvs.push(Tlv::exchange(Value::IdType(terms.peer_ids)));
         }
-        tlvs.extend(missing.iter().map(Tlv::query));
+        tlvs.extend(missing.union(asked.might_tell(terms)).iter().map(Tlv::query));
         self.answer_without_state(asked, &tlvs, out);
     }
 
-    fn give_cookie(&mut self, asked: &Asked<'_>, sst: Tag, now: Now, out: &mut Out<'_>) {
+    /// There must be another round: what is optional is asked for with it.
+    fn give_cookie(&mut self, asked: &Asked<'_>, sst: Tag, terms: &Terms, now: Now, out: &mut Out<'_>) {
         self.counters.cookies += 1;
         let cookie = self.cookies.make(Form::Cookie, &asked.bound(sst), now.seconds());
-        self.answer_without_state(asked, &[Tlv::reliable(Value::Cookie(&cookie))], out);
+        let mut tlvs = vec![Tlv::reliable(Value::Cookie(&cookie))];
+        tlvs.extend(asked.might_tell(terms).iter().map(Tlv::query));
+        self.answer_without_state(asked, &tlvs, out);
     }
 
     /// Keeps the question until it is known whose the name is.
@@ -497,6 +515,18 @@ impl Cetp {
             draft.sign(house, host, Some(unsealed(asked.arrival.bytes, asked.decoded)));
         }
         Some((draft.finish()?, Agreed { services, timeout }))
+    }
+}
+
+/// What is required and was not told.
+///
+/// # Errors
+/// It was asked for before, and isn't there.
+fn lacking(terms: &Terms, message: &Message<'_>) -> Result<CodeSet, Backoff> {
+    let missing = to_be_asked(terms).minus(message.told());
+    match missing.intersection(message.unavailable()).iter().next() {
+        Some(code) => Err(backoff(Reason::MISSING, Some(code))),
+        None => Ok(missing),
     }
 }
 

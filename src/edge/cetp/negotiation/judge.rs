@@ -47,11 +47,18 @@ pub(super) fn judge<H: House>(
         return Err(backoff(Reason::NAMING_CHECK, Some(Code::DOMAIN)));
     }
     let signed;
-    if terms.required.contains(Code::SIGNATURE) {
+    if signs(terms, message) {
         let question = Some(unsealed(question, decoded));
-        signed = signing::verify(house, edge, peer, question, (message, decoded.signed), now.unix)
-            .map_err(|reason| backoff(reason, Some(Code::SIGNATURE)))?;
-        proved = by_signature(proved, &signed);
+        match signing::verify(house, edge, peer, question, (message, decoded.signed), now.unix) {
+            Ok(by) => {
+                signed = by;
+                proved = by_signature(proved, &signed);
+            }
+            Err(reason) if terms.required.contains(Code::SIGNATURE) => {
+                return Err(backoff(reason, Some(Code::SIGNATURE)));
+            }
+            Err(_) => (),
+        }
     }
     let (side, rloc) = (Side::Outbound, from);
     let ask = Ask { side, host, peer, peer_name: target, proved, rloc, services: &flight.wanted };
@@ -75,6 +82,12 @@ pub(super) fn judge<H: House>(
 fn require(terms: &Terms, message: &Message<'_>) -> Result<(), Backoff> {
     let missing = to_be_asked(terms).minus(message.told());
     missing.iter().next().map_or(Ok(()), |code| Err(backoff(Reason::MISSING, Some(code))))
+}
+
+/// Whether there is a signature to be looked at, or must be one.
+pub(super) fn signs(terms: &Terms, message: &Message<'_>) -> bool {
+    let is_told = message.told().contains(Code::SIGNATURE);
+    terms.required.contains(Code::SIGNATURE) || terms.optional.contains(Code::SIGNATURE) && is_told
 }
 
 /// What is proved when there is a signature, too.

@@ -111,8 +111,9 @@ impl Cetp {
         }
         match self.weigh(&asked, host, house, now) {
             Verdict::Refuse(refusal) => self.refuse_question(&asked, refusal, out),
-            Verdict::Require(_, missing) => {
-                let tlvs: Vec<Tlv<'_>> = missing.iter().map(Tlv::query).collect();
+            Verdict::Require(terms, missing) => {
+                let asks = missing.union(asked.might_tell(&terms));
+                let tlvs: Vec<Tlv<'_>> = asks.iter().map(Tlv::query).collect();
                 self.answer_without_state(&asked, &tlvs, out);
             }
             Verdict::Check(..) => {

@@ -1,6 +1,6 @@
 //! The outbound side (oCES): a host behind this edge asks for another, in one to three rounds.
 
-use super::draft::{Draft, own_id, to_be_asked, within};
+use super::draft::{Draft, askable, own_id, to_be_asked, within};
 use super::judge::judge;
 use super::session::{self, Flight, Opening, Purpose, State, covers, turned};
 use super::{Cetp, backoff};
@@ -403,10 +403,6 @@ pub(super) fn next_round(
 ) -> Result<Option<IdTypes>, Backoff> {
     let Some(flight) = flight else { return Ok(None) };
     let asked = message.queries();
-    let tellable = flight.terms.offered.union(flight.terms.available).with(Code::ID_TYPE);
-    if let Some(code) = asked.minus(tellable).iter().next() {
-        return Err(backoff(Reason::MISSING, Some(code)));
-    }
     let cookie = match message.value(Code::COOKIE) {
         Some(Value::Cookie(cookie)) => Some(*cookie),
         _ => None,
@@ -452,7 +448,11 @@ pub(super) fn write_round<H: House>(
             draft.push(&Tlv::unavailable(code));
         }
     }
-    to_be_asked(terms).iter().for_each(|code| draft.push(&Tlv::query(code)));
+    // Whether it can do without, the other side knows.
+    let in_vain = askable(flight.asked).without(Code::ID_TYPE).minus(told);
+    in_vain.iter().for_each(|code| draft.push(&Tlv::unavailable(code)));
+    let asks = to_be_asked(terms).union(askable(terms.optional));
+    asks.iter().for_each(|code| draft.push(&Tlv::query(code)));
     if !terms.peer_ids.contains(IdType::Fqdn) && !terms.peer_ids.contains(IdType::FqdnHash) {
         draft.push(&Tlv::exchange(Value::IdType(terms.peer_ids)));
     }

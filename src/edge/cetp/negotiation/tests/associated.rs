@@ -15,7 +15,7 @@ fn closed(ask: &Ask<'_>) -> Result<Terms, Backoff> {
 }
 
 /// Two edges that negotiate inside an association only, and one session.
-fn associated(seed: u64) -> Lab {
+pub fn associated(seed: u64) -> Lab {
     let mut lab = closed_edges(seed, [0, 1]);
     assert_eq!(lab.open((0, 0), (1, 1)), Opened::Asked);
     lab.run(200);

@@ -76,6 +76,7 @@ pub fn rloc(edge: usize, which: u8) -> Rloc {
 pub fn lax(ask: &Ask<'_>) -> Terms {
     Terms {
         required: CodeSet::EMPTY,
+        optional: CodeSet::EMPTY,
         offered: CodeSet::EMPTY,
         available: CodeSet::of(&[Code::DOMAIN, Code::CA_ADDRESS, Code::SIGNATURE, Code::CERTIFICATE]),
         reliable: CodeSet::EMPTY,
@@ -108,6 +109,11 @@ impl TestHouse {
             seen: HashMap::new(),
             own: HashMap::new(),
         }
+    }
+
+    /// From now on it signs with a key that isn't its own.
+    pub fn mistake(&mut self) {
+        self.key = key_of(b"another");
     }
 
     fn host(&self, host: HostKey) -> &(&'static str, [u8; 16]) {

@@ -1,5 +1,8 @@
 //! What two policies make of each other.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use super::lab::*;
 use crate::edge::cetp::message::*;
 use crate::edge::cetp::negotiation::Opened;
@@ -58,14 +61,125 @@ fn the_outbound_side_requires_too() {
 }
 
 #[test]
-fn what_cannot_be_told_is_known_before_it_is_asked_again() {
+fn what_is_required_and_not_there_is_said_so_once() {
     let mut lab = Lab::new(2, 22);
-    lab.edges[1].house.rule = strict(&[Code::LIMITS]);
+    lab.edges[1].house.rule = strict(&[Code::DOMAIN, Code::LIMITS]);
     lab.open((0, 0), (1, 1));
     lab.run(1000);
-    assert_eq!(lab.refusals(0), [(Reason::MISSING, Some(Code::LIMITS), false)]);
-    assert_eq!(lab.sent.0, 2);
+    assert_eq!(lab.refusals(0), [(Reason::MISSING, Some(Code::LIMITS), true)]);
+    assert_eq!(lab.sent.0, 4);
     lab.assert_empty();
+}
+
+/// What messages to an edge ask, tell, and say not to have, of those codes: a letter each, a word a message.
+fn spy(lab: &mut Lab, edge: usize, codes: &'static [Code]) -> Rc<RefCell<Vec<String>>> {
+    let seen = Rc::new(RefCell::new(Vec::new()));
+    let seeing = seen.clone();
+    lab.tamper = Some(Box::new(move |to, bytes| {
+        if let (true, Ok(decoded)) = (to == edge, wire::decode(bytes)) {
+            let message = &decoded.message;
+            let letter = |code: &Code| match () {
+                () if message.told().contains(*code) => 't',
+                () if message.unavailable().contains(*code) => 'u',
+                () if message.queries().contains(*code) => 'q',
+                () => '-',
+            };
+            seeing.borrow_mut().push(codes.iter().map(letter).collect());
+        }
+        true
+    }));
+    seen
+}
+
+fn wishes(side: Side, required: &'static [Code], optional: &'static [Code]) -> Box<Rule> {
+    Box::new(move |ask| {
+        let terms = lax(ask);
+        Ok(if ask.side == side {
+            Terms { required: CodeSet::of(required), optional: CodeSet::of(optional), ..terms }
+        } else {
+            terms
+        })
+    })
+}
+
+/// Of three, one is there, one is not, and one comes to nothing: none costs a round, or the session.
+#[test]
+fn what_is_optional_is_asked_for_with_the_cookie_and_taken_as_it_comes() {
+    const CODES: &[Code] = &[Code::DOMAIN, Code::LIMITS, Code::CA_ADDRESS];
+    for required in [&[][..], &[Code::CA_ADDRESS]] {
+        let mut lab = Lab::new(2, 26);
+        lab.edges[1].house.rule = wishes(Side::Inbound, required, CODES);
+        let told = spy(&mut lab, 1, CODES);
+        lab.open((0, 0), (1, 1));
+        lab.run(1000);
+        assert!(lab.is_agreed(0, 1));
+        assert_eq!(lab.sent.0, 5, "two rounds");
+        let told = told.borrow();
+        assert_eq!(told[..2], ["---", "tut"], "{told:?}");
+        let events = lab.take(1);
+        let Some(Event::Established { name: Some(name), .. }) = events.first() else { panic!("{events:?}") };
+        assert_eq!(name, host_name(0, 0));
+    }
+    let mut lab = Lab::new(2, 26);
+    lab.edges[1].house.rule = wishes(Side::Inbound, &[], CODES);
+    let asked = spy(&mut lab, 0, CODES);
+    lab.open((0, 0), (1, 1));
+    lab.run(1000);
+    assert_eq!(asked.borrow()[0], "qqq");
+}
+
+#[test]
+fn what_is_optional_is_asked_for_by_who_calls_too() {
+    const CODES: &[Code] = &[Code::DOMAIN, Code::LIMITS];
+    let mut lab = Lab::new(2, 27);
+    lab.edges[0].house.rule = wishes(Side::Outbound, &[], CODES);
+    let told = spy(&mut lab, 0, CODES);
+    lab.open((0, 0), (1, 1));
+    lab.run(1000);
+    assert!(lab.is_agreed(0, 1));
+    assert_eq!((lab.sent.0, told.borrow().last().map(String::as_str)), (5, Some("tu")));
+}
+
+/// Inside an association one round does: what is optional is no reason for another.
+#[test]
+fn what_is_optional_costs_no_round() {
+    const CODES: &[Code] = &[Code::DOMAIN];
+    let mut lab = super::associated::associated(28);
+    lab.edges[1].house.rule = wishes(Side::Inbound, &[], CODES);
+    let sent = lab.sent.0;
+    lab.open((0, 0), (1, 0));
+    lab.run(100);
+    assert_eq!((lab.edges[1].live.len(), lab.sent.0 - sent), (2, 3));
+    // Where there must be another one, it is asked for with that.
+    let told = spy(&mut lab, 1, CODES);
+    lab.edges[1].house.rule = wishes(Side::Inbound, &[Code::CA_ADDRESS], CODES);
+    let sent = lab.sent.0;
+    lab.open((0, 1), (1, 0));
+    lab.run(100);
+    assert_eq!((lab.edges[1].live.len(), lab.sent.0 - sent), (3, 5));
+    assert_eq!(told.borrow()[..2], ["-", "t"]);
+}
+
+/// One that is right counts; one that is wrong is as none, where it is not required.
+#[test]
+fn a_signature_may_be_optional() {
+    for (required, is_agreed) in [(&[][..], true), (&[Code::SIGNATURE][..], false)] {
+        let mut lab = Lab::new(2, 29);
+        lab.edges[1].house.rule = wishes(Side::Inbound, required, &[Code::SIGNATURE]);
+        let signed = spy(&mut lab, 1, &[Code::SIGNATURE]);
+        lab.open((0, 0), (1, 1));
+        lab.run(1000);
+        assert!(lab.is_agreed(0, 1));
+        assert_eq!(signed.borrow()[1], "t");
+        // Of another key.
+        lab.tamper = None;
+        lab.edges[0].house.mistake();
+        lab.open((0, 1), (1, 0));
+        lab.run(1000);
+        let refused = lab.refusals(0);
+        assert_eq!(refused.is_empty(), is_agreed, "{refused:?}");
+        assert!(is_agreed || refused == [(Reason::BAD_SIGNATURE, Some(Code::SIGNATURE), true)]);
+    }
 }
 
 #[test]

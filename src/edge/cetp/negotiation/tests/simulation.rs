@@ -16,7 +16,8 @@ const TIMEOUT: u32 = 60;
 /// Host 0 takes everybody, 1 wants a name and a signature, 2 is reached inside an association only, 3 wants a CA's address of
 /// whoever shows an assured ID.
 fn rule(ask: &Ask<'_>) -> Result<Terms, Backoff> {
-    let terms = Terms { timeout: TIMEOUT, own_ids: IdTypes::ANY, ..lax(ask) };
+    let optional = CodeSet::of(&[Code::DOMAIN, Code::LIMITS]);
+    let terms = Terms { timeout: TIMEOUT, own_ids: IdTypes::ANY, optional, ..lax(ask) };
     // The asker knows what the DNS says of the asked: here, by the name.
     let asked = match (ask.side, ask.peer_name) {
         (Side::Inbound, _) => ask.host.0,
