@@ -337,11 +337,11 @@ impl Lab {
         number
     }
 
-    /// Whether a message of that edge about hosts that tells this is on its way.
-    pub fn is_under_way(&self, edge: usize, code: Code) -> bool {
+    /// Whether a message of that kind and edge that tells this is on its way.
+    pub fn is_under_way(&self, kind: Kind, edge: usize, code: Code) -> bool {
         let tells = |message: &[u8]| {
             wire::decode(message).is_ok_and(|decoded| {
-                decoded.message.header.kind == Kind::Hosts && decoded.message.value(code).is_some()
+                decoded.message.header.kind == kind && decoded.message.value(code).is_some()
             })
         };
         self.wires.values().any(|(_, from, message)| *from == Rloc::V4(rloc(edge)) && tells(message))

@@ -2,7 +2,7 @@
 
 use super::lab::*;
 use crate::edge::calls::Outcome;
-use crate::edge::cetp::message::{Code, Reason};
+use crate::edge::cetp::message::{Code, Kind, Reason};
 use crate::edge::proxies::{Known, TTL, TTL_IN_USE};
 use crate::flow::tunnel::Opens;
 
@@ -126,7 +126,7 @@ fn an_edge_that_signs_tells_where_its_authority_is_found() {
         lab.call((0, 1), (1, 2));
         let mut step = || {
             lab.run(1);
-            lab.is_under_way(1, Code::CA_ADDRESS)
+            lab.is_under_way(Kind::Edges, 1, Code::CA_ADDRESS)
         };
         assert_eq!((0..1_000).any(|_| step()), expected);
     }
@@ -134,14 +134,15 @@ fn an_edge_that_signs_tells_where_its_authority_is_found() {
 
 #[test]
 fn what_a_policy_wishes_is_asked_for_and_not_needed() {
-    const WISHES: &str = "[[policy.operator]]\nname = \"wishes\"\nrequired_as_ices = [\"signature optional\"]\n";
+    const WISHES: &str =
+        "[[policy.operator]]\nname = \"wishes\"\nrequired_as_ices = [\"signature optional\"]\n";
     let text: &'static str = Box::leak(format!("{SIGNS}{WISHES}").into_boxed_str());
     for (signing, is_told) in [(&[0, 1][..], true), (&[][..], false)] {
         let mut lab = Lab::new(&[SIGNS, text], signing);
         let call = lab.call((0, 1), (1, 2));
         let mut step = || {
             lab.run(1);
-            lab.is_under_way(0, Code::SIGNATURE)
+            lab.is_under_way(Kind::Hosts, 0, Code::SIGNATURE)
         };
         assert_eq!((0..100).any(|_| step()), is_told);
         lab.run(100);
