@@ -3,7 +3,7 @@
 //! edges say of packets that were too big for them.
 //!
 //! Up, by the interface that it came in by: [`MESSAGE`], a whole frame with a message; [`STRAY`], the first [`STRAY_LENGTH`] bytes of
-//! a frame with a tunnelled packet; [`TOO_BIG`], a whole frame with a router's message. Down, for the interface that it is to leave by: [`MESSAGE`], an IP packet in a frame without
+//! a frame with a tunnelled packet; [`TRESPASS`], as many of one that has left its tunnel; [`TOO_BIG`], a whole frame with a router's message. Down, for the interface that it is to leave by: [`MESSAGE`], an IP packet in a frame without
 //! addresses; [`FRAME`], a frame as it is.
 //!
 //! Guarantees: what goes up has a right checksum, is no more a second than it may be, nor from one source, and nobody's strays take
@@ -29,6 +29,8 @@ pub const MESSAGE: u16 = 0;
 pub const STRAY: u16 = 1;
 /// Up: an ICMP or ICMPv6 message that a tunnelled packet was too big.
 pub const TOO_BIG: u16 = 2;
+/// Up: the beginning of a packet that has left a tunnel, its addresses the tags, and that no service of its session is for.
+pub const TRESPASS: u16 = 3;
 /// Down: a whole Ethernet frame, its addresses written.
 pub const FRAME: u16 = 1;
 /// Bytes of a stray that go up, at most.
@@ -39,6 +41,9 @@ const MESSAGES: u32 = 200_000;
 const MESSAGES_OF_ONE: u32 = 50_000;
 const STRAYS: u32 = 100;
 const STRAYS_OF_ONE: u32 = 10;
+/// Packets a second that no service of their session is for, of all workers, and of one session at each worker.
+const TRESPASSES: u32 = 1000;
+const TRESPASSES_OF_ONE: u32 = 10;
 /// Routers' messages a second of all workers, and of one router at each worker: one is enough for a link.
 const TOO_BIGS: u32 = 100;
 const TOO_BIGS_OF_ONE: u32 = 10;
@@ -64,6 +69,7 @@ impl Limit {
 pub struct Cetp {
     messages: Limit,
     strays: Limit,
+    trespasses: Limit,
     /// Of packets too big: with their tags, and without.
     too_big: [Limit; 2],
     up: FrameSender,
@@ -77,6 +83,7 @@ impl Cetp {
         Self {
             messages: Limit::new(part(MESSAGES), MESSAGES_OF_ONE, secret),
             strays: Limit::new(part(STRAYS), STRAYS_OF_ONE, secret),
+            trespasses: Limit::new(part(TRESPASSES), TRESPASSES_OF_ONE, secret),
             too_big: [(); 2].map(|()| Limit::new(part(TOO_BIGS), TOO_BIGS_OF_ONE, secret)),
             up,
             down,
@@ -189,6 +196,18 @@ pub fn stray(core: &mut Core, interface: u16, source: IpAddr, mbuf: &Mbuf) {
         let frame = mbuf.data();
         // One more or less: the other edge sends again.
         let _ = cetp.up.push(interface, STRAY, &[&frame[..frame.len().min(STRAY_LENGTH)]]);
+    }
+}
+
+/// A packet that has left a tunnel and that no service of its session, of that own tag, is for: the same. It is dropped anyway.
+#[cold]
+pub fn trespass(core: &mut Core, interface: u16, own: u32, mbuf: &Mbuf) {
+    let now = core.now;
+    if let Some(cetp) = core.punts.cetp.as_mut()
+        && cetp.trespasses.allow(IpAddr::V4(own.into()), now)
+    {
+        let frame = mbuf.data();
+        let _ = cetp.up.push(interface, TRESPASS, &[&frame[..frame.len().min(STRAY_LENGTH)]]);
     }
 }
 

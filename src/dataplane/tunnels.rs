@@ -9,6 +9,7 @@
 //! lower tag); no packet passes after its session was removed; who sends what was not negotiated is told, within the limit of ICMP
 //! errors. Never: knows an association.
 
+use super::cetp;
 use super::classify::Ingress;
 use super::core::Core;
 use super::depart;
@@ -189,6 +190,9 @@ fn open<'w>(
         && (why == DropReason::CetpNotNegotiated || slow::is_refusal(why))
     {
         errors::answer4(core, world, mbuf, ip, arrival, IcmpError::AdministrativelyProhibited);
+        if why == DropReason::CetpNotNegotiated && arrival.realm == Realm::TUNNEL {
+            cetp::trespass(core, arrival.interface, ip.destination().to_bits(), mbuf);
+        }
     }
     let opened = opened?;
     core.out.counters.sessions_created.add(1);

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use ces::dataplane::cetp::{FRAME, MESSAGE, STRAY, STRAY_LENGTH, TOO_BIG};
+use ces::dataplane::cetp::{FRAME, MESSAGE, STRAY, STRAY_LENGTH, TOO_BIG, TRESPASS};
 use ces::packet::build::{self, IcmpError, Path};
 use ces::packet::{Ipv4, MacAddr, TcpFlags};
 use ces::ring::frames::{FRAME_MAX, FrameReceiver};
@@ -311,6 +311,10 @@ fn refusals(s: &mut Script, tags: &Tags) {
     // The wrong way round, and the other host is told so.
     let refused = bare(&packet((theirs, 5), (own, 53), UDP, b"not offered", 61));
     s.refused("cetp_not_negotiated", v4, 0, &payload(&refused, 0), false);
+    // The thread that negotiates learns of it, for the other edge.
+    let mut padded = refused.clone();
+    padded.resize(60, 0);
+    s.up.push((TRESPASS, padded));
     let nowhere = Path::untagged(MacAddr::ZERO, MacAddr::ZERO);
     s.edge_gets("refusal", 0, &error(own, nowhere, IcmpError::AdministrativelyProhibited, &refused));
     let late = bare(&packet((tag(THEIRS[1]), 53), (tag(tags.outside[1]), 5000), UDP, &[0; 20], 1));

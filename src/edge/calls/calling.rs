@@ -125,6 +125,10 @@ impl Service {
         }
         let edge = speaker.edge.as_ref().and_then(|edge| Fqdn::new(edge.as_str()));
         let Some(name) = Fqdn::new(name.as_str()) else { return };
+        if let Some(retry_after) = self.is_kept_from(pair.host, edge.map(|edge| edge.as_str()), lent, now) {
+            let backoff = Backoff { reason: Reason::BLOCKED, code: None, retry_after };
+            return self.refused(pair, backoff, true, lent, now);
+        }
         let has_keys = self.credentials.keys.is_some();
         // The first negotiation doesn't wait for it, unless it must.
         let associated = edge.filter(|_| has_keys || has_associated);

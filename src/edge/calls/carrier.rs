@@ -14,6 +14,8 @@ pub const MESSAGES: u16 = 0;
 pub const UNEXPECTED: u16 = 1;
 /// Frames from workers with a router's message that a tunnelled packet was too big.
 pub const TOO_BIG: u16 = 2;
+/// Frames from workers with the beginning of a packet that has left a tunnel, and that no service of its session is for.
+pub const TRESPASS: u16 = 3;
 /// Frames to workers: Ethernet, complete.
 pub const ETHERNET: u16 = 1;
 /// Bytes of a frame before its message: Ethernet, IPv6 and UDP headers.
@@ -55,6 +57,20 @@ pub fn read_tags(frame: &[u8]) -> Option<(Rloc, Tag, Tag)> {
     let is_packet = payload.first()? & cetp::PAYLOAD != 0;
     let (source, destination) = (Tag::new(word(4)?)?, Tag::new(word(8)?)?);
     is_packet.then_some((from, source, destination))
+}
+
+/// Of a packet that has left its tunnel: the tags that stand for its addresses, ours first; its protocol, and the port it is for, 0 where
+/// it has none.
+pub fn read_trespass(frame: &[u8]) -> Option<((Tag, Tag), (u8, u16))> {
+    let packet = frame.get(14..)?;
+    let word = |at: usize| packet.get(at..at + 4)?.try_into().ok().map(u32::from_be_bytes);
+    let (theirs, own) = (Tag::new(word(12)?)?, Tag::new(word(16)?)?);
+    let (length, protocol) = (usize::from(packet.first()? & 15) * 4, *packet.get(9)?);
+    let port = match protocol {
+        6 | 17 => u16::from_be_bytes(packet.get(length + 2..length + 4)?.try_into().ok()?),
+        _ => 0,
+    };
+    Some(((own, theirs), (protocol, port)))
 }
 
 /// As [`read`], of a frame that is cut short.

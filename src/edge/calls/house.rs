@@ -16,6 +16,7 @@ use super::edges::Key;
 use super::live::Live;
 use super::own::{Credentials, Own};
 use super::refusals::{Refusal, Refusals, Rule};
+use super::reports::Reports;
 use super::reputations::{self, Reputations};
 use super::service::Now;
 use crate::config::{Attribute, Direction, DomainName};
@@ -48,6 +49,7 @@ pub struct Rooms<'a> {
     live: &'a Live,
     table: &'a TunnelTable,
     reputations: &'a Reputations,
+    reports: &'a Reports,
     refusals: &'a RefCell<Refusals>,
     judged: &'a RefCell<Judged>,
     /// Whatever is refused now is a session that there is.
@@ -62,6 +64,7 @@ pub struct Parts<'a> {
     pub credentials: &'a Credentials,
     pub live: &'a Live,
     pub reputations: &'a Reputations,
+    pub reports: &'a Reports,
     pub table: &'a TunnelTable,
 }
 
@@ -73,7 +76,7 @@ impl<'a> Rooms<'a> {
         lent: Lent<'a>,
         now: Now,
     ) -> Rooms<'a> {
-        let Parts { own, credentials, live, reputations, table } = parts;
+        let Parts { own, credentials, live, reputations, reports, table } = parts;
         let chain = credentials.keys.iter().flat_map(|keys| &keys.chain);
         let chain = chain.take(CERTIFICATES).map(|certificate| &certificate[..]).collect();
         let is_of_sessions = false;
@@ -84,6 +87,7 @@ impl<'a> Rooms<'a> {
             live,
             table,
             reputations,
+            reports,
             refusals,
             judged,
             is_of_sessions,
@@ -235,6 +239,7 @@ impl House for Rooms<'_> {
     }
 
     fn terms(&self, ask: &Ask<'_>) -> Result<Terms, Backoff> {
+        self.admits(ask)?;
         Case::new(self, ask)?.terms()
     }
 
@@ -310,6 +315,15 @@ impl House for Rooms<'_> {
 }
 
 impl Rooms<'_> {
+    /// Who is kept away is not listened to.
+    fn admits(&self, ask: &Ask<'_>) -> Result<(), Backoff> {
+        let away = self.reports.is_away(&reputations::edge(ask), &reputations::host(ask), self.now.ms);
+        match away.filter(|_| ask.side == Side::Inbound) {
+            Some(retry_after) => Err(Backoff { reason: Reason::BLOCKED, code: None, retry_after }),
+            None => Ok(()),
+        }
+    }
+
     /// What this edge has of what both need.
     pub(super) fn has(&self) -> policy::Own {
         let ways = super::codes::ways(self.own.carriers());

@@ -32,6 +32,7 @@ pub mod local;
 pub mod own;
 pub mod path_mtu;
 pub mod refusals;
+pub mod reports;
 pub mod reputations;
 pub mod review;
 pub mod service;

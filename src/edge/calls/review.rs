@@ -120,6 +120,7 @@ impl Service {
             credentials: &self.credentials,
             live: &self.live,
             reputations: &self.reputations,
+            reports: &self.reports,
             table: &self.shared,
         };
         let rooms = Rooms::new(parts, &self.refusals, &self.judged, lent, now).of_sessions();

@@ -17,6 +17,7 @@ use super::local::Locals;
 use super::own::{Credentials, Own};
 use super::path_mtu;
 use super::refusals::Refusals;
+use super::reports::{self, Reports};
 use super::reputations::Reputations;
 use super::review::Review;
 use super::tags::Table;
@@ -86,6 +87,7 @@ pub(super) enum Event {
     Ended { local: Tag, reason: Reason },
     Check { local: Tag, name: Box<str>, edge: Option<Box<str>>, rloc: Rloc },
     Evidence { edge: Box<str>, local: Option<Tag>, evidence: Evidence },
+    Filtering(reports::Asked),
     Associated { edge: Box<str>, clock: i64 },
     Parted { edge: Box<str>, reason: Reason },
 }
@@ -120,6 +122,14 @@ pub struct Counters {
     pub reports: u64,
     /// Sessions of own hosts that authenticated edges had evidence about.
     pub evidence: u64,
+    /// Packets of other edges' hosts that no service of their session is for, as far as workers tell.
+    pub trespasses: u64,
+    /// Evidence of that, and hosts that other edges were asked to keep away.
+    pub evidence_sent: u64,
+    pub filtering_sent: u64,
+    /// What other edges have asked to have kept away, and what of it is not.
+    pub filtering_taken: u64,
+    pub filtering_ignored: u64,
 }
 
 /// How often, in milliseconds, it is looked at where other edges are, and whether they have been heard.
@@ -141,6 +151,7 @@ pub struct Service {
     pub(super) judged: RefCell<Judged>,
     pub(super) review: Review,
     pub(super) reputations: Reputations,
+    pub(super) reports: Reports,
     pub(super) counters: Counters,
     pub(super) mtu_counters: path_mtu::Counters,
     /// By how many milliseconds the clocks of associated edges are ahead.
@@ -182,6 +193,7 @@ impl Service {
             judged: RefCell::default(),
             review: Review::default(),
             reputations: Reputations::default(),
+            reports: Reports::default(),
             counters: Counters::default(),
             mtu_counters: path_mtu::Counters::default(),
             clocks: HashMap::new(),
@@ -301,6 +313,7 @@ impl Service {
             live,
             shared,
             reputations,
+            reports,
             refusals,
             judged,
             events,
@@ -308,7 +321,7 @@ impl Service {
             counters,
             ..
         } = self;
-        let parts = Parts { own, credentials, live, reputations, table: shared };
+        let parts = Parts { own, credentials, live, reputations, reports, table: shared };
         let rooms = Rooms::new(parts, refusals, judged, lent, now);
         act(cetp, &rooms, &mut |output| take(output, events, sends, counters))
     }
@@ -320,6 +333,7 @@ impl Service {
                 Event::Refused { pair, backoff, by_peer } => self.refused(pair, backoff, by_peer, lent, now),
                 Event::Declined(declined) => self.declined(*declined, lent, now),
                 Event::Evidence { edge, local, evidence } => self.believe(&edge, local, &evidence, lent, now),
+                Event::Filtering(asked) => self.keep_away(&asked, lent, now),
                 Event::Ended { local, reason } => self.told_ended(local, reason, now),
                 Event::Check { local, name, edge, rloc } => self.check(local, &name, edge.as_deref(), rloc),
                 Event::Associated { edge, clock } => {
@@ -461,6 +475,10 @@ fn take(
             let Some(edge) = owned(edge) else { return };
             Event::Evidence { edge, local, evidence: evidence.clone() }
         }
-        Output::Filtering { .. } => return counters.reports += 1,
+        Output::Filtering { edge, filtering, .. } => {
+            counters.reports += 1;
+            let Some(edge) = owned(edge) else { return };
+            Event::Filtering(reports::Asked::new(edge, filtering))
+        }
     });
 }

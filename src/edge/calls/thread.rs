@@ -397,6 +397,11 @@ fn take(service: &mut Service, class: u16, frame: &[u8], traffic: &Traffic, lent
                 return service.unexpected(from, source, destination, lent, now);
             }
         }
+        carrier::TRESPASS => {
+            if let Some((tags, what)) = carrier::read_trespass(frame) {
+                return service.trespassed(tags, what, lent, now);
+            }
+        }
         carrier::TOO_BIG => {
             if let Some(said) = TooBig::of_frame(frame, service.own.port) {
                 return service.too_big(&said, now);

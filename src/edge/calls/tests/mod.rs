@@ -6,5 +6,6 @@ mod lab;
 mod locals;
 pub mod path_mtu;
 mod remotes;
+mod reports;
 mod reputations;
 mod wild;
