@@ -14,6 +14,7 @@ use ces::packet::build::{self, Ip, Path, Transport};
 use ces::packet::{Arp, EtherType, Link, MacAddr, Protocol, Tcp, TcpFlags, arp, ipv4, ipv6, tcp};
 use ces::packet::{Ipv4, Ipv6};
 use ces::ring::frames::{FRAME_MAX, FrameReceiver, FrameSender, frames};
+use ces::ring::wake;
 use nix::sched::{CloneFlags, setns};
 use serde_json::Value;
 
@@ -180,6 +181,7 @@ fn start(options: Options) -> Running {
     let (to_kernel, from_worker) = frames(1 << 16);
     let (to_worker, from_kernel) = frames(1 << 16);
     let service = exception::start(options, vec![from_worker], to_worker).expect("it starts");
+    from_kernel.wakes_me();
     Running { service, to_kernel, from_kernel }
 }
 
@@ -201,7 +203,8 @@ impl Running {
                 }
             } else {
                 assert!(start.elapsed() < PATIENCE, "{what}: {:?}", self.service.counters());
-                std::thread::sleep(Duration::from_micros(200));
+                // Who pushes ends it.
+                wake::nap(PATIENCE);
             }
         }
     }

@@ -195,6 +195,24 @@ fn what_is_remembered_is_answered_by_who_asks() {
     assert_eq!(upstream.seen().len(), 1);
 }
 
+/// From an upstream, by the other thread.
+#[test]
+fn an_answer_ends_the_nap_of_who_fetches_it() {
+    const NAP: Duration = Duration::from_secs(60);
+    let upstream = Script::new(|seen| {
+        std::thread::sleep(Duration::from_millis(100)); // long enough for it to nap
+        vec![seen.address(300, 1)]
+    });
+    let resolver = start(udp(&[&upstream]));
+    resolver.waker().wakes_me();
+    let start = std::time::Instant::now();
+    assert!(resolver.ask(forward(&question("there.example", RecordType::A), &host(1)), 1));
+    while resolver.answers().try_recv().is_err() {
+        assert!(start.elapsed() < NAP / 6, "it sleeps");
+        ces::ring::wake::nap(NAP / 6);
+    }
+}
+
 #[test]
 fn equal_questions_under_way_are_asked_once() {
     let upstream = Script::new(|seen| {

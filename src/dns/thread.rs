@@ -312,6 +312,8 @@ mod tests {
     use crate::packet::{MacAddr, Protocol, ipv4, udp};
     use crate::ring::frames::frames;
     use hickory_proto::rr::RecordType;
+    use std::io::Read;
+    use std::net::TcpStream;
 
     fn frame(message: &[u8]) -> Vec<u8> {
         let ip = ipv4::Header::new([198, 51, 100, 53].into(), [203, 0, 113, 1].into(), Protocol::UDP);
@@ -328,6 +330,9 @@ mod tests {
         const NAP: Duration = Duration::from_secs(60);
         let ((mut up, questions), (answers, mut down)) = (frames(0), frames(0));
         let (mut lookups, desk) = lookups::pair(1);
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        listener.set_nonblocking(true).expect("set");
+        let address = listener.local_addr().expect("bound");
         let options = Options {
             server: Parts {
                 responder: fixture().0,
@@ -341,7 +346,7 @@ mod tests {
             hosts: None,
             from_workers: vec![questions],
             to_workers: vec![answers],
-            streams: None,
+            streams: Some(Streams { listeners: vec![listener], realms: vec![(address.ip(), None)] }),
             nap: NAP,
             rotates: false,
             core: None,
@@ -358,6 +363,12 @@ mod tests {
             assert!(start.elapsed() < NAP / 6, "somebody sleeps");
             wake::nap(NAP / 6);
         }
+        pause();
+        let mut stream = TcpStream::connect(address).expect("a connection");
+        stream.set_read_timeout(Some(NAP / 6)).expect("set");
+        stream.write_all(&(question.len() as u16).to_be_bytes()).expect("sent");
+        stream.write_all(&question).expect("sent");
+        stream.read_exact(&mut [0; 2]).expect("an answer by TCP: somebody sleeps");
         pause();
         let name = DomainName::new("ns1.ces.example").expect("a name");
         assert!(lookups.ask(naming::Question::Addresses(name), 1));

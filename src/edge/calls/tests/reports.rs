@@ -3,6 +3,7 @@
 use super::lab::*;
 use crate::edge::calls::Outcome;
 use crate::edge::calls::edges::Key;
+use crate::edge::calls::live::Session;
 use crate::edge::cetp::association::Report;
 use crate::edge::cetp::message::{Blocked, Direction, Filtering, Fqdn, Id, IdType, Service, Tag};
 use crate::edge::hosts::name_hash;
@@ -135,6 +136,18 @@ fn ask(lab: &mut Lab, edge: usize, blocked: Blocked<'_>, seconds: u16) {
     lab.run(100);
 }
 
+/// Edge `by` asks the other one to keep all of its hosts away, if they have an association.
+pub fn keep_all(lab: &mut Lab, by: usize, seconds: u16) {
+    let (other, domain) = (edge_name(1 - by), format!("e{}.example", 1 - by));
+    let report = Report::Filtering(Filtering { blocked: Blocked::Domain(fqdn(&domain)), seconds });
+    lab.at(by, |service, lent, now| {
+        service.drive(lent, now, |cetp, _, out| {
+            let peer = cetp.peer(fqdn(&other));
+            peer.is_some_and(|peer| cetp.report(peer, &report, now.io(), out))
+        })
+    });
+}
+
 fn is_refused(lab: &mut Lab, from: (usize, u8), to: (usize, u8)) -> bool {
     let call = lab.call(from, to);
     lab.run(200);
@@ -153,8 +166,13 @@ fn an_edge_may_have_hosts_and_domains_kept_away_from_itself_for_as_long_as_it_sa
     // All of a domain, whose sessions end; of a longer one that ends in the same letters, none.
     ask(&mut lab, 1, Blocked::Domain(fqdn("0.example")), 60);
     assert!(!is_refused(&mut lab, (0, 1), (1, 2)));
+    assert!(!is_refused(&mut lab, (0, 1), (2, 3)));
     ask(&mut lab, 1, Blocked::Domain(fqdn("e0.example")), u16::MAX);
-    assert!(lab.edges[0].service.live().iter().all(|(_, s)| s.edge.name() != Some(&edge_name(1))));
+    let edges = |lab: &Lab, of: usize| {
+        let is_its = |session: &&Session| session.edge.name() == Some(&edge_name(of));
+        lab.edges[0].service.live().iter().map(|(_, session)| session).filter(is_its).count()
+    };
+    assert!(edges(&lab, 1) == 0 && edges(&lab, 2) > 0, "with others they go on");
     assert!(is_refused(&mut lab, (0, 1), (1, 2)) && is_refused(&mut lab, (0, 3), (1, 3)));
     assert!(!is_refused(&mut lab, (0, 3), (2, 3)), "from another edge");
     lab.run(3_600_000);

@@ -12,6 +12,8 @@ enum Step {
     Call { from: (usize, u8), to: (usize, u8) },
     Local { edge: usize, host: u8, to: u8 },
     Packet { edge: usize },
+    Trespass { edge: usize, ports: u16 },
+    Keep { edge: usize, seconds: u16 },
     Host { edge: usize, host: u8, addresses: u8 },
     Rules { edge: usize, host: u8, rules: Vec<&'static str> },
     Deaf(Option<usize>),
@@ -28,6 +30,8 @@ fn step() -> impl Strategy<Value = Step> {
         }),
         2 => (0..2usize, 1..4u8, 1..4u8).prop_map(|(edge, host, to)| Step::Local { edge, host, to }),
         2 => (0..2usize).prop_map(|edge| Step::Packet { edge }),
+        2 => (0..2usize, 1..9u16).prop_map(|(edge, ports)| Step::Trespass { edge, ports }),
+        1 => (0..2usize, prop::sample::select(vec![0, 1, 60])).prop_map(|(edge, seconds)| Step::Keep { edge, seconds }),
         2 => (0..2usize, 1..4u8, 0..4u8).prop_map(|(edge, host, addresses)| Step::Host { edge, host, addresses }),
         2 => (0..2usize, 1..4u8, prop::sample::subsequence(vec!["nobody", "anyone", "own-devices"], 0..2))
             .prop_map(|(edge, host, rules)| Step::Rules { edge, host, rules }),
@@ -94,6 +98,13 @@ proptest! {
                         prop_assert!(lab.packet(edge, host.octets()[3], proxy));
                     }
                 }
+                Step::Trespass { edge, ports } => {
+                    let all: Vec<_> = lab.edges[edge].service.live().iter().map(|(l, s)| (l, s.remote)).collect();
+                    for (tags, port) in all.into_iter().flat_map(|tags| (0..10).map(move |n| (tags, n % ports))) {
+                        lab.at(edge, |service, lent, now| service.trespassed(tags, (17, port), lent, now));
+                    }
+                }
+                Step::Keep { edge, seconds } => super::reports::keep_all(&mut lab, edge, seconds),
                 Step::Deaf(edge) => lab.deaf = edge.into_iter().collect(),
                 Step::Restart(edge) => {
                     lab.restart(edge);
