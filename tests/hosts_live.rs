@@ -331,6 +331,8 @@ fn the_rules_of_users_are_changed_shown_and_explained() {
     assert!(told.iter().all(|line| of_the_group.contains(line)), "{of_the_group}");
     assert!(explain("pc.far.example tcp/443").contains("refused by rule user-2 of level host"));
     assert!(explain("x.spam.example any --edge ces.far.example").contains("refused by rule user-1"));
+    assert!(explain("unknown udp/53").starts_with("reputation 45, of somebody unknown\n"));
+    assert!(explain("pc.far.example any --reputation 20").starts_with("reputation 20, as asked\n"));
     assert!(explain("unknown udp/53").contains("user-1: open until the peer has told domain, naming-check"));
     assert!(explain("pc.far.example udp/53 --direction outbound").contains("udp/53 outbound:"));
     ask(&bed, "policy remove tv.ces.example 1").expect("removed");

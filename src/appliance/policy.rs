@@ -58,8 +58,13 @@ impl HostControl {
         Ok(PolicyList { total, hosts })
     }
 
-    /// What would be decided about whom, and by which rules.
-    pub fn explain(&self, question: &ExplainQuestion) -> Result<Explanation, Refusal> {
+    /// What would be decided about whom, and by which rules. `worth` tells what a host behind an edge, or behind this one, is held to be
+    /// worth, in hundredths; `None` where nobody knows.
+    pub fn explain(
+        &self,
+        question: &ExplainQuestion,
+        worth: impl FnOnce(Option<&str>, &str) -> Option<u8>,
+    ) -> Result<Explanation, Refusal> {
         let reader = self.edge()?.reader();
         let host = name(&question.host)?;
         let mut buffers = [[0; DomainName::MAX]; 2];
@@ -77,11 +82,22 @@ impl HostControl {
         let group = known.parts().group;
         let other = peer.and_then(|peer| register.host(&DomainName::new(peer.as_str())?));
         let is_own_group = group.is_some() && other.is_some_and(|other| other.parts().group == group);
-        let reputation = question.reputation.unwrap_or(UNKNOWN).min(100);
+        // Who is behind no edge that is known, and is no host of this one, is somebody unknown.
+        let is_known = peer.filter(|_| edge.is_some() || other.is_some());
+        let known_worth = || worth(edge.as_ref().map(|edge| edge.as_str()), is_known?.as_str());
+        let (reputation, whose) = match question.reputation {
+            Some(stated) => (stated.min(100), "as asked"),
+            None => match known_worth() {
+                Some(worth) => (worth, "by what this edge knows of it"),
+                None => (UNKNOWN, "of somebody unknown"),
+            },
+        };
         let host = Some(Name::from(&host));
         let policy = reader.policy();
         let query = Query { host, group, direction, peer, is_own_group, edge, services, reputation };
-        let lines = policy.decide(&query).to_string().lines().map(str::to_owned).collect();
+        let first = format!("reputation {reputation}, {whose}");
+        let decided = policy.decide(&query).to_string();
+        let lines = std::iter::once(first).chain(decided.lines().map(str::to_owned)).collect();
         Ok(Explanation { lines })
     }
 }

@@ -344,6 +344,7 @@ impl Source for Shown {
     }
 
     fn explain(&self, question: &ExplainQuestion) -> Result<Explanation, Refusal> {
-        self.owners.hosts.explain(question)
+        let cetp = self.owners.cetp.as_ref();
+        self.owners.hosts.explain(question, |edge, host| cetp?.worth(edge, host).ok())
     }
 }

@@ -77,7 +77,8 @@ pub struct ExplainQuestion {
     /// Who opens the session: `inbound`, the other host, or `outbound`, the host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub direction: Option<String>,
-    /// Of the other host, in hundredths. By default that of somebody unknown.
+    /// Of the other host, in hundredths. By default what this edge knows of it, where its edge is given or it is a host of this one, else that
+    /// of somebody unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reputation: Option<u8>,
 }

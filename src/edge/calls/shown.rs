@@ -2,7 +2,7 @@
 //!
 //! Guarantees: at most as many sessions are copied as are asked for. Never: changes anything but [`Service::terminate`].
 
-use super::edges::ShownWay;
+use super::edges::{Key, ShownWay};
 use super::house::Lent;
 use super::local::Twins;
 use super::path_mtu;
@@ -12,7 +12,7 @@ use super::service::{Counters, Now, Service};
 use crate::edge::cetp::message::{Reason, Rloc, Service as Wire, Tag};
 use crate::edge::cetp::negotiation::Counters as Protocol;
 use crate::edge::cetp::terms::Side;
-use crate::edge::hosts::HostId;
+use crate::edge::hosts::{HostId, name_hash};
 use crate::flow::Realm;
 use crate::flow::tunnel::Counts;
 use std::net::Ipv4Addr;
@@ -85,6 +85,15 @@ pub struct Wanted {
 }
 
 impl Service {
+    /// What a host behind that edge, or behind this one, is held to be worth by what has come of it, in hundredths.
+    pub fn worth(&self, edge: Option<&str>, host: &str, now: Now) -> u8 {
+        let hash = name_hash(host);
+        match edge {
+            Some(edge) => self.reputations.of(&Key::Named(edge.into()), Some(&hash), now.ms),
+            None => self.reputations.of_own(&hash, now.ms),
+        }
+    }
+
     /// What there is.
     pub fn show(&self, wanted: &Wanted, lent: Lent<'_>, now: Now) -> Shown {
         let mut sessions = Vec::new();

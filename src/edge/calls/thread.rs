@@ -70,6 +70,7 @@ enum Command {
     Show(Wanted, Sender<Shown>),
     Terminate(Wanted, Sender<u64>),
     Believe(Box<Authorities>),
+    Worth(Option<Box<str>>, Box<str>, Sender<u8>),
 }
 
 /// What is counted of the thread itself.
@@ -174,6 +175,14 @@ impl Cetp {
     /// [`Silent`].
     pub fn show(&self, wanted: Wanted) -> Result<Shown, Silent> {
         self.ask(|answer| Command::Show(wanted, answer))
+    }
+
+    /// What a host behind that edge, or behind this one, is held to be worth, in hundredths.
+    ///
+    /// # Errors
+    /// [`Silent`].
+    pub fn worth(&self, edge: Option<&str>, host: &str) -> Result<u8, Silent> {
+        self.ask(|answer| Command::Worth(edge.map(Box::from), host.into(), answer))
     }
 
     /// Ends sessions; how many.
@@ -339,6 +348,9 @@ impl Work {
                     }
                     Command::Terminate(wanted, answer) => {
                         let _ = answer.try_send(service.terminate(&wanted, lent, now));
+                    }
+                    Command::Worth(edge, host, answer) => {
+                        let _ = answer.try_send(service.worth(edge.as_deref(), &host, now));
                     }
                     Command::Believe(authorities) => {
                         service.credentials_mut().identities_mut().replace(*authorities);

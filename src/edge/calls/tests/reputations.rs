@@ -47,6 +47,12 @@ fn who_is_refused_again_and_again_is_worth_less_until_time_heals() {
     let mut lab = associated();
     annoy(&mut lab, 1, 12);
     assert!(worth(&lab, 0, 1) < 30, "{}", worth(&lab, 0, 1));
+    // As an operator asks for it.
+    let told = |edge: Option<usize>, host: u8| {
+        let name = edge.map(edge_name);
+        lab.edges[1].service.worth(name.as_deref(), &host_name(edge.unwrap_or(1), host), lab.now())
+    };
+    assert_eq!([told(Some(0), 1), told(Some(2), 1), told(None, 2)], [worth(&lab, 0, 1), 45, 45]);
     let call = lab.call((0, 1), (1, 3));
     lab.run(10);
     assert_eq!(lab.outcome(0, call), Some(Outcome::Refused));
