@@ -22,7 +22,7 @@ use super::vlan::{Links, Vlan};
 use super::world::World;
 use crate::dpdk::Mbuf;
 use crate::flow::hash::Hashed;
-use crate::flow::tunnel::{Session, TunnelTable};
+use crate::flow::tunnel::{Opens, Session, TunnelTable};
 use crate::flow::{Action, HashKey, Key4, Realm, Record, Record4};
 use crate::nat::{Timeouts, tunnel};
 use crate::packet::build::{IcmpError, Path};
@@ -190,7 +190,10 @@ fn open<'w>(
         && (why == DropReason::CetpNotNegotiated || slow::is_refusal(why))
     {
         errors::answer4(core, world, mbuf, ip, arrival, IcmpError::AdministrativelyProhibited);
-        if why == DropReason::CetpNotNegotiated && arrival.realm == Realm::TUNNEL {
+        // An answer of a service that the host may use is late: its flow is gone here, and not there.
+        let key = &flow.key;
+        let is_late = || session.services().allow(Opens::Host, key.protocol(), key.source_port());
+        if why == DropReason::CetpNotNegotiated && arrival.realm == Realm::TUNNEL && !is_late() {
             cetp::trespass(core, arrival.interface, ip.destination().to_bits(), mbuf);
         }
     }

@@ -315,8 +315,13 @@ fn refusals(s: &mut Script, tags: &Tags) {
     let mut padded = refused.clone();
     padded.resize(60, 0);
     s.up.push((TRESPASS, padded));
+    // Of a service that the host may use it is a late answer, of which nobody is told.
+    let answer = bare(&packet((theirs, 53), (own, 5999), UDP, b"late", 61));
+    s.refused("cetp_not_negotiated", v4, 0, &payload(&answer, 0), false);
     let nowhere = Path::untagged(MacAddr::ZERO, MacAddr::ZERO);
-    s.edge_gets("refusal", 0, &error(own, nowhere, IcmpError::AdministrativelyProhibited, &refused));
+    for (name, about) in [("refusal", &refused), ("late answer", &answer)] {
+        s.edge_gets(name, 0, &error(own, nowhere, IcmpError::AdministrativelyProhibited, about));
+    }
     let late = bare(&packet((tag(THEIRS[1]), 53), (tag(tags.outside[1]), 5000), UDP, &[0; 20], 1));
     s.refused("ttl_exceeded", v6, 0, &payload(&late, 0), false);
     s.edge_gets("too late", 1, &error(tag(tags.outside[1]), nowhere, IcmpError::TimeExceeded, &late));

@@ -266,6 +266,11 @@ impl Service {
     pub(super) fn established(&mut self, agreed: Agreed, lent: Lent<'_>, now: Now) {
         let (pair, local) = (agreed.pair, agreed.local);
         let is_callers = live::calls(&agreed.services);
+        // It was asked for while it was under way, or before it was known whose edge that is.
+        if is_callers && self.is_kept_from(pair.host, agreed.edge.as_deref(), lent, now).is_some() {
+            self.close(local, Reason::BLOCKED, lent, now);
+            return self.finish(&pair, Outcome::Refused);
+        }
         let taken = match self.live.get_mut(local) {
             Some(session) => {
                 let services: Vec<Tunnelled> =

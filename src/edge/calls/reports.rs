@@ -22,12 +22,14 @@ use lru::LruCache;
 
 use super::edges::Key;
 use super::house::Lent;
+use super::live::Session;
 use super::reputations::What;
 use super::service::{Now, Service};
 use crate::edge::cetp::association::Report;
 use crate::edge::cetp::message::{
     Blocked, Evidence, Filtering, Fqdn, Id, IdType, Misbehaviour, Reason, Sessions, Tag,
 };
+use crate::edge::cetp::rate::Rate;
 use crate::edge::cetp::terms::HostKey;
 use crate::edge::hosts::{HostId, NameHash};
 
@@ -41,9 +43,13 @@ const EDGES: usize = 256;
 const TOO_MANY: u32 = 8;
 const WINDOW: u64 = 10_000;
 const PORTS: usize = 4;
-/// Evidence of a host is told at most once in so many milliseconds; after so many times its host is kept away.
+/// Evidence of a host is told at most once in so many milliseconds; after so many times it is kept away, unless it was quiet for so long.
 const PAUSE: u64 = 30_000;
 const PATIENCE: u32 = 3;
+const FORGIVEN: u64 = 600_000;
+/// So often a second, and so often at once, an edge may ask: each time all sessions are looked through.
+const ASKS: u32 = 1;
+const ASKS_AT_ONCE: u32 = 8;
 /// Seconds for which another edge is asked to keep a host away, and most that one may ask.
 const AWAY: u16 = 600;
 const AWAY_MOST: u16 = 3600;
@@ -64,6 +70,9 @@ impl Seen {
         if now.saturating_sub(self.since) > WINDOW {
             (self.since, self.count) = (now, 0);
             self.ports.clear();
+        }
+        if self.told.is_some_and(|told| now.saturating_sub(told) > FORGIVEN) {
+            (self.told, self.times) = (None, 0);
         }
         self.count += 1;
         if !self.ports.contains(&(protocol, port)) {
@@ -137,7 +146,15 @@ pub struct Reports {
     /// Hosts behind other edges, and behind edges that have proved nothing, and until when, in milliseconds.
     away: LruCache<(Option<Key>, NameHash), u64>,
     /// By edge.
-    kept: HashMap<Box<str>, ArrayVec<(Kept, u64), OF_AN_EDGE>>,
+    kept: HashMap<Box<str>, Asks>,
+}
+
+/// What an edge has asked for.
+#[derive(Debug)]
+struct Asks {
+    rate: Rate,
+    /// Each until then.
+    kept: ArrayVec<(Kept, u64), OF_AN_EDGE>,
 }
 
 impl Default for Reports {
@@ -155,33 +172,33 @@ impl Reports {
 
     /// For how many seconds more a host behind this edge is kept away from another edge, by its word.
     pub fn is_kept(&self, edge: &str, host: HostKey, name: &str, now: u64) -> Option<u16> {
-        let kept = self.kept.get(edge)?.iter().filter(|(kept, _)| kept.has(host, name));
+        let kept = self.kept.get(edge)?.kept.iter().filter(|(kept, _)| kept.has(host, name));
         kept.filter_map(|(_, until)| left(*until, now)).max()
     }
 
-    /// That edge wants it, for so many seconds or no more; false where there is no room.
+    /// That edge wants it, for so many seconds or no more; false where it asks too often, or there is no room.
     fn keep(&mut self, edge: &str, kept: Kept, seconds: u16, now: u64) -> bool {
-        for all in self.kept.values_mut() {
-            all.retain(|(_, until)| *until > now);
+        if !self.kept.contains_key(edge) && self.kept.len() >= EDGES {
+            // Who asked for nothing that still counts gives way.
+            self.kept.retain(|_, asks| asks.kept.iter().any(|(_, until)| *until > now));
+            if self.kept.len() >= EDGES {
+                return false;
+            }
         }
-        self.kept.retain(|_, all| !all.is_empty());
-        if let Some(all) = self.kept.get_mut(edge) {
-            all.retain(|(known, _)| *known != kept);
-        }
-        if seconds == 0 {
-            return true;
-        }
-        let is_known = self.kept.contains_key(edge);
-        if !is_known && self.kept.len() >= EDGES {
+        let new = || Asks { rate: Rate::new(ASKS, ASKS_AT_ONCE, now), kept: ArrayVec::new() };
+        let asks = self.kept.entry(edge.into()).or_insert_with(new);
+        if !asks.rate.allow(now) {
             return false;
         }
+        asks.kept.retain(|(known, until)| *until > now && *known != kept);
         let until = now + u64::from(seconds.min(AWAY_MOST)) * 1000;
-        self.kept.entry(edge.into()).or_default().try_push((kept, until)).is_ok()
+        seconds == 0 || asks.kept.try_push((kept, until)).is_ok()
     }
 
     /// How much is kept: hosts that are counted, hosts that are kept away, and what edges have asked for.
-    pub fn len(&self) -> [usize; 3] {
-        [self.seen.len(), self.away.len(), self.kept.values().map(|all| all.len()).sum()]
+    pub fn len(&self, now: u64) -> [usize; 3] {
+        let kept = self.kept.values().flat_map(|asks| &asks.kept);
+        [self.seen.len(), self.away.len(), kept.filter(|(_, until)| *until > now).count()]
     }
 }
 
@@ -215,7 +232,7 @@ impl Service {
         let seen = self.reports.seen.get_or_insert_mut((edge.clone(), peer), Seen::default);
         seen.told(now.ms);
         if seen.times >= PATIENCE {
-            self.send_away(own, &edge, peer, lent, now);
+            self.send_away(&edge, (peer, &name), lent, now);
         }
         self.settle(lent, now);
     }
@@ -229,17 +246,26 @@ impl Service {
     }
 
     /// It has gone on: the other edge is asked to keep that host away, and this one turns it away meanwhile.
-    fn send_away(&mut self, own: Tag, edge: &Key, peer: NameHash, lent: Lent<'_>, now: Now) {
-        let (Some(name), Some(id)) = (edge.name(), Id::new(IdType::FqdnHash, &peer)) else { return };
+    fn send_away(&mut self, edge: &Key, (peer, name): (NameHash, &str), lent: Lent<'_>, now: Now) {
+        let (Some(edge_name), Some(id)) = (edge.name(), Id::new(IdType::FqdnHash, &peer)) else { return };
         let filtering = Filtering { blocked: Blocked::Host(id), seconds: AWAY };
-        if self.tell(name, &Report::Filtering(filtering), lent, now) {
+        if self.tell(edge_name, &Report::Filtering(filtering), lent, now) {
             self.counters.filtering_sent += 1;
         }
         for by in [Some(edge.clone()), None] {
             self.reports.away.put((by, peer), now.ms + u64::from(AWAY) * 1000);
         }
         self.reports.seen.pop(&(edge.clone(), peer));
-        self.close(own, Reason::BLOCKED, lent, now);
+        self.end_all(|session| session.edge == *edge && session.pair.peer == peer, lent, now);
+        // Sessions that were used speak for it, and end now.
+        self.reputations.record(edge, (peer, name), What::Fault, now.ms);
+    }
+
+    /// Ends sessions because of what was reported.
+    fn end_all(&mut self, is_meant: impl Fn(&Session) -> bool, lent: Lent<'_>, now: Now) {
+        let all = self.live.iter().filter(|(_, session)| is_meant(session));
+        let ended: Vec<Tag> = all.map(|(local, _)| local).collect();
+        ended.into_iter().for_each(|local| self.close(local, Reason::BLOCKED, lent, now));
     }
 
     /// Another edge, which has proved who it is, asks to have something of this side kept away from it.
@@ -271,14 +297,10 @@ impl Service {
         if asked.seconds == 0 {
             return;
         }
-        let is_meant = |session: &super::live::Session| {
-            let host = lent.register.get(HostId::from_number(session.pair.host.0));
-            let name = host.map_or("", |host| host.parts().name);
-            session.edge.name() == Some(&*asked.edge) && kept.has(session.pair.host, name)
+        let is_meant = |session: &Session| {
+            session.edge.name() == Some(&*asked.edge) && kept.has(session.pair.host, &session.host_name)
         };
-        let ended: Vec<Tag> =
-            self.live.iter().filter(|(_, session)| is_meant(session)).map(|(local, _)| local).collect();
-        ended.into_iter().for_each(|local| self.close(local, Reason::BLOCKED, lent, now));
+        self.end_all(is_meant, lent, now);
     }
 
     /// For how long a host behind this edge is kept away from one that it calls.

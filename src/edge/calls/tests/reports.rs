@@ -98,6 +98,71 @@ fn what_goes_on_is_told_and_then_kept_away_for_a_time() {
     lab.assert_empty();
 }
 
+/// Also where its edge hears of nothing.
+#[test]
+fn all_sessions_of_who_is_kept_away_end() {
+    let (mut lab, tags) = session(&[0, 1, 2]);
+    let call = lab.call((0, 1), (1, 2));
+    lab.run(200);
+    lab.reached(0, call);
+    let of_it = |lab: &Lab| {
+        let hash = name_hash(&host_name(0, 1));
+        lab.edges[1].service.live().iter().filter(|(_, session)| session.pair.peer == hash).count()
+    };
+    assert_eq!(of_it(&lab), 2);
+    for is_last in [false, false, true] {
+        trespass(&mut lab, tags, 7, 1);
+        if is_last {
+            lab.deaf = vec![0];
+        }
+        trespass(&mut lab, tags, 1, 1);
+        for edge in [0, 1] {
+            let ends: Vec<_> =
+                lab.edges[edge].service.live().iter().map(|(_, s)| (s.host, s.proxy)).collect();
+            ends.iter().for_each(|(host, proxy)| assert!(lab.packet(edge, host.octets()[3], *proxy)));
+        }
+        lab.run(if is_last { 0 } else { 30_000 });
+    }
+    assert_eq!((of_it(&lab), lab.edges[1].service.counters().filtering_sent), (0, 1));
+    // The packets that it has sent before don't make up for it.
+    assert!(worth(&lab)[1] < 36, "{:?}", worth(&lab));
+}
+
+#[test]
+fn ten_minutes_of_quiet_are_forgiven() {
+    let (mut lab, mut tags) = session(&[0, 1, 2]);
+    for _ in 0..4 {
+        trespass(&mut lab, tags, 8, 1);
+        lab.run(620_000);
+        let call = lab.call((0, 4), (1, 4));
+        lab.run(2_000);
+        lab.reached(0, call);
+        let call = lab.call((0, 1), (1, 3));
+        lab.run(200);
+        lab.reached(0, call);
+        tags = tags_of(&lab);
+    }
+    let counters = lab.edges[1].service.counters();
+    assert_eq!((counters.evidence_sent, counters.filtering_sent), (4, 0));
+}
+
+#[test]
+fn what_is_under_way_comes_to_nothing_where_it_is_to_be_kept_away() {
+    let (mut lab, _) = session(&[0, 1, 2]);
+    let report = Report::Filtering(Filtering { blocked: Blocked::Domain(fqdn("e0.example")), seconds: 60 });
+    let call = lab.call((0, 2), (1, 2));
+    lab.at(1, |service, lent, now| {
+        service.drive(lent, now, |cetp, _, out| {
+            let peer = cetp.peer(fqdn(&edge_name(0))).expect("an association");
+            cetp.report(peer, &report, now.io(), out)
+        })
+    });
+    lab.run(200);
+    assert_eq!(lab.outcome(0, call), Some(Outcome::Refused));
+    assert!(lab.edges[0].service.live().iter().all(|(_, s)| s.edge.name() != Some(&edge_name(1))));
+    lab.assert_empty();
+}
+
 #[test]
 fn a_few_packets_now_and_then_are_nothing() {
     let (mut lab, tags) = session(&[0, 1, 2]);
@@ -195,16 +260,23 @@ fn an_edge_may_have_hosts_and_domains_kept_away_from_itself_for_as_long_as_it_sa
 #[test]
 fn an_edge_finds_room_for_so_much_and_takes_it_from_no_other() {
     let (mut lab, _) = session(&[0, 1, 2]);
-    for number in 0..200 {
+    for number in 0..100 {
         ask(&mut lab, 1, Blocked::Domain(fqdn(&format!("x{number}.example"))), 600);
+        lab.run(900);
     }
     let service = &lab.edges[0].service;
-    assert_eq!((service.reports.len()[2], service.counters().filtering_ignored), (64, 136));
+    assert_eq!((service.reports.len(lab.now)[2], service.counters().filtering_ignored), (64, 36));
     ask(&mut lab, 2, Blocked::Domain(fqdn("y.example")), 600);
-    assert_eq!(lab.edges[0].service.reports.len()[2], 65);
+    assert_eq!(lab.edges[0].service.reports.len(lab.now)[2], 65);
+    // Ten a second are more than it may ask, whatever it is.
+    for number in 0..40 {
+        ask(&mut lab, 2, Blocked::Domain(fqdn("y.example")), 600 * (number % 2));
+    }
+    let ignored = lab.edges[0].service.counters().filtering_ignored - 36;
+    assert!((27..=29).contains(&ignored), "{ignored}");
     lab.run(600_000);
     lab.call((2, 4), (0, 4));
     lab.run(2_000);
     ask(&mut lab, 2, Blocked::Domain(fqdn("z.example")), 600);
-    assert_eq!(lab.edges[0].service.reports.len()[2], 1, "what is over leaves its place");
+    assert_eq!(lab.edges[0].service.reports.len(lab.now)[2], 1, "what is over leaves its place");
 }
