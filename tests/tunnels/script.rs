@@ -308,6 +308,9 @@ fn refusals(s: &mut Script, tags: &Tags) {
     s.refused("cetp_unknown_epoch", v4, 0, &payload(&good, 5), false);
     s.refused("cetp_congestion", v4, 3, &payload(&good, 0), false);
     s.refused("cetp_invalid", v4, 0, &payload(&good, 0)[..20], false);
+    // Of a service that the host may use it is a late answer, of which nobody is told.
+    let answer = bare(&packet((theirs, 53), (own, 5999), UDP, b"late", 61));
+    s.refused("cetp_not_negotiated", v4, 0, &payload(&answer, 0), false);
     // The wrong way round, and the other host is told so.
     let refused = bare(&packet((theirs, 5), (own, 53), UDP, b"not offered", 61));
     s.refused("cetp_not_negotiated", v4, 0, &payload(&refused, 0), false);
@@ -315,11 +318,8 @@ fn refusals(s: &mut Script, tags: &Tags) {
     let mut padded = refused.clone();
     padded.resize(60, 0);
     s.up.push((TRESPASS, padded));
-    // Of a service that the host may use it is a late answer, of which nobody is told.
-    let answer = bare(&packet((theirs, 53), (own, 5999), UDP, b"late", 61));
-    s.refused("cetp_not_negotiated", v4, 0, &payload(&answer, 0), false);
     let nowhere = Path::untagged(MacAddr::ZERO, MacAddr::ZERO);
-    for (name, about) in [("refusal", &refused), ("late answer", &answer)] {
+    for (name, about) in [("late answer", &answer), ("refusal", &refused)] {
         s.edge_gets(name, 0, &error(own, nowhere, IcmpError::AdministrativelyProhibited, about));
     }
     let late = bare(&packet((tag(THEIRS[1]), 53), (tag(tags.outside[1]), 5000), UDP, &[0; 20], 1));
