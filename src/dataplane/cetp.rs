@@ -189,25 +189,30 @@ fn push(core: &mut Core, interface: u16, class: u16, mbuf: &Mbuf) -> Result<(), 
 /// A tunnelled packet that no session here is for: the thread gets its beginning, if there is room for it. It is dropped anyway.
 #[cold]
 pub fn stray(core: &mut Core, interface: u16, source: IpAddr, mbuf: &Mbuf) {
-    let now = core.now;
-    if let Some(cetp) = core.punts.cetp.as_mut()
-        && cetp.strays.allow(source, now)
-    {
-        let frame = mbuf.data();
-        // One more or less: the other edge sends again.
-        let _ = cetp.up.push(interface, STRAY, &[&frame[..frame.len().min(STRAY_LENGTH)]]);
-    }
+    beginning(core, (interface, STRAY), |cetp| &mut cetp.strays, source, mbuf);
 }
 
 /// A packet that has left a tunnel and that no service of its session, of that own tag, is for: the same. It is dropped anyway.
 #[cold]
 pub fn trespass(core: &mut Core, interface: u16, own: u32, mbuf: &Mbuf) {
+    let session = IpAddr::V4(own.into());
+    beginning(core, (interface, TRESPASS), |cetp| &mut cetp.trespasses, session, mbuf);
+}
+
+/// Takes the beginning of a packet that is dropped to the thread, as often as `limit` lets one `of` it.
+fn beginning(
+    core: &mut Core,
+    (interface, class): (u16, u16),
+    limit: impl FnOnce(&mut Cetp) -> &mut Limit,
+    of: IpAddr,
+    mbuf: &Mbuf,
+) {
     let now = core.now;
-    if let Some(cetp) = core.punts.cetp.as_mut()
-        && cetp.trespasses.allow(IpAddr::V4(own.into()), now)
-    {
+    let Some(cetp) = core.punts.cetp.as_mut() else { return };
+    if limit(cetp).allow(of, now) {
         let frame = mbuf.data();
-        let _ = cetp.up.push(interface, TRESPASS, &[&frame[..frame.len().min(STRAY_LENGTH)]]);
+        // One more or less: there will be others.
+        let _ = cetp.up.push(interface, class, &[&frame[..frame.len().min(STRAY_LENGTH)]]);
     }
 }
 

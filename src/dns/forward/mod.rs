@@ -319,7 +319,8 @@ impl Resolver {
     }
 
     /// Takes a question, whose answer will bear `token`. `false` if too many are under way, at all or of this asker; answers that
-    /// nobody has fetched count too. What is remembered is among the answers when this returns. Never waits.
+    /// nobody has fetched count too. What is remembered is among the answers when this returns, unless
+    /// the thread is just writing something down. Never waits.
     pub fn ask(&self, forward: Box<Forward>, token: u64) -> bool {
         let (Some(questions), Some(slot)) = (&self.questions, Limits::take(&self.limits, &forward.asker))
         else {

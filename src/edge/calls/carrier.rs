@@ -206,6 +206,7 @@ mod tests {
         fn any_bytes_are_a_message_or_none(bytes: Vec<u8>, at in 0..RLOCS.len(), place: prop::sample::Index, byte: u8) {
             read(&bytes, 48_001);
             read_tags(&bytes);
+            read_trespass(&bytes);
             let mut frame = vec![0; HEADERS_MAX + bytes.len()];
             let (_, length, _) = write(&mut frame, &own(), rloc(RLOCS[at], 2), &bytes).expect("fits");
             frame.truncate(length);
@@ -216,6 +217,7 @@ mod tests {
             frame.truncate(place);
             read(&frame, 48_001);
             read_tags(&frame);
+            read_trespass(&frame);
         }
     }
 }

@@ -41,6 +41,18 @@ pub struct Lent<'l> {
     pub policy: &'l Engine,
 }
 
+impl Lent<'_> {
+    /// The host behind this edge that an ID means.
+    pub fn find(&self, id: &Id<'_>) -> Option<HostKey> {
+        let host = match id.id_type {
+            IdType::FqdnHash => self.register.by_hash(id.value.try_into().ok()?)?,
+            IdType::Fqdn => self.register.host(&DomainName::new(id.name()?.as_str())?)?,
+            _ => return None,
+        };
+        Some(HostKey(host.id.get()))
+    }
+}
+
 /// See the module.
 pub struct Rooms<'a> {
     pub(super) lent: Lent<'a>,
@@ -221,12 +233,7 @@ impl House for Rooms<'_> {
     }
 
     fn find(&self, id: &Id<'_>) -> Option<HostKey> {
-        let host = match id.id_type {
-            IdType::FqdnHash => self.lent.register.by_hash(id.value.try_into().ok()?)?,
-            IdType::Fqdn => self.lent.register.host(&DomainName::new(id.name()?.as_str())?)?,
-            _ => return None,
-        };
-        Some(HostKey(host.id.get()))
+        self.lent.find(id)
     }
 
     fn id(&self, host: HostKey, id_type: IdType) -> Option<Id<'_>> {

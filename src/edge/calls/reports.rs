@@ -218,10 +218,11 @@ impl Service {
     ) {
         let Some(session) = self.live.get(own).filter(|session| session.remote == theirs) else { return };
         let (edge, peer, name) = (session.edge.clone(), session.pair.peer, session.name.clone());
+        let host = (edge.clone(), peer);
         self.counters.trespasses += 1;
         // Of whom nobody knows who it is nobody would be told.
         let Some(edge_name) = edge.name() else { return };
-        let seen = self.reports.seen.get_or_insert_mut((edge.clone(), peer), Seen::default);
+        let seen = self.reports.seen.get_or_insert_mut(host.clone(), Seen::default);
         let Some((misbehaviour, count)) = seen.packet(protocol, port, now.ms) else { return };
         let evidence = Evidence { misbehaviour, count, sessions: Sessions::from_iter([theirs]) };
         if !self.tell(edge_name, &Report::Evidence(evidence), lent, now) {
@@ -229,7 +230,7 @@ impl Service {
         }
         self.counters.evidence_sent += 1;
         self.reputations.record(&edge, (peer, &name), What::Fault, now.ms);
-        let seen = self.reports.seen.get_or_insert_mut((edge.clone(), peer), Seen::default);
+        let seen = self.reports.seen.get_or_insert_mut(host, Seen::default);
         seen.told(now.ms);
         if seen.times >= PATIENCE {
             self.send_away(&edge, (peer, &name), lent, now);
@@ -272,17 +273,7 @@ impl Service {
     pub(super) fn keep_away(&mut self, asked: &Asked, lent: Lent<'_>, now: Now) {
         let kept = match &asked.blocked {
             Some(AskedOf::Host(id_type, value)) => {
-                let host = match id_type {
-                    IdType::FqdnHash => {
-                        (**value).try_into().ok().and_then(|hash| lent.register.by_hash(hash))
-                    }
-                    IdType::Fqdn => std::str::from_utf8(value)
-                        .ok()
-                        .and_then(crate::config::DomainName::new)
-                        .and_then(|name| lent.register.host(&name)),
-                    _ => None,
-                };
-                host.map(|host| Kept::Host(HostKey(host.id.get())))
+                Id::new(*id_type, value).and_then(|id| lent.find(&id)).map(Kept::Host)
             }
             Some(AskedOf::Domain(name)) => Some(Kept::Domain(name.clone())),
             None => None,
@@ -311,7 +302,7 @@ impl Service {
         lent: Lent<'_>,
         now: Now,
     ) -> Option<u16> {
-        let name = lent.register.get(HostId::from_number(host.0)).map(|host| host.parts().name.to_owned())?;
-        self.reports.is_kept(edge?, host, &name, now.ms)
+        let known = lent.register.get(HostId::from_number(host.0))?;
+        self.reports.is_kept(edge?, host, known.parts().name, now.ms)
     }
 }

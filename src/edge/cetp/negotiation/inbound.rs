@@ -4,7 +4,7 @@
 //! from where it says it does costs one MAC, and its answer is no longer than itself.
 
 use super::draft::{Draft, answer, askable, brief, own_id, to_be_asked};
-use super::judge::{by_signature, signs, unsealed};
+use super::judge::{by_signature, signed_by, unsealed};
 use super::outbound::turn;
 use super::session::{self, Checking, Opening, Origin, State, granted};
 use super::{Cetp, OWN, backoff};
@@ -15,7 +15,6 @@ use crate::edge::cetp::message::{
     Backoff, Code, CodeSet, Fqdn, Header, Id, IdType, Kind, Message, Reason, Services, Tag, Tlv, Value,
 };
 use crate::edge::cetp::retry::{PATIENCE, Sending};
-use crate::edge::cetp::signing;
 use crate::edge::cetp::terms::{Ask, HostKey, House, Proved, Side, SignedBy, Terms};
 use crate::edge::cetp::wire::{self, Decoded};
 use std::num::NonZeroU32;
@@ -198,17 +197,10 @@ impl Cetp {
             // It is judged when it comes again: that is when signatures, which cost what thousands of MACs do, are looked at.
             return Verdict::Accept(terms);
         }
-        let mut signed = None;
-        if signs(&terms, message) {
-            let checked = (message, asked.decoded.signed);
-            match signing::verify(house, edge, asked.header().source, None, checked, now.unix) {
-                Ok(by) => signed = Some(by),
-                Err(reason) if terms.required.contains(Code::SIGNATURE) => {
-                    return Verdict::Refuse(backoff(reason, Some(Code::SIGNATURE)));
-                }
-                Err(_) => (),
-            }
-        }
+        let signed = match signed_by(&terms, edge, asked.header().source, None, asked.decoded, house, now) {
+            Ok(signed) => signed,
+            Err(refusal) => return Verdict::Refuse(refusal),
+        };
         let proved = signed.as_ref().map_or(ask.proved, |signed| by_signature(ask.proved, signed));
         let judged = match house.judge(&Ask { proved, ..ask }, &terms, message) {
             Ok(judged) => judged,

@@ -46,19 +46,9 @@ pub(super) fn judge<H: House>(
     {
         return Err(backoff(Reason::NAMING_CHECK, Some(Code::DOMAIN)));
     }
-    let signed;
-    if signs(terms, message) {
-        let question = Some(unsealed(question, decoded));
-        match signing::verify(house, edge, peer, question, (message, decoded.signed), now.unix) {
-            Ok(by) => {
-                signed = by;
-                proved = by_signature(proved, &signed);
-            }
-            Err(reason) if terms.required.contains(Code::SIGNATURE) => {
-                return Err(backoff(reason, Some(Code::SIGNATURE)));
-            }
-            Err(_) => (),
-        }
+    let signed = signed_by(terms, edge, peer, Some(unsealed(question, decoded)), decoded, house, now)?;
+    if let Some(signed) = &signed {
+        proved = by_signature(proved, signed);
     }
     let (side, rloc) = (Side::Outbound, from);
     let ask = Ask { side, host, peer, peer_name: target, proved, rloc, services: &flight.wanted };
@@ -84,10 +74,26 @@ fn require(terms: &Terms, message: &Message<'_>) -> Result<(), Backoff> {
     missing.iter().next().map_or(Ok(()), |code| Err(backoff(Reason::MISSING, Some(code))))
 }
 
-/// Whether there is a signature to be looked at, or must be one.
-pub(super) fn signs(terms: &Terms, message: &Message<'_>) -> bool {
-    let is_told = message.told().contains(Code::SIGNATURE);
-    terms.required.contains(Code::SIGNATURE) || terms.optional.contains(Code::SIGNATURE) && is_told
+/// Who has signed, where that is asked for. What is optional and wrong is as none.
+pub(super) fn signed_by<H: House>(
+    terms: &Terms,
+    edge: Option<Fqdn<'_>>,
+    id: Id<'_>,
+    question: Option<&[u8]>,
+    decoded: &Decoded<'_>,
+    house: &H,
+    now: Now,
+) -> Result<Option<SignedBy>, Backoff> {
+    let message = &decoded.message;
+    let is_required = terms.required.contains(Code::SIGNATURE);
+    let is_told = terms.optional.contains(Code::SIGNATURE) && message.told().contains(Code::SIGNATURE);
+    if !is_required && !is_told {
+        return Ok(None);
+    }
+    match signing::verify(house, edge, id, question, (message, decoded.signed), now.unix) {
+        Err(reason) if is_required => Err(backoff(reason, Some(Code::SIGNATURE))),
+        verified => Ok(verified.ok()),
+    }
 }
 
 /// What is proved when there is a signature, too.
