@@ -9,17 +9,21 @@
 //!
 //! Packets are due at equal distances; what is late is sent at once, in bursts of 32 at most. `intended` are those that were due; what the
 //! first port didn't take is lost as what didn't come back is: on devices without a wire (memif) a slow receiver shows as a full ring.
-//! Frames are UDP of 63 ports of each host of 10.0.0.0/16, to addresses of 198.51.0.0/16, without a checksum; each bears the number of its
+//! Frames are UDP of 63 ports of each host of 10.0.0.0/8, to one of 198.51.100.0/24; each bears the number of its
 //! trial, so that none of an earlier one counts.
 
+#[path = "../support/template.rs"]
+mod template;
+
 use ces::dpdk::{
-    Burst, Eal, EalOptions, HugePages, LcoreSpec, Mbuf, Pool, PoolOptions, Port, PortOptions, RxQueue,
-    TxQueue, cycles, cycles_hz, pause,
+    Burst, Eal, EalOptions, HugePages, LcoreSpec, Pool, PoolOptions, Port, PortOptions, RxQueue, TxQueue,
+    cycles, cycles_hz, pause,
 };
 use ces::packet::build::{self, Ip, Path, Transport};
 use ces::packet::{MacAddr, Protocol, ipv4, udp};
 use std::io::BufRead;
 use std::net::Ipv4Addr;
+use template::{Template, Tuple};
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
@@ -29,10 +33,7 @@ const PORTS_PER_HOST: u64 = 63;
 const RESIDUAL_MS: u64 = 2000;
 /// The Ethernet checksum, which no frame here has and every size counts.
 const FCS: usize = 4;
-/// Where a frame's addresses, IPv4 checksum, source port and payload are.
-const CHECKSUM: usize = 24;
-const ADDRESSES: usize = 26;
-const SOURCE_PORT: usize = 34;
+/// Where a frame's payload is.
 const PAYLOAD: usize = 42;
 
 struct Options {
@@ -106,19 +107,21 @@ impl Generator {
     /// Sends for that time, and counts what comes in until it can be no more.
     fn trial(&mut self, frame: usize, flows: u64, rate: u64, milliseconds: u64) -> Result<String, String> {
         self.trial += 1;
-        let template = template(frame, self.to, self.trial)?;
+        let template = frame_of(frame, self.to, self.trial)?;
         let hertz = cycles_hz();
         let in_cycles = |milliseconds: u64| (u128::from(hertz) * u128::from(milliseconds) / 1000) as u64;
         let (start, length) = (cycles(), in_cycles(milliseconds));
         let intended = (u128::from(rate) * u128::from(milliseconds) / 1000) as u64;
-        let (mut due, mut offered, mut sent, mut received) = (0, 0, 0, 0);
+        let (mut offered, mut sent, mut received) = (0, 0, 0);
         let mut burst = Burst::new();
         while offered < intended {
             let elapsed = (cycles() - start).min(length);
-            due = (u128::from(intended) * u128::from(elapsed) / u128::from(length.max(1))) as u64;
+            let due = (u128::from(intended) * u128::from(elapsed) / u128::from(length.max(1))) as u64;
             let count = (due - offered).min(BURST as u64);
             for n in offered..offered + count {
-                burst.extend(self.pool.alloc_copy(&template).map(|mbuf| of_flow(mbuf, n % flows)));
+                let Some(mut mbuf) = self.pool.alloc_copy(&template.frame) else { break };
+                template.fill(mbuf.data_mut(), ends(n % flows));
+                burst.push(mbuf);
             }
             offered += count;
             sent += self.tx.send(&mut burst) as u64;
@@ -128,7 +131,6 @@ impl Generator {
                 pause();
             }
         }
-        debug_assert_eq!(due, intended);
         let (end, patience) = (cycles(), in_cycles(RESIDUAL_MS));
         while cycles() - end < patience {
             received += self.take(&mut burst);
@@ -145,38 +147,23 @@ impl Generator {
     }
 }
 
-/// A frame of that size, its checksum counted, of the first flow.
-fn template(frame: usize, to: MacAddr, trial: u64) -> Result<Vec<u8>, String> {
+/// A frame of that size, its checksum counted.
+fn frame_of(frame: usize, to: MacAddr, trial: u64) -> Result<Template, String> {
     let length = frame.checked_sub(FCS).filter(|length| (PAYLOAD + 8..=1514).contains(length));
     let length = length.ok_or("frames have 64 to 1518 bytes")?;
     let mut payload = vec![0; length - PAYLOAD];
     payload[..8].copy_from_slice(&trial.to_be_bytes());
     let path = Path::untagged(MacAddr([2, 0, 0, 0, 0, 2]), to);
-    let (source, destination) = (Ipv4Addr::new(10, 0, 1, 0), Ipv4Addr::new(198, 51, 100, 1));
-    let ip = Ip::V4(ipv4::Header::new(source, destination, Protocol::UDP));
-    let ports = udp::Header { source_port: 1024, destination_port: 443 };
-    let mut bytes = vec![0; 1600];
-    let written = build::frame(&mut bytes, &path, &ip, &Transport::Udp(ports, &payload));
-    bytes.truncate(written.map_err(|error| error.to_string())?);
-    // RFC 768: none.
-    bytes[SOURCE_PORT + 6..SOURCE_PORT + 8].fill(0);
-    Ok(bytes)
+    let ip = Ip::V4(ipv4::Header::new(Ipv4Addr::UNSPECIFIED, Ipv4Addr::UNSPECIFIED, Protocol::UDP));
+    let ports = udp::Header { source_port: 0, destination_port: 0 };
+    let mut bytes = vec![0; length];
+    build::frame(&mut bytes, &path, &ip, &Transport::Udp(ports, &payload))
+        .map_err(|error| error.to_string())?;
+    Ok(Template::new(bytes))
 }
 
-/// Makes it one of that flow.
-fn of_flow(mut mbuf: Mbuf, flow: u64) -> Mbuf {
-    let (host, port) = ((flow / PORTS_PER_HOST) as u32, 1024 + (flow % PORTS_PER_HOST) as u16);
-    let source = u32::from(Ipv4Addr::new(10, 0, 1, 0)) + host;
-    let bytes = mbuf.data_mut();
-    let before = u32::from_be_bytes([bytes[26], bytes[27], bytes[28], bytes[29]]);
-    let sum = u16::from_be_bytes([bytes[CHECKSUM], bytes[CHECKSUM + 1]]);
-    // RFC 1624: HC' = ~(~HC + ~m + m').
-    let halves = |word: u32| (word >> 16) + (word & 0xffff);
-    let sum = u32::from(!sum) + halves(!before) + halves(source);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    let sum = !(((sum & 0xffff) + (sum >> 16)) as u16);
-    bytes[CHECKSUM..CHECKSUM + 2].copy_from_slice(&sum.to_be_bytes());
-    bytes[ADDRESSES..ADDRESSES + 4].copy_from_slice(&source.to_be_bytes());
-    bytes[SOURCE_PORT..SOURCE_PORT + 2].copy_from_slice(&port.to_be_bytes());
-    mbuf
+fn ends(flow: u64) -> Tuple {
+    let host = u32::from(Ipv4Addr::new(10, 0, 1, 0)) + (flow / PORTS_PER_HOST) as u32;
+    let remote = u32::from(Ipv4Addr::new(198, 51, 100, 1));
+    ((host, 1024 + (flow % PORTS_PER_HOST) as u16), (remote, 443))
 }

@@ -2,6 +2,7 @@
 //! writes into a ring that the worker under measurement polls.
 
 use crate::capture::{self, PORTS_PER_HOST};
+use crate::template::{Template, Tuple};
 use ces::dpdk::{Burst, Pool, TxQueue};
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -28,9 +29,6 @@ pub struct Traffic {
     /// And how many are sent in a second at most: else what came in a wave goes in one, again and again.
     pub fresh_per_second: u64,
 }
-
-/// A flow's ends: (host, its port), (remote, its port).
-type Tuple = ((u32, u16), (u32, u16));
 
 impl Traffic {
     /// The packet of the `n`th fresh session. Host after host, in an order that no prefetcher knows; each time all have had
@@ -62,46 +60,10 @@ fn remote(n: u32) -> u32 {
     u32::from(Ipv4Addr::new(20, 0, 0, 0)) + (n.wrapping_mul(0x85eb_ca6b) >> 10)
 }
 
-/// A frame whose addresses and ports are filled in, with both checksums.
-struct Template {
-    frame: Vec<u8>,
-    /// Sums of what does not change.
-    ip_sum: u32,
-    udp_sum: u32,
-}
-
-impl Template {
-    fn new() -> Self {
-        let frame = capture::datagram((Ipv4Addr::UNSPECIFIED, 0), (Ipv4Addr::UNSPECIFIED, 0), None);
-        let sum = |at: usize| u32::from(!u16::from_be_bytes([frame[at], frame[at + 1]]));
-        Self { ip_sum: sum(24), udp_sum: sum(40), frame }
-    }
-
-    /// Writes the flow's addresses, ports and checksums (RFC 1071) into a copy of the template.
-    fn fill(&self, frame: &mut [u8], ((host, port), (remote, remote_port)): Tuple) {
-        let halves = |a: u32| (a >> 16) + (a & 0xffff);
-        let addresses = halves(host) + halves(remote);
-        let ip = fold(self.ip_sum + addresses);
-        let udp = fold(self.udp_sum + addresses + u32::from(port) + u32::from(remote_port));
-        frame[24..26].copy_from_slice(&(!ip).to_be_bytes());
-        frame[26..30].copy_from_slice(&host.to_be_bytes());
-        frame[30..34].copy_from_slice(&remote.to_be_bytes());
-        frame[34..36].copy_from_slice(&port.to_be_bytes());
-        frame[36..38].copy_from_slice(&remote_port.to_be_bytes());
-        // RFC 768: a sum of zero is sent as its other representation.
-        let udp = if udp == 0xffff { 0xffff } else { !udp };
-        frame[40..42].copy_from_slice(&udp.to_be_bytes());
-    }
-}
-
-fn fold(sum: u32) -> u16 {
-    let sum = (sum >> 16) + (sum & 0xffff);
-    ((sum >> 16) + (sum & 0xffff)) as u16
-}
-
 /// The frames of the first `count` fresh sessions, for the check of their translation.
 pub fn first_frames(traffic: Traffic, count: u32) -> impl Iterator<Item = Vec<u8>> {
-    let template = Template::new();
+    let template =
+        Template::new(capture::datagram((Ipv4Addr::UNSPECIFIED, 0), (Ipv4Addr::UNSPECIFIED, 0), None));
     (0..u64::from(count)).map(move |n| {
         let mut frame = template.frame.clone();
         template.fill(&mut frame, traffic.fresh(n));
@@ -119,7 +81,8 @@ pub fn run(
     sent: &AtomicU64,
     removed: impl Fn() -> u64,
 ) {
-    let template = Template::new();
+    let template =
+        Template::new(capture::datagram((Ipv4Addr::UNSPECIFIED, 0), (Ipv4Addr::UNSPECIFIED, 0), None));
     let mut burst = Burst::new();
     let (mut fresh, mut held, mut random) = (0u64, 0u32, 1u64);
     let start = Instant::now();

@@ -14,6 +14,8 @@ mod floor;
 mod generator;
 mod pages;
 mod setup;
+#[path = "../support/template.rs"]
+mod template;
 mod tunnels;
 
 use bed::{Case, Direction, Kind, Measured, Outcome};
