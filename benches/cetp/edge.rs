@@ -72,7 +72,7 @@ impl House for Edge {
     }
 
     fn find(&self, id: &Id<'_>) -> Option<HostKey> {
-        self.by_hash.get(id.value).copied().map(HostKey)
+        self.by_hash.get(id.value).map(|host| HostKey((*host).into()))
     }
 
     fn id(&self, host: HostKey, id_type: IdType) -> Option<Id<'_>> {

@@ -178,7 +178,7 @@ impl Pair {
     fn negotiate(&mut self, host: u32) {
         let name = self.houses[1].names[host as usize].clone();
         let question = Question {
-            host: HostKey(host),
+            host: HostKey(host.into()),
             name: Fqdn::new(&name).expect("a name"),
             services: &[Service::ANY],
             edge: Fqdn::new("ces1.example"),

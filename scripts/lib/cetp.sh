@@ -6,13 +6,15 @@
 #   near    10.0.0.2  c.alpha.example ─┘                         │                                     .3 s., .4 n., .5 w., .6 e.
 #                                                            .53 BIND, which knows of both zones
 #
-# Of e.beta.example the DNS says that it is behind an edge without an IP address, which is met over Ethernet.
+# a.alpha.example has 10.0.0.12, too. Of e.beta.example the DNS says that it is behind an edge without an IP address, which is met over Ethernet.
 #
 # Hosts have their edge for their resolver and know of nothing else. Each edge asks BIND from a namespace of its own.
 
 CETP_CORE=203.0.113 CETP_CORE6=2001:db8:c:: CETP_DNS=203.0.113.53
 CETP_PORT=48001 CETP_ETHER_TYPE=0x88b5
 CETP_PROXIES=172.16.64
+# Of a.alpha.example, and of no host.
+CETP_SECOND=10.0.0.12 CETP_NOBODYS=10.0.0.13
 
 # Namespaces, links between them, keys, servers: all that both edges stand among.
 cetp_bed() {
@@ -123,10 +125,10 @@ NGINX
 
 # cetp_config EDGE [no-cetp] [no-identity] [v6] [ethernet] [routed] : the configuration of the edge `edge` or `peer`.
 cetp_config() {
-    local edge=$1 number zone realm realms taps=0 rloc with=" ${*:2} " host hosts name last
+    local edge=$1 number zone realm realms taps=0 rloc with=" ${*:2} " host hosts name last port
     case $edge in
-    edge) number=1 zone=alpha.example realms=(home near) hosts="home:a:2 near:c:2" ;;
-    peer) number=2 zone=beta.example realms=(far) hosts="far:b:2 far:s:3 far:n:4 far:w:5 far:e:6" ;;
+    edge) number=1 zone=alpha.example realms=(home near) hosts="home:a:2 near:c:2:80" ;;
+    peer) number=2 zone=beta.example realms=(far) hosts="far:b:2:80 far:s:3 far:n:4 far:w:5 far:e:6" ;;
     esac
     rloc=$CETP_CORE.$number
     [[ $with != *" v6 "* ]] || rloc=$CETP_CORE6$number
@@ -184,8 +186,11 @@ pool = ["$CETP_CORE.$((number * 16))-$CETP_CORE.$((number * 16 + 7))"]
 capacity = 100
 TOML
     for host in $hosts; do
-        IFS=: read -r realm name last <<<"$host"
-        printf '[[host]]\nname = "%s"\nrealm = "%s"\naddresses = ["10.0.0.%s"]\n' "$name.$zone" "$realm" "$last"
+        IFS=: read -r realm name last port <<<"$host"
+        printf '[[host]]\nname = "%s"\nrealm = "%s"\naddresses = ["10.0.0.%s"%s]\n' "$name.$zone" "$realm" "$last" \
+            "$([[ $name != a ]] || printf ', "%s"' "$CETP_SECOND")"
+        [[ -z $port ]] || printf 'services = [{ name = "site.%s", protocol = "tcp", port = %s }, { name = "wide.%s", protocol = "tcp", port = "any" }]\n' \
+            "$zone" "$port" "$zone"
     done
     cat <<TOML
 [dns]
@@ -280,7 +285,7 @@ cetp_up() {
         cetp_config "$edge" "$@" >"$WORK/cetp/$edge.toml"
         cetp_start "$edge"
     done
-    cetp_join edge home 10.0.0.2
+    cetp_join edge home 10.0.0.2 "$CETP_SECOND" "$CETP_NOBODYS"
     cetp_join edge near 10.0.0.2
     cetp_join peer far 10.0.0.2 10.0.0.3 10.0.0.4 10.0.0.5 10.0.0.6
     wait_for 10 "the edges reach the core" cetp_neighbours_answer

@@ -6,6 +6,7 @@
 
 CETP_FAR=b.beta.example CETP_STRICT=s.beta.example CETP_CLOSED=n.beta.example CETP_WEB=w.beta.example
 CETP_NEAR=c.alpha.example CETP_BY_ETHERNET=e.beta.example
+CETP_SITE=site.beta.example CETP_NEAR_SITE=site.alpha.example CETP_WIDE=wide.beta.example # services of $CETP_FAR and $CETP_NEAR
 
 scenario_cetp() {
     if [[ $DEVICE != tap ]]; then
@@ -29,10 +30,18 @@ scenario_cetp() {
     step "who must sign signs, and is believed" cetp_fetch "$CETP_STRICT" who
     step "a policy that refuses is no name" cetp_refused "$CETP_CLOSED"
     step "a service not negotiated is dropped" cetp_service
+    step "the name of a service opens that alone" cetp_service "$CETP_SITE"
+    step "and that of a host behind the same edge" cetp_service "$CETP_NEAR_SITE"
+    step "a host by a second address of its own" cetp_from "$CETP_SECOND" "$CETP_FAR"
     step "a host behind the same edge" cetp_fetch "$CETP_NEAR" 50M
+    step "a host behind the same edge by a second address" cetp_from "$CETP_SECOND" "$CETP_NEAR"
     control "the core sees CETP and DNS alone" 4 cetp_capture_is_not_clean
     control "a policy that refuses is no name" 3 cetp_refused "$CETP_FAR"
     control "a service not negotiated is dropped" 3 cetp_service "$CETP_FAR"
+    control "the name of a service opens that alone" 3 cetp_service "$CETP_WIDE"
+    control "and that of a host behind the same edge" 3 cetp_service "$CETP_NEAR"
+    control "a host by a second address of its own" "7 28" cetp_from "$CETP_NOBODYS" "$CETP_FAR"
+    control "a host behind the same edge by a second address" "7 28" cetp_from "$CETP_NOBODYS" "$CETP_NEAR"
     cetp_down
 
     heading "cetp: the edges show no certificate, and a link between them takes less than their own"
@@ -169,6 +178,13 @@ cetp_refused() {
     cetp_ctl peer show cetp >"$WORK/cetp/shown.json"
     jq -e --arg host "$1" '.refusals | any(.host == $host and .rule == "host closed")' "$WORK/cetp/shown.json"
     note "$(jq -r '.refusals[-1] | "\(.reason), by the rule \(.rule)"' "$WORK/cetp/shown.json")"
+}
+
+# cetp_from ADDRESS NAME : the answer to what is sent from that address of the asker's.
+cetp_from() {
+    in_ns home curl -sS --fail --interface "$1" --connect-timeout 2 --max-time 5 -o "$WORK/fetched" "http://$2/who"
+    grep -q " sees $CETP_PROXIES\\." "$WORK/fetched" || fail "$(<"$WORK/fetched")"
+    note "from $1: $(<"$WORK/fetched")"
 }
 
 # cetp_service [NAME] : port 80 is what was agreed on, port 8080 is not. Exit code 3: it is reached.

@@ -216,6 +216,7 @@ fn counters(shown: &Shown) -> Vec<CetpCounter> {
         ("sessions-removed", service.removed),
         ("sessions-untaken", service.untaken),
         ("sessions-withdrawn", service.withdrawn),
+        ("addresses-left-out", service.addresses_left_out),
         ("naming-checks", service.checks),
         ("reports", service.reports),
         ("path-mtu-lowered", path_mtu.lowered),
@@ -236,6 +237,7 @@ fn counters(shown: &Shown) -> Vec<CetpCounter> {
         ("cookies", protocol.cookies),
         ("unexpected", protocol.unexpected),
         ("established", protocol.established),
+        ("unknown-hashes", protocol.unknown_hashes),
         ("refused", protocol.refused),
         ("full", protocol.full),
     ];

@@ -20,7 +20,7 @@ use std::fmt;
 use std::ops::RangeInclusive;
 
 use super::error::{Wrong, one_of};
-use super::host_model::{protocol, protocol_name};
+use super::host_model::{ServiceTarget, protocol, protocol_name};
 use super::policy_model::{Attribute, NamePattern, Offer, Requirement, Value};
 
 /// Which way a session is opened, seen from the host that the policy is of. It says which role the host's edge has: the edge of
@@ -59,6 +59,13 @@ impl Services {
     /// One service. Port 0 is that of protocols without ports.
     pub const fn one(protocol: u8, port: u16) -> Services {
         Services { protocol: Some(protocol), first: port, last: port }
+    }
+
+    /// What the name of a service stands for. Nobody looks at the ports of other protocols than TCP and UDP: any of them is meant.
+    pub fn of(target: ServiceTarget) -> Services {
+        let ServiceTarget { protocol, port } = target;
+        let port = port.filter(|_| matches!(protocol, None | Some(6 | 17)));
+        Services { protocol, first: port.unwrap_or(0), last: port.unwrap_or(u16::MAX) }
     }
 
     /// What is in both.

@@ -49,7 +49,7 @@ pub(super) enum Finding {
     NoName,
     Reserve(Reserve),
     /// The host is to be called.
-    Call(HostId),
+    Call(HostId, Option<ServiceTarget>),
 }
 
 impl Finding {
@@ -173,7 +173,7 @@ impl Lookup<'_> {
         if !self.is_seen(&found.host) {
             return Finding::NoName;
         }
-        if let Some(called) = self.called(&found.host) {
+        if let Some(called) = self.called(&found) {
             return called;
         }
         let parts = found.host.parts();
@@ -225,16 +225,16 @@ impl Lookup<'_> {
 
     /// What becomes of a question for the addresses of a host that is called; `None` where none is made of it: where hosts make none,
     /// of the host itself, and where its realm is routed to the asker's.
-    fn called(&self, host: &HostRef<'_>) -> Option<Finding> {
+    fn called(&self, found: &Found<'_>) -> Option<Finding> {
         let realm = self.asker.realm.filter(|_| self.makes_calls)?;
-        let parts = host.parts();
+        let parts = found.host.parts();
         let is_reached = match realm == parts.realm {
             true => parts.addresses().any(|address| address == self.asker.address),
             false => self.other_realms(realm) == OtherRealms::Private,
         };
         match self.record_type() {
             _ if is_reached => None,
-            RecordType::A | RecordType::ANY => Some(Finding::Call(host.id)),
+            RecordType::A | RecordType::ANY => Some(Finding::Call(found.host.id, found.service)),
             // Proxy addresses are of IPv4.
             RecordType::AAAA => Some(Finding::NoData),
             _ => None,

@@ -74,7 +74,7 @@ use std::time::Instant;
 use hickory_proto::op::{Message, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{DNSClass, Name, Record, RecordType};
 
-use crate::config::{Dns, Foreign, Realms};
+use crate::config::{Dns, Foreign, Realms, ServiceTarget};
 use crate::edge::hosts::{HostId, Register};
 use crate::edge::proxies::Proxies;
 use cookie::{Cookies, Secret};
@@ -116,8 +116,8 @@ pub enum Outcome {
     Reserve(Box<Deferral>),
     /// Somebody else's name, asked from inside.
     Forward(Box<Forward>),
-    /// That host of ours is to be called.
-    Call(Box<Alias>, HostId),
+    /// That host of ours is to be called, for a single service where the name is of one.
+    Call(Box<Alias>, HostId, Option<ServiceTarget>),
     /// The register must be changed first: [`Responder::updated`].
     Update(Box<Update>),
     /// It is not answered.
@@ -304,11 +304,11 @@ impl Responder {
                 let name = query.name().clone();
                 Outcome::Reserve(Box::new(Deferral { reserve, pending, zone, name, known }))
             }
-            Finding::Call(host) => {
+            Finding::Call(host, service) => {
                 let target = query.name().clone();
                 let query = pending.query.clone().unwrap_or_else(|| query.clone());
                 let forward = Forward { query, asker: *asker, pending };
-                Outcome::Call(Box::new(Alias { forward, chain: known.answers, target }), host)
+                Outcome::Call(Box::new(Alias { forward, chain: known.answers, target }), host, service)
             }
         }
     }

@@ -181,7 +181,9 @@ impl Server {
         match outcome {
             Outcome::Reserve(deferral) => self.reserve(deferral, to, false, now, replies),
             Outcome::Forward(forward) => self.forward(*forward, to, replies),
-            Outcome::Call(alias, host) => self.call(*alias, Callee::Local(host), to, now, replies),
+            Outcome::Call(alias, host, service) => {
+                self.call(*alias, Callee::Local(host, service), to, now, replies);
+            }
             outcome => self.end(outcome, &to, replies),
         }
     }

@@ -202,7 +202,10 @@ pub(super) fn outcome(responder: &Responder, hosts: &Register, asker: &Asker, me
             format!("reserve {name} {family:?} {service:?} {}", proof.tcp)
         }
         Outcome::Forward(forward) => format!("forward {}", forward.query.name()),
-        Outcome::Call(alias, host) => format!("call {} {}", alias.target, host.get()),
+        Outcome::Call(alias, host, service) => match service {
+            None => format!("call {} {}", alias.target, host.get()),
+            Some(service) => format!("call {} {} {service:?}", alias.target, host.get()),
+        },
         Outcome::Update(_) => "update".into(),
         Outcome::Silence(why) => format!("silence {why:?}"),
     }

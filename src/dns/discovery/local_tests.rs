@@ -17,7 +17,7 @@ fn ask(bed: &mut Bed, asker: Asker, name: &str, kind: RecordType) -> Result<Stri
         return Err(told);
     }
     let (_, call) = bed.calls().pop().expect("a call");
-    let Callee::Local(host) = call.callee else { panic!("{call:?}") };
+    let Callee::Local(host, _) = call.callee else { panic!("{call:?}") };
     let host = bed.register.get(host).expect("registered").parts().name.to_owned();
     Ok(format!("{} of {host}", call.name))
 }

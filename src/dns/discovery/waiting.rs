@@ -157,7 +157,7 @@ impl Waiting {
             self.enter(&asker);
             return Ok(());
         }
-        let is_local = matches!(callee, Callee::Local(_));
+        let is_local = matches!(callee, Callee::Local(..));
         let realm = Realm(asker.realm.unwrap_or_default());
         let by = proxies::Asker { realm, address: asker.address };
         self.counters.call(if is_local { CallEnd::Local } else { CallEnd::Remote });

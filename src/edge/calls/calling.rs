@@ -4,6 +4,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use super::called::{self, Called};
 use super::edges::{Key, Whereabouts, whereabouts};
 use super::house::{Lent, direction};
 use super::live::{self, Session};
@@ -12,13 +13,13 @@ use super::reputations::{self, What};
 use super::service::{Agreed, Declined, Lookup, Now, Service};
 use super::waiting::For;
 use super::{Answer, Call, Callee, Outcome};
+use crate::config::Services;
 use crate::edge::cetp::io::Pair;
 use crate::edge::cetp::message::{
-    Backoff, Direction as Way, Evidence, Fqdn, Reason, Rloc, Service as Wire, Tag,
+    Backoff, Direction as Way, Evidence, Fqdn, Id, Reason, Rloc, Service as Wire, Tag,
 };
 use crate::edge::cetp::negotiation::{Opened, Question};
 use crate::edge::cetp::terms::{HostKey, Side};
-use crate::edge::hosts::HostId;
 use crate::edge::identity::naming::{self, Speaker};
 use crate::edge::proxies::{Asker, Assigned, TTL, TTL_IN_USE};
 use crate::flow::tunnel::{Refused, Service as Tunnelled, SessionOptions};
@@ -56,8 +57,8 @@ impl Service {
         match (host, call.callee) {
             // Of whom nobody knows who it is no policy speaks.
             (None, _) => self.outcomes.push_back((number, Outcome::Refused)),
-            (Some(host), Callee::Local(callee)) => {
-                let outcome = self.call_local(host, callee, &call.asker, lent, now);
+            (Some(host), Callee::Local(callee, service)) => {
+                let outcome = self.call_local(host, (callee, service), &call.asker, lent, now);
                 self.outcomes.push_back((number, outcome));
             }
             (Some(host), Callee::Remote(speakers)) => {
@@ -65,7 +66,7 @@ impl Service {
                     self.outcomes.push_back((number, Outcome::Refused));
                     return true;
                 };
-                let pair = Pair { host: HostKey(host.id.get()), peer: name.hash() };
+                let pair = Pair { host: Called::host(host.id).into(), peer: name.hash() };
                 self.call_remote(pair, (number, call.asker), call.name, speakers, lent, now);
                 self.settle(lent, now);
             }
@@ -240,9 +241,9 @@ impl Service {
 
     /// Whether the policy lets a host be called as one without an edge.
     fn falls_back(&self, host: HostKey, name: &crate::config::DomainName, lent: Lent<'_>) -> bool {
-        let Some(host) = lent.register.get(HostId::from_number(host.0)) else { return false };
+        let Some(host) = lent.host(host) else { return false };
         // Nobody has answered: nothing is known of who is there.
-        let query = super::local::outbound(&host, name.as_str(), false, None, UNKNOWN);
+        let query = super::local::outbound(&host, name.as_str(), false, None, Services::ANY, UNKNOWN);
         lent.policy.decide(&query).allows_legacy_fallback()
     }
 
@@ -300,19 +301,16 @@ impl Service {
     }
 
     fn install(&mut self, agreed: &Agreed, lent: Lent<'_>, now: Now) -> Result<(), Refused> {
-        let host = lent.register.get(HostId::from_number(agreed.pair.host.0)).ok_or(Refused::Session)?;
+        let host = lent.host(agreed.pair.host).ok_or(Refused::Session)?;
         let realm = crate::flow::Realm(host.parts().realm);
         let caller = self.waiting(&agreed.pair).and_then(|waiting| waiting.calls.first().copied());
+        let addresses = called::addresses(&host);
         let address = match caller {
             Some((_, Asker { address: IpAddr::V4(address), .. })) => Some(address),
-            _ => host.parts().addresses().find_map(|address| match address {
-                IpAddr::V4(address) => Some(address),
-                IpAddr::V6(_) => None,
-            }),
+            _ => addresses.first().copied(),
         };
         // Who has called may have another one by now.
-        let is_its = |address: &Ipv4Addr| host.parts().addresses().any(|known| known == *address);
-        let address: Ipv4Addr = address.filter(is_its).ok_or(Refused::Session)?;
+        let address = address.filter(|address| addresses.contains(address)).ok_or(Refused::Session)?;
         // Of two sessions between the same hosts the later one counts.
         if let Some((old, _)) = self.live.of(&agreed.pair) {
             self.ended(old, now);
@@ -320,7 +318,8 @@ impl Service {
         }
         let name = agreed.name.as_deref().unwrap_or_default();
         let asker = Asker { realm, address: address.into() };
-        let held = self.proxies.hold(&asker, agreed.pair.peer, name, now.at);
+        let seen = Called::from(agreed.pair.host).sees(agreed.pair.peer);
+        let held = self.proxies.hold(&asker, seen, name, now.at);
         let proxy = held.map_err(|_| Refused::Full)?;
         let key = agreed.edge.clone().map_or(Key::At(agreed.rloc), Key::Named);
         let taken = self.enter(agreed, &key, (realm, address, proxy), now);
@@ -341,10 +340,17 @@ impl Service {
         );
         self.live.insert(agreed.local, session);
         self.counters.installed += 1;
+        self.has_addresses(agreed.local, &addresses);
         if agreed.side == Side::Inbound {
             self.listen(agreed.local, now);
         }
         Ok(())
+    }
+
+    /// A session is its host's, whichever of its addresses that uses.
+    pub(super) fn has_addresses(&mut self, local: Tag, addresses: &[Ipv4Addr]) {
+        let left_out = self.table.lock().set_others(local.get(), addresses).unwrap_or_default();
+        self.counters.addresses_left_out += left_out as u64;
     }
 
     /// Puts a session into the table of tunnels, and its edge.
@@ -429,7 +435,7 @@ impl Service {
         for local in evidence.sessions.iter().copied().chain(of_header) {
             let session = self.live.get(local).filter(|session| session.edge.name() == Some(edge));
             let Some(session) = session else { continue };
-            let Some(host) = lent.register.get(HostId::from_number(session.pair.host.0)) else { continue };
+            let Some(host) = lent.host(session.pair.host) else { continue };
             for _ in 0..evidence.count.clamp(1, EVIDENCE) {
                 self.reputations.record_own(*host.hash(), host.parts().name, false, now.ms);
             }
@@ -447,11 +453,13 @@ impl Service {
         if self.is_kept(backoff, now) {
             return;
         }
-        let host = host.and_then(|hash| lent.register.by_hash(&hash));
+        let called = Id::new(host.0, &host.1).unwrap_or(Id::NONE);
+        let host = lent.find(&called).and_then(|called| lent.register.get(called.host));
+        let told = called.name().map_or("", |name| name.as_str());
         self.refusals.borrow_mut().push(Refusal {
             at: now.unix,
             direction: direction(Side::Inbound),
-            host: host.map_or("", |host| host.parts().name).into(),
+            host: host.map_or(told, |host| host.parts().name).into(),
             peer,
             edge,
             rloc: Some(rloc),
@@ -478,7 +486,7 @@ impl Service {
         lent: Lent<'_>,
         now: Now,
     ) {
-        let host = lent.register.get(HostId::from_number(pair.host.0));
+        let host = lent.host(pair.host);
         self.refusals.borrow_mut().push(Refusal {
             at: now.unix,
             direction: direction(Side::Outbound),

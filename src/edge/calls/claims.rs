@@ -8,6 +8,7 @@
 
 use arrayvec::ArrayVec;
 
+use super::called::Called;
 use super::codes;
 use super::granted::{self, List, TooMany};
 use super::house::{Rooms, direction};
@@ -184,17 +185,20 @@ fn backoff(reason: Reason, code: Option<Code>) -> Backoff {
 
 impl<'c> Case<'c> {
     /// # Errors
-    /// There is no such host any more, or nothing is asked for that the other side may open.
+    /// There is no such host any more, or nothing is asked for that the other side may open, or that the name stands for by which it
+    /// calls.
     pub fn new(rooms: &'c Rooms<'c>, ask: &'c Ask<'c>) -> Result<Case<'c>, Backoff> {
-        let host = rooms.host(ask.host).ok_or(backoff(Reason::UNKNOWN_HOST, None))?;
+        let unknown = backoff(Reason::UNKNOWN_HOST, None);
+        let host = rooms.host(ask.host).ok_or(unknown)?;
+        let named = Called::from(ask.host).services(&host).ok_or(unknown)?;
         let direction = direction(ask.side);
         // Who asks opens: what the one who is asked may open is asked for by its own question.
         let wanted = ask.services.iter().filter(|service| service.direction != Way::ToOutbound);
         let decide = |service: &Service| {
-            let services = granted::from_the_wire(service);
-            rooms.lent.policy.decide(&query(&host, ask, direction, services, rooms.reputation(ask)))
+            let services = granted::from_the_wire(service).and(&named)?;
+            Some(rooms.lent.policy.decide(&query(&host, ask, direction, services, rooms.reputation(ask))))
         };
-        let decisions: ArrayVec<_, SERVICES> = wanted.take(SERVICES).map(decide).collect();
+        let decisions: ArrayVec<_, SERVICES> = wanted.take(SERVICES).filter_map(decide).collect();
         if decisions.is_empty() {
             return Err(backoff(Reason::UNACCEPTABLE, Some(Code::SERVICE)));
         }
@@ -335,6 +339,10 @@ impl<'c> Case<'c> {
     /// Something of it is refused, or needs more than is known.
     pub fn confirm(&self, known: &Known) -> Result<(), Backoff> {
         let wanted = self.ask.services.iter().filter(|service| service.direction != Way::ToOutbound);
+        if wanted.clone().count() > self.decisions.len() {
+            // The name by which it is called stands for something else by now.
+            return Err(self.refused());
+        }
         for (service, decision) in wanted.zip(&self.decisions) {
             match decision.judge(&known.claims(), &self.rooms.has()) {
                 Judgement::Agreed(agreement) => {

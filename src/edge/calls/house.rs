@@ -6,11 +6,13 @@
 //! Guarantees: answers depend on nothing but what is lent, and what edges have signed with; every own refusal is kept, with the
 //! rule that has decided. Never: waits, or changes a host or a rule.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashMap;
 
 use arrayvec::ArrayVec;
 
+use super::called::Called;
 use super::claims::{Case, Grounds, Known};
 use super::edges::Key;
 use super::live::Live;
@@ -19,14 +21,15 @@ use super::refusals::{Refusal, Refusals, Rule};
 use super::reports::Reports;
 use super::reputations::{self, Reputations};
 use super::service::Now;
-use crate::config::{Attribute, Direction, DomainName};
+use crate::config::{Attribute, Direction};
 use crate::edge::cetp::io::Pair;
 use crate::edge::cetp::message::{
     Backoff, Code, Fqdn, Id, IdType, Limits, Message, Reason, Rloc, Signature, Tag, Value,
 };
 use crate::edge::cetp::signing::CERTIFICATES;
 use crate::edge::cetp::terms::{Ask, HostKey, House, LastSeen, Side, SignedBy, Signer, Terms};
-use crate::edge::hosts::{HostId, HostRef, Register};
+use crate::edge::hosts::names::Which;
+use crate::edge::hosts::{HostRef, Register};
 use crate::edge::identity::{Algorithm, Certified, PublicKey};
 use crate::edge::policy::{self, Engine, Judgement, Name, Query};
 use crate::flow::tunnel::TunnelTable;
@@ -41,15 +44,21 @@ pub struct Lent<'l> {
     pub policy: &'l Engine,
 }
 
-impl Lent<'_> {
-    /// The host behind this edge that an ID means.
-    pub fn find(&self, id: &Id<'_>) -> Option<HostKey> {
-        let host = match id.id_type {
-            IdType::FqdnHash => self.register.by_hash(id.value.try_into().ok()?)?,
-            IdType::Fqdn => self.register.host(&DomainName::new(id.name()?.as_str())?)?,
-            _ => return None,
-        };
-        Some(HostKey(host.id.get()))
+impl<'l> Lent<'l> {
+    /// Whom behind this edge an ID means. Names of services are known as such, and not by their hashes.
+    pub fn find(&self, id: &Id<'_>) -> Option<Called> {
+        match id.id_type {
+            IdType::FqdnHash => {
+                self.register.by_hash(id.value.try_into().ok()?).map(|host| Called::host(host.id))
+            }
+            IdType::Fqdn => self.register.by_name(id.name()?.as_str()).map(Called::from),
+            _ => None,
+        }
+    }
+
+    /// The host of a key, if it is still there.
+    pub fn host(&self, key: HostKey) -> Option<HostRef<'l>> {
+        self.register.get(Called::from(key).host)
     }
 }
 
@@ -113,6 +122,15 @@ impl<'a> Rooms<'a> {
         Rooms { is_of_sessions: true, ..self }
     }
 
+    /// By which name a host behind this edge is called; nobody has written that of a port down.
+    fn name_of(&self, host: HostKey) -> Option<Fqdn<'a>> {
+        let (name, _) = self.host(host)?.named(Called::from(host).which)?;
+        match name {
+            Cow::Borrowed(name) => Fqdn::new(name),
+            Cow::Owned(_) => None,
+        }
+    }
+
     /// What the other host is held to be worth, in hundredths.
     pub(super) fn reputation(&self, ask: &Ask<'_>) -> u8 {
         self.reputations.of(&reputations::edge(ask), Some(&reputations::host(ask)), self.now.ms)
@@ -126,7 +144,7 @@ impl<'a> Rooms<'a> {
 
     /// A host behind this edge that is still there.
     pub(super) fn host(&self, host: HostKey) -> Option<HostRef<'a>> {
-        self.lent.register.get(HostId::from_number(host.0))
+        self.lent.host(host)
     }
 
     /// The certificate of who is at the other side, where an association or a signature has shown it.
@@ -233,14 +251,15 @@ impl House for Rooms<'_> {
     }
 
     fn find(&self, id: &Id<'_>) -> Option<HostKey> {
-        self.lent.find(id)
+        self.lent.find(id).map(HostKey::from)
     }
 
     fn id(&self, host: HostKey, id_type: IdType) -> Option<Id<'_>> {
-        let host = self.host(host)?;
         match id_type {
-            IdType::FqdnHash => Id::new(id_type, host.hash()),
-            IdType::Fqdn => Fqdn::new(host.parts().name).map(Id::fqdn),
+            IdType::FqdnHash if Called::from(host).which == Which::OWN => {
+                Id::new(id_type, self.host(host)?.hash())
+            }
+            IdType::Fqdn => self.name_of(host).map(Id::fqdn),
             _ => None,
         }
     }
@@ -256,7 +275,7 @@ impl House for Rooms<'_> {
 
     fn value(&self, host: Option<HostKey>, code: Code) -> Option<Value<'_>> {
         match code {
-            Code::DOMAIN => Fqdn::new(self.host(host?)?.parts().name).map(Value::Domain),
+            Code::DOMAIN => self.name_of(host?).map(Value::Domain),
             Code::RLOC_IPV4 => self.own.told_v4(),
             Code::RLOC_IPV6 => self.own.told_v6(),
             Code::RLOC_ETHERNET => self.own.told_ethernet(),

@@ -9,13 +9,14 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::ops::Bound;
 
 use super::Outcome;
+use super::called;
 use super::claims::known_here;
 use super::granted::{self, List, TooMany};
 use super::house::Lent;
 use super::live;
 use super::refusals::{Refusal, Rule};
 use super::service::{Now, Service};
-use crate::config::{Attribute, Attributes, Direction, Services};
+use crate::config::{Attribute, Attributes, Direction, ServiceTarget, Services};
 use crate::edge::cetp::message::{Backoff, Direction as Way, Reason, Tag};
 use crate::edge::hosts::{HostId, HostRef};
 use crate::edge::policy::{self, Decision, Judgement, Name, Query};
@@ -36,8 +37,8 @@ pub struct Half {
     pub name: Box<str>,
     /// What the host may open, in the words of messages; what the other may open of it, too.
     services: Vec<Tunnelled>,
-    /// It has called the other: that is negotiated.
-    pub(super) is_caller: bool,
+    /// What it has called the other for, by its own name or by those of services: that is negotiated.
+    pub(super) wanted: List,
 }
 
 /// Two hosts behind this edge.
@@ -52,6 +53,11 @@ pub struct Twins {
 type Pair = [HostId; 2];
 
 impl Half {
+    /// It has called the other.
+    pub(super) fn is_caller(&self) -> bool {
+        !self.wanted.is_empty()
+    }
+
     /// Whether all that its host may open of the other is in that list.
     pub(super) fn is_within(&self, list: &[Services]) -> bool {
         let mut open = self.services.iter().filter(|service| service.opens != Opens::Remote);
@@ -104,12 +110,13 @@ pub(super) fn pair(one: HostId, other: HostId) -> Pair {
     if one < other { [one, other] } else { [other, one] }
 }
 
-/// That a host calls another by that name.
+/// That a host calls another by that name, for those services.
 pub(super) fn outbound<'q>(
     host: &HostRef<'q>,
     peer: &'q str,
     is_own_group: bool,
     edge: Option<Name<'q>>,
+    services: Services,
     reputation: u8,
 ) -> Query<'q> {
     let parts = host.parts();
@@ -120,7 +127,7 @@ pub(super) fn outbound<'q>(
         peer: Name::new(peer),
         is_own_group,
         edge,
-        services: Services::ANY,
+        services,
         reputation,
     }
 }
@@ -136,11 +143,11 @@ fn backoff(reason: Reason) -> Backoff {
 }
 
 impl Service {
-    /// One host behind this edge calls another.
+    /// One host behind this edge calls another, for a single service if it has called it by the name of one.
     pub(super) fn call_local(
         &mut self,
         caller: HostRef<'_>,
-        callee: HostId,
+        (callee, service): (HostId, Option<ServiceTarget>),
         asker: &Asker,
         lent: Lent<'_>,
         now: Now,
@@ -148,16 +155,17 @@ impl Service {
         let Some(called) = lent.register.get(callee).filter(|called| called.id != caller.id) else {
             return Outcome::Refused;
         };
-        let key = pair(caller.id, callee);
+        let (key, wanted) = (pair(caller.id, callee), service.map_or(Services::ANY, Services::of));
+        let has_called = |half: &Half| half.host == caller.id && granted::is_within(wanted, &half.wanted);
         if let Some(twins) = self.locals.pairs.get(&key)
-            && let Some(half) = twins.halves.iter().find(|half| half.host == caller.id && half.is_caller)
+            && let Some(half) = twins.halves.iter().find(|half| has_called(half))
         {
             self.counters.reused += 1;
             let ttl = TTL_IN_USE.min(twins.timeout);
             self.proxies.told(half.realm, half.proxy, called.parts().name, ttl, now.at);
             return Outcome::Address(Assigned { address: half.proxy, ttl });
         }
-        let terms = match self.match_policies(&caller, &called, lent, now) {
+        let terms = match self.match_policies(&caller, &called, wanted, lent, now) {
             Ok(terms) => terms,
             Err((refusal, rule)) => {
                 let names = [&caller, &called].map(|host| host.parts().name.into());
@@ -167,8 +175,8 @@ impl Service {
             }
         };
         let made = match self.locals.pairs.contains_key(&key) {
-            true => self.grow_twins(key, caller.id, &terms),
-            false => self.make_twins([&caller, &called], asker, &terms, now),
+            true => self.grow_twins(key, caller.id, wanted, &terms),
+            false => self.make_twins([&caller, &called], asker, wanted, &terms, now),
         };
         match made {
             Ok(address) => {
@@ -183,11 +191,12 @@ impl Service {
         }
     }
 
-    /// Caller outbound against callee inbound.
+    /// Caller outbound against callee inbound, for those services.
     pub(super) fn match_policies(
         &self,
         caller: &HostRef<'_>,
         called: &HostRef<'_>,
+        wanted: Services,
         lent: Lent<'_>,
         now: Now,
     ) -> Result<Terms, (Backoff, Option<Rule>)> {
@@ -196,8 +205,8 @@ impl Service {
         let edge = Name::new(self.own.name.as_str());
         // Of its own hosts the edge knows what other edges have evidence of.
         let [worth, others] = [caller, called].map(|host| self.reputations.of_own(host.hash(), now.ms));
-        let outbound = outbound(caller, other.name, is_own_group, edge, others);
-        let inbound = self::outbound(called, one.name, is_own_group, edge, worth);
+        let outbound = outbound(caller, other.name, is_own_group, edge, wanted, others);
+        let inbound = self::outbound(called, one.name, is_own_group, edge, wanted, worth);
         let inbound = Query { direction: Direction::Inbound, ..inbound };
         let decisions = [&outbound, &inbound].map(|query| lent.policy.decide(query));
         let mut lists: [List; 2] = Default::default();
@@ -271,11 +280,14 @@ impl Service {
         &mut self,
         hosts: [&HostRef<'_>; 2],
         asker: &Asker,
+        wanted: Services,
         terms: &Terms,
         now: Now,
     ) -> Result<Ipv4Addr, Refused> {
-        let addresses = [v4(asker.address).or(first(hosts[0])), first(hosts[1])];
-        let [Some(one), Some(other)] = addresses else { return Err(Refused::Session) };
+        let addresses = hosts.map(called::addresses);
+        let asker_has = addresses[0].iter().find(|address| IpAddr::V4(**address) == asker.address);
+        let firsts = [asker_has.or(addresses[0].first()), addresses[1].first()];
+        let [Some(&one), Some(&other)] = firsts else { return Err(Refused::Session) };
         let mut held: Vec<(Realm, Ipv4Addr)> = Vec::new();
         for (host, address, peer) in [(hosts[0], one, hosts[1]), (hosts[1], other, hosts[0])] {
             let asker = Asker { realm: Realm(host.parts().realm), address: address.into() };
@@ -296,7 +308,7 @@ impl Service {
             proxy: held[at].1,
             name: hosts[at].parts().name.into(),
             services: services[at].clone(),
-            is_caller: at == 0,
+            wanted: [wanted].into_iter().take(1 - at).collect(),
         });
         let mut tunnels = self.table.lock();
         if let Err(refused) = install(&mut halves, &mut tunnels, now) {
@@ -310,12 +322,20 @@ impl Service {
         let due = now.ms + u64::from(terms.timeout) * 1000;
         self.locals.due.insert((due, key));
         self.locals.by_host.extend([(key[0], key[1]), (key[1], key[0])]);
+        let tags = halves.each_ref().map(|half| half.tag);
         self.locals.pairs.insert(key, Twins { halves, timeout: terms.timeout, due });
+        tags.iter().zip(&addresses).for_each(|(tag, addresses)| self.has_addresses(*tag, addresses));
         Ok(address)
     }
 
-    /// The other one calls, too.
-    fn grow_twins(&mut self, key: Pair, caller: HostId, terms: &Terms) -> Result<Ipv4Addr, Refused> {
+    /// The other one calls, too, or one of them for something more.
+    fn grow_twins(
+        &mut self,
+        key: Pair,
+        caller: HostId,
+        wanted: Services,
+        terms: &Terms,
+    ) -> Result<Ipv4Addr, Refused> {
         let twins = self.locals.pairs.get_mut(&key).ok_or(Refused::Tag)?;
         if twins.halves[0].services.len() + terms.services.len() > SERVICES {
             return Err(Refused::Session);
@@ -326,10 +346,13 @@ impl Service {
             let is_caller = half.host == caller;
             let way = if is_caller { Way::ToInbound } else { Way::ToOutbound };
             let mut services = half.services.clone();
-            services.extend(tunnelled(&terms.services, way));
+            let more = tunnelled(&terms.services, way);
+            services.extend(more.into_iter().filter(|service| !half.services.contains(service)));
             tunnels.grow(half.tag.get(), &services)?;
             half.services = services;
-            half.is_caller |= is_caller;
+            if is_caller {
+                granted::add(&mut half.wanted, wanted).map_err(|TooMany| Refused::Session)?;
+            }
             address = address.or(is_caller.then_some(half.proxy));
         }
         twins.timeout = twins.timeout.min(terms.timeout);
@@ -414,14 +437,6 @@ fn install(halves: &mut [Half; 2], tunnels: &mut Tunnels, now: Now) -> Result<()
         }
     }
     Ok(())
-}
-
-fn v4(address: IpAddr) -> Option<Ipv4Addr> {
-    if let IpAddr::V4(address) = address { Some(address) } else { None }
-}
-
-fn first(host: &HostRef<'_>) -> Option<Ipv4Addr> {
-    host.parts().addresses().find_map(v4)
 }
 
 /// What the edge knows of its own hosts without their telling.

@@ -9,6 +9,7 @@
 //! | [`service`] | the sans-IO whole: calls, messages, time in; messages, outcomes, tables out |
 //! | `calling` | calls to other edges, and their sessions |
 //! | [`local`] | calls within this edge (CES–Local) |
+//! | `called` | hosts behind this edge by their names, those of single services, too |
 //! | `waiting` | calls that wait for something |
 //! | [`house`], `claims`, `codes` | what the protocol asks, answered by register, policies and identities |
 //! | [`own`] | what the edge knows of itself, and by which certificates it knows others |
@@ -20,6 +21,7 @@
 //! | [`refusals`], [`shown`] | what was refused lately, and why; what an operator sees |
 //! | [`carrier`], [`thread`] | messages as frames carry them; the thread `ces-cetp` |
 
+mod called;
 mod calling;
 pub mod carrier;
 mod claims;
@@ -44,7 +46,7 @@ mod waiting;
 use super::hosts::HostId;
 use super::identity::naming::{Question, Speaker};
 use super::proxies::{Asker, Assigned};
-use crate::config::DomainName;
+use crate::config::{DomainName, ServiceTarget};
 use std::net::IpAddr;
 
 /// Who is called.
@@ -52,8 +54,8 @@ use std::net::IpAddr;
 pub enum Callee {
     /// A host behind other edges, which NAPTR names, the preferred one first.
     Remote(Vec<Speaker>),
-    /// A host behind this edge (CES–Local).
-    Local(HostId),
+    /// A host behind this edge (CES–Local), and where it is called by the name of a single service, that one.
+    Local(HostId, Option<ServiceTarget>),
 }
 
 /// A host asks for another.

@@ -20,6 +20,7 @@ use std::num::NonZeroUsize;
 use arrayvec::ArrayVec;
 use lru::LruCache;
 
+use super::called::Called;
 use super::edges::Key;
 use super::house::Lent;
 use super::live::Session;
@@ -96,13 +97,13 @@ impl Seen {
 /// What of hosts behind this edge is kept away.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Kept {
-    Host(HostKey),
+    Host(HostId),
     /// Every host whose name is this or ends in it.
     Domain(Box<str>),
 }
 
 impl Kept {
-    fn has(&self, host: HostKey, name: &str) -> bool {
+    fn has(&self, host: HostId, name: &str) -> bool {
         match self {
             Kept::Host(kept) => *kept == host,
             Kept::Domain(kept) => {
@@ -171,7 +172,7 @@ impl Reports {
     }
 
     /// For how many seconds more a host behind this edge is kept away from another edge, by its word.
-    pub fn is_kept(&self, edge: &str, host: HostKey, name: &str, now: u64) -> Option<u16> {
+    pub fn is_kept(&self, edge: &str, host: HostId, name: &str, now: u64) -> Option<u16> {
         let kept = self.kept.get(edge)?.kept.iter().filter(|(kept, _)| kept.has(host, name));
         kept.filter_map(|(_, until)| left(*until, now)).max()
     }
@@ -273,7 +274,7 @@ impl Service {
     pub(super) fn keep_away(&mut self, asked: &Asked, lent: Lent<'_>, now: Now) {
         let kept = match &asked.blocked {
             Some(AskedOf::Host(id_type, value)) => {
-                Id::new(*id_type, value).and_then(|id| lent.find(&id)).map(Kept::Host)
+                Id::new(*id_type, value).and_then(|id| lent.find(&id)).map(|called| Kept::Host(called.host))
             }
             Some(AskedOf::Domain(name)) => Some(Kept::Domain(name.clone())),
             None => None,
@@ -289,7 +290,8 @@ impl Service {
             return;
         }
         let is_meant = |session: &Session| {
-            session.edge.name() == Some(&*asked.edge) && kept.has(session.pair.host, &session.host_name)
+            session.edge.name() == Some(&*asked.edge)
+                && kept.has(Called::from(session.pair.host).host, &session.host_name)
         };
         self.end_all(is_meant, lent, now);
     }
@@ -302,7 +304,7 @@ impl Service {
         lent: Lent<'_>,
         now: Now,
     ) -> Option<u16> {
-        let known = lent.register.get(HostId::from_number(host.0))?;
-        self.reports.is_kept(edge?, host, known.parts().name, now.ms)
+        let known = lent.host(host)?;
+        self.reports.is_kept(edge?, known.id, known.parts().name, now.ms)
     }
 }

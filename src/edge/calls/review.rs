@@ -7,11 +7,13 @@
 use std::collections::VecDeque;
 use std::ops::Bound;
 
+use super::called::{self, Called};
 use super::claims::Case;
 use super::house::{Lent, Parts, Rooms};
 use super::local;
 use super::refusals::Rule;
 use super::service::{Now, Service};
+use crate::config::Services;
 use crate::edge::cetp::io::Pair;
 use crate::edge::cetp::message::{Backoff, Reason, Tag};
 use crate::edge::cetp::terms::{HostKey, Side};
@@ -60,14 +62,15 @@ impl Review {
         if self.spans.len() >= 2 * HOSTS {
             return self.add_all();
         }
-        let (key, first) = (HostKey(host.get()), HostId::from_number(0));
-        self.spans.push_back(Span::Remote(Bound::Included(Pair { host: key, peer: [0; 16] }), key));
+        let (key, first) = (Called::host(host).into(), HostId::from_number(0));
+        let from = Bound::Included(Pair { host: key, peer: [0; 16] });
+        self.spans.push_back(Span::Remote(from, Called::last(host)));
         self.spans.push_back(Span::Local(Bound::Included((host, first)), host));
     }
 
     fn add_all(&mut self) {
         self.spans.clear();
-        self.spans.push_back(Span::Remote(Bound::Unbounded, HostKey(u32::MAX)));
+        self.spans.push_back(Span::Remote(Bound::Unbounded, HostKey(u64::MAX)));
         self.spans.push_back(Span::Local(Bound::Unbounded, HostId::from_number(u32::MAX)));
     }
 }
@@ -108,7 +111,11 @@ impl Service {
     fn review_session(&mut self, local: Tag, lent: Lent<'_>, now: Now) {
         if let Err(Backoff { reason, .. }) = self.weigh_session(local, lent, now) {
             self.counters.withdrawn += 1;
-            self.close(local, reason, lent, now);
+            return self.close(local, reason, lent, now);
+        }
+        let host = self.live.get(local).and_then(|session| lent.host(session.pair.host));
+        if let Some(host) = host {
+            self.has_addresses(local, &called::addresses(&host));
         }
     }
 
@@ -151,7 +158,13 @@ impl Service {
 
     fn review_twins(&mut self, key: [HostId; 2], lent: Lent<'_>, now: Now) {
         let Some(twins) = self.locals.get(&key) else { return };
-        let Err((refusal, rule, caller)) = self.weigh_twins(twins, lent, now) else { return };
+        let Err((refusal, rule, caller)) = self.weigh_twins(twins, lent, now) else {
+            for (tag, host) in twins.halves.each_ref().map(|half| (half.tag, half.host)) {
+                let addresses = lent.register.get(host).map(|host| called::addresses(&host));
+                self.has_addresses(tag, &addresses.unwrap_or_default());
+            }
+            return;
+        };
         let names = [caller, 1 - caller].map(|at| twins.halves[at].name.clone());
         self.keep_local(names, refusal, rule, true, now);
         self.counters.withdrawn += 1;
@@ -178,10 +191,10 @@ impl Service {
         let [Some(one), Some(other)] = &hosts else { return Ok(()) };
         for (at, caller, called) in [(0, one, other), (1, other, one)] {
             let half = &twins.halves[at];
-            if !half.is_caller {
+            if !half.is_caller() {
                 continue;
             }
-            let terms = self.match_policies(caller, called, lent, now);
+            let terms = self.match_policies(caller, called, Services::ANY, lent, now);
             let terms = terms.map_err(|(refusal, rule)| (refusal, rule, at))?;
             if !half.is_within(&terms.services) {
                 return Err((backoff(Reason::REFUSED), None, at));

@@ -24,7 +24,7 @@ use super::tags::Table;
 use super::waiting::{Waiting, Waits};
 use super::{Answer, Outcome};
 use crate::edge::cetp::io::{self, Output, Pair};
-use crate::edge::cetp::message::{Backoff, Evidence, Fqdn, Reason, Rloc, Tag};
+use crate::edge::cetp::message::{Backoff, Evidence, Fqdn, IdType, Reason, Rloc, Tag};
 use crate::edge::cetp::negotiation::{Cetp, Size, session};
 use crate::edge::cetp::terms::{HostKey, Side};
 use crate::edge::identity::naming::{self, Claim, NamingCheck, Question, Step};
@@ -72,8 +72,8 @@ pub(super) struct Declined {
     /// It comes from where it says it does.
     pub is_proved: bool,
     pub is_flood: bool,
-    /// By the hash of its name, if that is how it was called.
-    pub host: Option<[u8; 16]>,
+    /// How it was called.
+    pub host: (IdType, Box<[u8]>),
     pub rloc: Rloc,
     pub backoff: Backoff,
 }
@@ -114,6 +114,8 @@ pub struct Counters {
     pub untaken: u64,
     pub installed: u64,
     pub removed: u64,
+    /// Further addresses of hosts by which sessions are not found: there is no room, or another host has it in its sessions still.
+    pub addresses_left_out: u64,
     /// Ended because hosts or rules have changed.
     pub withdrawn: u64,
     pub local: u64,
@@ -458,7 +460,7 @@ fn take(
         Output::Refused { pair, backoff, by_peer } => Event::Refused { pair, backoff, by_peer },
         Output::Declined { peer, name, edge, host, rloc, backoff, is_proved, is_flood } => {
             let hash = session::pair(HostKey(0), &peer).peer;
-            let (peer, host) = (house::peer_text(&peer, name), host.value.try_into().ok());
+            let (peer, host) = (house::peer_text(&peer, name), (host.id_type, host.value.into()));
             let edge = owned(edge);
             Event::Declined(Box::new(Declined { peer, hash, edge, is_proved, is_flood, host, rloc, backoff }))
         }

@@ -12,7 +12,7 @@ use super::service::{Counters, Now, Service};
 use crate::edge::cetp::message::{Reason, Rloc, Service as Wire, Tag};
 use crate::edge::cetp::negotiation::Counters as Protocol;
 use crate::edge::cetp::terms::Side;
-use crate::edge::hosts::{HostId, name_hash};
+use crate::edge::hosts::name_hash;
 use crate::flow::Realm;
 use crate::flow::tunnel::Counts;
 use std::net::Ipv4Addr;
@@ -99,7 +99,7 @@ impl Service {
         let mut sessions = Vec::new();
         let mut total = 0;
         for (local, session) in self.live().iter() {
-            let host = lent.register.get(HostId::from_number(session.pair.host.0));
+            let host = lent.host(session.pair.host);
             let host = host.map_or("", |host| host.parts().name);
             let edge = session.edge.name();
             let is_host = |name: &str| name == host || name == &*session.name;

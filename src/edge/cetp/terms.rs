@@ -9,9 +9,10 @@ use super::message::{
     Signature, Tag, Value,
 };
 
-/// A host behind this edge, by the number that the rest of the edge knows it by.
+/// A host behind this edge, or what has a name of its own there, by a number that means nothing here. In their order those of a host
+/// stand together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct HostKey(pub u32);
+pub struct HostKey(pub u64);
 
 /// On which side of a negotiation this edge is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

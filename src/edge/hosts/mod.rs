@@ -14,6 +14,7 @@
 
 pub mod change;
 pub mod import;
+pub mod names;
 mod parents;
 pub mod record;
 pub mod store;
@@ -33,6 +34,7 @@ use hashbrown::HashTable;
 
 use super::journal::Journal;
 use crate::config::{DomainName, Host, Hosts, ServiceTarget};
+use names::Which;
 use parents::Parents;
 use record::{Parts, Record};
 
@@ -185,6 +187,8 @@ pub struct Found<'a> {
     pub host: HostRef<'a>,
     /// For the name of a service (an SFQDN), its protocol and port; `None` for the host's own name.
     pub service: Option<ServiceTarget>,
+    /// By which of its names it was found.
+    pub which: Which,
 }
 
 /// What an index has of a name or an address: the place of its host, and which of that host's it is. Of names, 0 is the host's
@@ -296,12 +300,13 @@ impl Register {
             let host = self.at(entry.place())?;
             let service = entry.which().checked_sub(1);
             let service = service.and_then(|number| host.parts().services().nth(number));
-            return Some(Found { host, service: service.map(|(_, target)| target) });
+            let which = Which::of_entry(entry.which());
+            return Some(Found { host, service: service.map(|(_, target)| target), which });
         }
         let (label, rest) = name.split_once('.')?;
-        let target = port_label(label)?;
+        let (target, which) = names::port_label(label)?;
         let entry = self.entry(rest).filter(|entry| entry.which() == 0)?;
-        Some(Found { host: self.at(entry.place())?, service: Some(target) })
+        Some(Found { host: self.at(entry.place())?, service: Some(target), which })
     }
 
     /// Whether names of hosts, of that realm or of any, are below `name`, which is in lower case.
@@ -571,14 +576,4 @@ fn lower_case<'a>(name: &str, buffer: &'a mut [u8; DomainName::MAX]) -> Option<&
     buffer.copy_from_slice(name);
     buffer.make_ascii_lowercase();
     std::str::from_utf8(buffer).ok()
-}
-
-/// What a label such as `tcp443` means.
-fn port_label(label: &str) -> Option<ServiceTarget> {
-    const NAMES: [(&str, u8); 4] = [("tcp", 6), ("udp", 17), ("sctp", 132), ("dccp", 33)];
-    let (digits, protocol) =
-        NAMES.iter().find_map(|(name, number)| Some((label.strip_prefix(name)?, *number)))?;
-    // Written in one way only.
-    let port = digits.parse().ok().filter(|port: &u16| *port > 0 && !digits.starts_with(['0', '+']))?;
-    Some(ServiceTarget { protocol: Some(protocol), port: Some(port) })
 }

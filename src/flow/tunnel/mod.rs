@@ -9,7 +9,8 @@
 //! answers with its own. Workers read, and write counters, times and next hops, by load and store.
 //!
 //! Guarantees:
-//! - A session, and an RLOC, does not change while it is published; its place is used again after every worker has been quiescent.
+//! - A session, and an RLOC, does not change while it is published, but for further services, and its host's further addresses; its place
+//!   is used again after every worker has been quiescent.
 //! - By its tag a session is found without a hash, in one cache line; a tag of a former use finds nothing.
 //! - Everything is preallocated: what is full refuses.
 //!
@@ -112,14 +113,11 @@ impl TunnelTable {
         self.at(self.place_of(tag), tag)
     }
 
-    /// The place of the session between a host and a proxy address, and the session.
+    /// The place of the session between a host, by any of its addresses, and a proxy address, and the session.
     pub fn find_pair(&self, realm: Realm, host: Ipv4Addr, proxy: Ipv4Addr) -> Option<(u32, &Session)> {
         let pair = pair_of(host, proxy);
-        let is_it = |session: &Session| {
-            session.tags().0 != 0
-                && session.addresses.load(Ordering::Relaxed) == pair
-                && session.realm() == realm
-        };
+        let is_it =
+            |session: &Session| session.tags().0 != 0 && session.has_pair(pair) && session.realm() == realm;
         let found = self
             .pairs
             .find(self.hash_of(realm, pair), |r| self.sessions.get(r.index()).is_some_and(is_it))?;

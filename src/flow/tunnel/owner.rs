@@ -2,7 +2,7 @@
 
 use super::rloc::{Peer, RLOCS_OF_A_PEER, Rloc, RlocOptions};
 use super::services::{Service, Services};
-use super::session::{Session, SessionOptions, pair_of};
+use super::session::{Session, SessionOptions, pair_of, word_of};
 use super::tag::TagKey;
 use super::{LOCAL, SESSIONS_MAX, Sizes, TABLE, TunnelTable};
 use crate::flow::hash::HashKey;
@@ -11,6 +11,7 @@ use crate::flow::memory::Region;
 use crate::flow::quiescence::Quiescence;
 use crate::flow::sync::Ordering;
 use std::collections::VecDeque;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 /// Why something is refused. Nothing of it is left behind.
@@ -44,6 +45,8 @@ pub struct Tunnels {
     /// Sessions of each peer; peers that each RLOC is known to.
     held_peers: Box<[Option<u32>]>,
     held_rlocs: Box<[Option<u32>]>,
+    /// Further addresses that sessions are found by: no more than there is room for sessions.
+    others: usize,
     /// Each with the epoch that every worker must have reached, oldest first.
     retired: VecDeque<(u64, Retired)>,
 }
@@ -76,7 +79,8 @@ impl Tunnels {
             sessions: Region::new(sizes.sessions, |_| Session::free()),
             peers: Region::new(sizes.peers, |_| Peer::free()),
             rlocs: Region::new(sizes.rlocs, |_| Rloc::free()),
-            pairs: Index::new(sizes.sessions),
+            // One of each session, and as many of hosts' further addresses.
+            pairs: Index::new(2 * sizes.sessions),
             hash: HashKey::new(&mut random),
         };
         let numbers = |count: usize| (0..count as u32).collect();
@@ -87,6 +91,7 @@ impl Tunnels {
             free: [sizes.sessions, sizes.peers, sizes.rlocs].map(numbers),
             held_peers: vec![None; sizes.peers].into(),
             held_rlocs: vec![None; sizes.rlocs].into(),
+            others: 0,
             retired: VecDeque::with_capacity(sizes.sessions + sizes.peers + sizes.rlocs),
         }
     }
@@ -207,6 +212,57 @@ impl Tunnels {
         Ok(())
     }
 
+    /// The host of a session has these addresses beside that which the session was installed with: packets from each of them find
+    /// it, and none from others that it had before. Returns how many are left out: for which there is no room, or which have a session
+    /// with that proxy address already.
+    ///
+    /// # Errors
+    /// [`Refused::Tag`] where that tag has no session.
+    pub fn set_others(&mut self, tag: u32, addresses: &[Ipv4Addr]) -> Result<usize, Refused> {
+        let place = self.place(tag, State::Published).ok_or(Refused::Tag)?;
+        self.keep_others(place, addresses);
+        let (session, mut left_out) = (&self.shared.sessions[place as usize], 0);
+        let (host, proxy) = session.pair();
+        for &address in addresses.iter().filter(|address| **address != host && !address.is_unspecified()) {
+            let (word, pair) = (word_of(address), pair_of(address, proxy));
+            if session.has_pair(pair) {
+                continue;
+            }
+            let free = session.others.iter().find(|other| other.load(Ordering::Relaxed) == 0);
+            let is_taken = self.shared.find_pair(session.realm(), address, proxy).is_some();
+            let free = free.filter(|_| !is_taken && self.others < self.shared.sessions.len());
+            let Some(free) = free else {
+                left_out += 1;
+                continue;
+            };
+            free.store(word, Ordering::Release);
+            let hash = self.shared.hash_of(session.realm(), pair);
+            if self.shared.pairs.insert(hash, reference(place)).is_err() {
+                free.store(0, Ordering::Relaxed);
+                left_out += 1;
+                continue;
+            }
+            self.others += 1;
+        }
+        Ok(left_out)
+    }
+
+    /// By others than these addresses the session at a place is found no more.
+    fn keep_others(&mut self, place: u32, kept: &[Ipv4Addr]) {
+        let session = &self.shared.sessions[place as usize];
+        let (_, proxy) = session.pair();
+        for other in &session.others {
+            let word = other.load(Ordering::Relaxed);
+            let address = Ipv4Addr::from(word.to_le_bytes());
+            if word != 0 && !kept.contains(&address) {
+                let hash = self.shared.hash_of(session.realm(), pair_of(address, proxy));
+                self.shared.pairs.remove(hash, reference(place));
+                other.store(0, Ordering::Relaxed);
+                self.others -= 1;
+            }
+        }
+    }
+
     /// How many sessions, edges and RLOCs are in use, those included whose tag is only reserved.
     pub fn used(&mut self) -> [usize; 3] {
         self.reclaim();
@@ -217,6 +273,7 @@ impl Tunnels {
     /// A session is over. False where that tag has none.
     pub fn remove(&mut self, tag: u32) -> bool {
         let Some(place) = self.place(tag, State::Published) else { return false };
+        self.keep_others(place, &[]);
         let table = &*self.shared;
         let session = &table.sessions[place as usize];
         let (host, proxy) = session.pair();

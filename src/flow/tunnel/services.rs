@@ -3,7 +3,7 @@
 use crate::flow::sync::{AtomicU64, Ordering};
 
 /// Services that one session may have.
-pub const SERVICES: usize = 24;
+pub const SERVICES: usize = 20;
 
 /// Who may open flows of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -36,8 +36,8 @@ impl Service {
     }
 }
 
-/// Those of one session: three cache lines. Written by the owner before the session is published.
-#[repr(C, align(64))]
+/// Those of one session. Written by the owner before the session is published.
+#[repr(C)]
 pub struct Services([AtomicU64; SERVICES]);
 
 impl Services {

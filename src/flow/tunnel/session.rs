@@ -17,6 +17,7 @@ pub struct SessionOptions<'s> {
     pub peer: u32,
     /// Of the host behind this edge.
     pub realm: Realm,
+    /// To which packets go that are of no flow of another one of its addresses.
     pub host: Ipv4Addr,
     /// What stands there for the host behind the other edge.
     pub proxy: Ipv4Addr,
@@ -40,7 +41,12 @@ pub struct Session {
     /// Written by workers: packets and bytes of hosts' packets into the tunnel, then out of it.
     counts: [AtomicU64; 4],
     services: Services,
+    /// Further addresses of the host, as pairs have them; 0 for none. Written by the owner.
+    pub(super) others: [AtomicU32; OTHERS],
 }
+
+/// Addresses of a host beside the first that its packets may be from.
+pub const OTHERS: usize = 8;
 
 #[cfg(not(ces_loom))]
 const _: () = assert!(size_of::<Session>() == 256 && std::mem::offset_of!(Session, services) == 64);
@@ -65,6 +71,7 @@ impl Session {
             path: AtomicU32::new(0),
             counts: std::array::from_fn(|_| zero()),
             services: Services::none(),
+            others: std::array::from_fn(|_| AtomicU32::new(0)),
         }
     }
 
@@ -76,6 +83,7 @@ impl Session {
         self.path.store(0, Ordering::Relaxed);
         self.counts.iter().for_each(|count| count.store(0, Ordering::Relaxed));
         self.services.write(options.services);
+        self.others.iter().for_each(|other| other.store(0, Ordering::Relaxed));
         self.tags.store(u64::from(own) | u64::from(options.peer_tag) << 32, Ordering::Release);
     }
 
@@ -90,6 +98,14 @@ impl Session {
     pub fn pair(&self) -> (Ipv4Addr, Ipv4Addr) {
         let [a, b, c, d, e, f, g, h] = self.addresses.load(Ordering::Relaxed).to_le_bytes();
         (Ipv4Addr::new(a, b, c, d), Ipv4Addr::new(e, f, g, h))
+    }
+
+    /// Whether packets of that pair are its host's.
+    pub(super) fn has_pair(&self, pair: u64) -> bool {
+        let own = self.addresses.load(Ordering::Relaxed);
+        let host = pair as u32;
+        let is_other = || self.others.iter().any(|other| other.load(Ordering::Relaxed) == host);
+        own == pair || own >> 32 == pair >> 32 && host != 0 && is_other()
     }
 
     /// Of the host.
@@ -159,8 +175,12 @@ impl KeepsPath for Session {
     }
 }
 
+/// An address as pairs have it.
+pub(super) fn word_of(address: Ipv4Addr) -> u32 {
+    u32::from_le_bytes(address.octets())
+}
+
 /// Host and proxy address as packets from the host have them.
 pub(super) fn pair_of(host: Ipv4Addr, proxy: Ipv4Addr) -> u64 {
-    let word = |a: Ipv4Addr| u64::from(u32::from_le_bytes(a.octets()));
-    word(host) | word(proxy) << 32
+    u64::from(word_of(host)) | u64::from(word_of(proxy)) << 32
 }

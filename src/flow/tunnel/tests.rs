@@ -1,6 +1,7 @@
 //! Tags, sessions, edges and RLOCs: what is found, what is no longer, what is refused.
 
 use super::services::SERVICES;
+use super::session::OTHERS;
 use super::*;
 use crate::flow::quiescence::{Quiescence, Reporter};
 use proptest::prelude::*;
@@ -221,7 +222,7 @@ proptest! {
     fn compiled_as_one_by_one(
         services in proptest::collection::vec(
             (proptest::option::of(0..3usize), 0..9u16, 0..9u16, prop_oneof![Just(Opens::Host), Just(Opens::Remote), Just(Opens::Either)]),
-            1..=24,
+            1..=SERVICES,
         ),
         protocol in 0..4usize, port in 0..10u16,
     ) {
@@ -270,15 +271,21 @@ enum Op {
     Reserve,
     Release(usize),
     Install(usize, u8),
+    /// The hosts whose bit is set are further addresses.
+    Others(usize, u16),
     Remove(usize),
     Quiescent,
 }
+
+/// More than a session has further addresses.
+const HOSTS: u8 = OTHERS as u8 + 3;
 
 fn ops() -> impl Strategy<Value = Vec<Op>> {
     let op = prop_oneof![
         4 => Just(Op::Reserve),
         1 => any::<usize>().prop_map(Op::Release),
-        4 => (any::<usize>(), 0..6u8).prop_map(|(n, host)| Op::Install(n, host)),
+        4 => (any::<usize>(), 0..HOSTS).prop_map(|(n, host)| Op::Install(n, host)),
+        3 => (any::<usize>(), 0..1u16 << HOSTS).prop_map(|(n, hosts)| Op::Others(n, hosts)),
         3 => any::<usize>().prop_map(Op::Remove),
         1 => Just(Op::Quiescent),
     ];
@@ -286,7 +293,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
 }
 
 proptest! {
-    /// Against a map: what is installed is found by tag and by pair, and nothing else is; no tag comes twice.
+    /// Against a map: what is installed is found by tag and by pairs, and nothing else is; no tag comes twice.
     #[test]
     fn as_a_map(ops in ops(), sessions in 1usize..9) {
         let quiescence = Arc::new(Quiescence::new(1));
@@ -294,7 +301,8 @@ proptest! {
         worker.online();
         let mut tunnels = tunnels(sessions, &quiescence);
         let peer = tunnels.add_peer().unwrap();
-        let (mut tags, mut reserved, mut live) = (vec![], vec![], HashMap::<u32, Ipv4Addr>::new());
+        let (mut tags, mut reserved, mut live) = (vec![], vec![], HashMap::<u32, Vec<Ipv4Addr>>::new());
+        let host_of = |number: u8| Ipv4Addr::new(10, 0, 0, number);
         let pick = |from: &[u32], n: usize| (!from.is_empty()).then(|| from[n % from.len()]);
         for op in ops {
             match op {
@@ -309,13 +317,37 @@ proptest! {
                     reserved.retain(|t| *t != tag);
                 },
                 Op::Install(n, host) => if let Some(tag) = pick(&tags, n) {
-                    let host = Ipv4Addr::new(10, 0, 0, host);
-                    let may = reserved.contains(&tag) && !live.values().any(|h| *h == host);
+                    let host = host_of(host);
+                    let may = reserved.contains(&tag) && !live.values().any(|hosts| hosts.contains(&host));
                     prop_assert_eq!(tunnels.install(tag, &options(peer, tag ^ 5 | 1, host), 0).is_ok(), may);
                     if may {
                         reserved.retain(|t| *t != tag);
-                        live.insert(tag, host);
+                        live.insert(tag, vec![host]);
                     }
+                },
+                Op::Others(n, hosts) => if let Some(tag) = pick(&tags, n) {
+                    let wanted: Vec<_> = (0..HOSTS).filter(|n| hosts >> n & 1 != 0).map(host_of).collect();
+                    let told = tunnels.set_others(tag, &wanted);
+                    let Some(mut own) = live.remove(&tag) else {
+                        prop_assert_eq!(told, Err(Refused::Tag));
+                        continue;
+                    };
+                    let first = own[0];
+                    own.retain(|host| *host == first || wanted.contains(host));
+                    let mut left_out = 0;
+                    for host in wanted {
+                        let others: usize = live.values().map(|hosts| hosts.len() - 1).sum();
+                        let is_taken = live.values().any(|hosts| hosts.contains(&host));
+                        if own.contains(&host) {
+                            continue;
+                        }
+                        match !is_taken && own.len() <= OTHERS && others + own.len() - 1 < sessions {
+                            true => own.push(host),
+                            false => left_out += 1,
+                        }
+                    }
+                    prop_assert_eq!(told, Ok(left_out));
+                    live.insert(tag, own);
                 },
                 Op::Remove(n) => if let Some(tag) = pick(&tags, n) {
                     prop_assert_eq!(tunnels.remove(tag), live.remove(&tag).is_some());
@@ -325,11 +357,11 @@ proptest! {
             let table = tunnels.shared();
             for tag in &tags {
                 let found = table.find(*tag).map(|s| (s.pair().0, s.tags()));
-                prop_assert_eq!(found, live.get(tag).map(|host| (*host, (*tag, *tag ^ 5 | 1))));
+                prop_assert_eq!(found, live.get(tag).map(|hosts| (hosts[0], (*tag, *tag ^ 5 | 1))));
             }
-            for host in (0..6).map(|n| Ipv4Addr::new(10, 0, 0, n)) {
+            for host in (0..HOSTS).map(host_of) {
                 let found = table.find_pair(Realm(3), host, PROXY).map(|(_, s)| s.tags().0);
-                prop_assert_eq!(found, live.iter().find(|(_, h)| **h == host).map(|(tag, _)| *tag));
+                prop_assert_eq!(found, live.iter().find(|(_, h)| h.contains(&host)).map(|(tag, _)| *tag));
             }
             prop_assert_eq!(table.sessions().count(), live.len());
         }

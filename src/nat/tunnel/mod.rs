@@ -55,11 +55,8 @@ pub fn local_halves(
     to: &Session,
     key: &Key4,
 ) -> (Half<Key4, Rewrite4>, Half<Key4, Rewrite4>) {
-    let other = |ends: &Session, key: &Key4, realm: Realm| {
-        let (host, proxy) = ends.pair();
-        Key4::of_any_protocol(realm, key.protocol(), (proxy, host), key.tail as u32)
-    };
-    let arrives = other(to, key, to.realm());
+    let (host, proxy) = to.pair();
+    let arrives = Key4::of_any_protocol(to.realm(), key.protocol(), (proxy, host), key.tail as u32);
     let answer = arrives.reversed(to.realm());
     let half = |tag: u32, key: &Key4, becomes: &Key4| Half {
         key: *key,
@@ -67,7 +64,8 @@ pub fn local_halves(
         action: Action::LOCAL,
     };
     let out = half(from.tags().0, key, &arrives);
-    let back = half(to.tags().0, &answer, &other(from, &answer, from.realm()));
+    // To the address that it was opened from, of those that the host has.
+    let back = half(to.tags().0, &answer, &key.reversed(from.realm()));
     (Half { action: out.action.with(Action::OUTBOUND), ..out }, back)
 }
 

@@ -2,7 +2,7 @@
 
 use super::outer::{self, INNER, Outer, Tagged};
 use super::*;
-use crate::flow::tunnel::{Ends, Service, SessionOptions, Sizes, Tunnels};
+use crate::flow::tunnel::{Ends, LOCAL, Service, SessionOptions, Sizes, Tunnels};
 use crate::flow::{FlowTable, HashKey, Protocol, Quiescence};
 use crate::nat::icmp_error;
 use crate::packet::cetp::Inner;
@@ -534,6 +534,48 @@ fn a_flow_begins_as_it_was_negotiated() {
             };
             assert!(table.lookup::<Record4>(&twin.key()).is_some() && twin.key().realm() == answer);
         }
+    }
+}
+
+#[test]
+fn a_flow_from_a_further_address_of_a_host_comes_back_to_that() {
+    let mut rng = StdRng::seed_from_u64(9);
+    let sizes = Sizes { sessions: 4, peers: 1, rlocs: 1 };
+    let mut tunnels = Tunnels::new(sizes, Arc::new(Quiescence::new(0)), || rng.random());
+    let (peer, further) = (tunnels.add_peer().unwrap(), Ipv4Addr::new(10, 0, 0, 77));
+    let [tag, one, other] = [(); 3].map(|()| tunnels.reserve().unwrap());
+    let services = [Service::ANY];
+    let remote =
+        SessionOptions { peer_tag: 77, peer, realm: REALM, host: A.0, proxy: A.1, services: &services };
+    let local = SessionOptions { peer: LOCAL, ..remote };
+    let (mine, its) = ((A.0, B.1), (Ipv4Addr::new(10, 0, 0, 3), A.1));
+    for (tag, options) in [
+        (tag, remote),
+        (one, SessionOptions { peer_tag: other, proxy: mine.1, ..local }),
+        (other, SessionOptions { peer_tag: one, host: its.0, proxy: its.1, realm: Realm(4), ..local }),
+    ] {
+        tunnels.install(tag, &options, 0).unwrap();
+    }
+    for tag in [tag, one] {
+        assert_eq!(tunnels.set_others(tag, &[A.0, further]), Ok(0));
+    }
+    let (table, mut flows) = (tunnels.shared().clone(), flows());
+    for (tag, proxy) in [(tag, A.1), (one, mine.1)] {
+        let found = table.find_pair(REALM, further, proxy).map(|(_, session)| session.tags().0);
+        assert_eq!(found, Some(tag));
+        for (port, host) in [(5000, further), (5001, A.0)] {
+            let key = Key4::of_any_protocol(REALM, 17, (host, proxy), crate::flow::key::ports(port, 53));
+            let session = table.find(tag).unwrap();
+            let flow = open(&mut flows, &table, session, &key, 0, 5).unwrap().flow;
+            let twin = flows.table().twin(flows.table().get::<Record4>(flow).unwrap()).unwrap();
+            // What its packets become: from the proxy address, to where the flow came from.
+            let becomes = rewrite_of(twin).addresses.to_le_bytes();
+            assert_eq!(becomes, [proxy.octets(), host.octets()].concat()[..]);
+        }
+        // Of two flows of the same ports only one can be told from the other within a tunnel.
+        let key = Key4::of_any_protocol(REALM, 17, (A.0, proxy), crate::flow::key::ports(5000, 53));
+        let again = open(&mut flows, &table, table.find(tag).unwrap(), &key, 0, 5);
+        assert_eq!(again.map(|_| ()), Err(DropReason::ProxyCollision));
     }
 }
 

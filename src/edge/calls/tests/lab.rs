@@ -323,7 +323,7 @@ impl Lab {
         let name = DomainName::new(&host_name(edge, to)).expect("a name");
         let callee = self.edges[edge].register.host(&name);
         let callee = callee.map_or(HostId::from_number(u32::MAX), |host| host.id);
-        self.call_at((edge, host), name, Callee::Local(callee))
+        self.call_at((edge, host), name, Callee::Local(callee, None))
     }
 
     pub fn call_at(&mut self, (edge, host): (usize, u8), name: DomainName, callee: Callee) -> u64 {

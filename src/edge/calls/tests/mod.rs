@@ -1,6 +1,7 @@
 //! Whole services on virtual time: policies, registers, certificates, tunnels and proxy addresses as they are, on a network that loses
 //! and reorders.
 
+mod addresses;
 mod changes;
 mod lab;
 mod locals;
@@ -8,4 +9,5 @@ pub mod path_mtu;
 mod remotes;
 mod reports;
 mod reputations;
+mod services;
 mod wild;

@@ -404,15 +404,15 @@ fn a_packet_stands_for_an_acknowledgement() {
 /// Another edge negotiates within associations only: there is one, and the call goes on.
 #[test]
 fn who_wants_an_association_first_gets_one() {
+    use crate::edge::calls::called::Called;
     use crate::edge::cetp::io::Pair;
     use crate::edge::cetp::message::Backoff;
-    use crate::edge::cetp::terms::HostKey;
     let mut lab = Lab::new(&[LAX, LAX], &[0, 1]);
     lab.deaf = vec![1];
     let call = lab.call((0, 1), (1, 2));
     lab.deaf.clear();
     let host = lab.edges[0].register.by_address(REALM.0, address(1).into()).expect("a host").id;
-    let pair = Pair { host: HostKey(host.get()), peer: fqdn(&host_name(1, 2)).hash() };
+    let pair = Pair { host: Called::host(host).into(), peer: fqdn(&host_name(1, 2)).hash() };
     let backoff = Backoff { reason: Reason::ASSOCIATION, code: None, retry_after: 0 };
     lab.at(0, |service, lent, now| service.refused(pair, backoff, true, lent, now));
     assert_eq!(lab.outcome(0, call), None, "not yet");

@@ -3,6 +3,7 @@
 use super::lab::*;
 use crate::config::Host;
 use crate::edge::calls::Outcome;
+use crate::edge::calls::called::Called;
 use crate::edge::hosts::HostId;
 use proptest::prelude::*;
 use std::net::Ipv4Addr;
@@ -69,7 +70,7 @@ fn assert_hosts_are_there(lab: &Lab) {
             assert!(host.parts().addresses().any(|known| known == address));
         };
         let service = &edge.service;
-        service.live().iter().for_each(|(_, s)| has(HostId::from_number(s.pair.host.0), s.host));
+        service.live().iter().for_each(|(_, s)| has(Called::from(s.pair.host).host, s.host));
         service.locals().iter().flat_map(|twins| &twins.halves).for_each(|half| has(half.host, half.address));
     }
 }

@@ -29,13 +29,11 @@ impl Draft {
     }
 
     /// Tells what the house says of a host, reliably if the terms say so. False: there is no such value.
-    pub fn tell<H: House>(&mut self, house: &H, host: HostKey, code: Code, terms: &Terms) -> bool {
+    pub fn tell(&mut self, value: Option<Value<'_>>, code: Code, terms: &Terms) -> bool {
         if OWN.contains(code) {
             return true;
         }
-        let Some(value) = house.value(Some(host), code).filter(|value| value.code() == code) else {
-            return false;
-        };
+        let Some(value) = value.filter(|value| value.code() == code) else { return false };
         let is_reliable = terms.reliable.contains(code);
         self.push(&if is_reliable { Tlv::reliable(value) } else { Tlv::response(value) });
         true

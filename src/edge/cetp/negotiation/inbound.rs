@@ -127,7 +127,15 @@ impl Cetp {
             return self.decline(&asked, refusal, true, out);
         }
         let Some(host) = house.find(&decoded.message.header.destination) else {
-            return self.refuse_question(&asked, backoff(Reason::UNKNOWN_HOST, None), out);
+            let refusal = backoff(Reason::UNKNOWN_HOST, None);
+            return match decoded.message.header.destination.id_type {
+                // It will be asked for by its name, and may be a service's.
+                IdType::FqdnHash => {
+                    self.counters.unknown_hashes += 1;
+                    self.answer_without_state(&asked, &[Tlv::response(Value::Backoff(refusal))], out);
+                }
+                _ => self.refuse_question(&asked, refusal, out),
+            };
         };
         match self.weigh(&asked, host, house, now) {
             Verdict::Refuse(refusal) => self.refuse_question(&asked, refusal, out),
@@ -480,10 +488,18 @@ impl Cetp {
             return None;
         }
         let mut header = answer(&asked.arrival.outline, Some(self.sessions.get(slot).local));
+        // Who was called by a name has that one.
+        let called = asked.header().destination.name();
+        let hash = called.map_or([0; 16], |name| name.hash());
         let queries = message.queries();
         let own = match message.value(Code::ID_TYPE) {
             Some(Value::IdType(types)) if queries.contains(Code::ID_TYPE) => {
-                own_id(house, host, |id_type| types.contains(id_type) && terms.own_ids.contains(id_type))
+                let is_right = |id_type| types.contains(id_type) && terms.own_ids.contains(id_type);
+                match called {
+                    Some(name) if is_right(IdType::Fqdn) => Some(Id::fqdn(name)),
+                    Some(_) => Id::new(IdType::FqdnHash, &hash).filter(|_| is_right(IdType::FqdnHash)),
+                    None => own_id(house, host, is_right),
+                }
             }
             _ => None,
         };
@@ -493,7 +509,11 @@ impl Cetp {
         draft.push(&Tlv::reliable(Value::Timeout(NonZeroU32::new(timeout)?)));
         message.reliable().iter().for_each(|code| draft.push(&Tlv::ack(code)));
         message.demands().reported.iter().for_each(|code| draft.push(&Tlv::unavailable(*code)));
-        answer_queries(&mut draft, queries, host, terms, house);
+        let value = |code| match called {
+            Some(name) if code == Code::DOMAIN => Some(Value::Domain(name)),
+            _ => house.value(Some(host), code),
+        };
+        answer_queries(&mut draft, queries, terms, value);
         let is_signed = terms.offered.union(terms.available.intersection(queries)).contains(Code::SIGNATURE);
         if !is_sealed {
             let token =
@@ -529,15 +549,20 @@ pub(super) struct Agreed {
 }
 
 /// What the other side asks to be told, and what is told unasked.
-fn answer_queries<H: House>(draft: &mut Draft, queries: CodeSet, host: HostKey, terms: &Terms, house: &H) {
+fn answer_queries<'v>(
+    draft: &mut Draft,
+    queries: CodeSet,
+    terms: &Terms,
+    value: impl Fn(Code) -> Option<Value<'v>>,
+) {
     let tellable = terms.offered.union(terms.available);
     for code in queries.minus(OWN).iter().filter(|code| code.is_known()) {
-        if !tellable.contains(code) || !draft.tell(house, host, code, terms) {
+        if !tellable.contains(code) || !draft.tell(value(code), code, terms) {
             draft.push(&Tlv::unavailable(code));
         }
     }
     for code in terms.offered.minus(queries).iter() {
-        draft.tell(house, host, code, terms);
+        draft.tell(value(code), code, terms);
     }
 }
 

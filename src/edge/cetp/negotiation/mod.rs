@@ -74,6 +74,8 @@ pub struct Counters {
     pub unexpected: u64,
     /// Sessions that were agreed on.
     pub established: u64,
+    /// Questions for hashes of names that nobody here has, which may be those of services.
+    pub unknown_hashes: u64,
     /// Questions of other edges that were refused.
     pub refused: u64,
     /// Questions that were refused because there is no room.

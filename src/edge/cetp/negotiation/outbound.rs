@@ -133,6 +133,7 @@ impl Cetp {
         let id_type = id.ok_or(backoff(Reason::ID_TYPE, None))?.id_type;
         Ok(Flight {
             target: question.name.as_str().into(),
+            is_by_name: false,
             rlocs,
             at: 0,
             terms,
@@ -277,7 +278,13 @@ impl Cetp {
             return self.disagree(slot, message.header.sst, backoff(Reason::UNSUPPORTED, None), now, out);
         }
         if let Some(Value::Backoff(refusal)) = message.value(Code::BACKOFF) {
-            return self.refuse(slot, *refusal, true, out);
+            return match self.flight_mut(slot) {
+                Some(flight) if refusal.reason == Reason::UNKNOWN_HOST && !flight.is_by_name => {
+                    flight.is_by_name = true;
+                    self.start_over(slot, house, now, out);
+                }
+                _ => self.refuse(slot, *refusal, true, out),
+            };
         }
         let Some(remote) = message.header.sst else {
             return match next_round(self.flight_mut(slot), message) {
@@ -432,9 +439,11 @@ pub(super) fn write_round<H: House>(
     house: &H,
 ) -> Option<Vec<u8>> {
     let terms = &flight.terms;
-    let target = Fqdn::new(&flight.target)?.hash();
+    let target = Fqdn::new(&flight.target)?;
+    let hash = target.hash();
     let source = house.id(host, flight.id_type)?;
-    let destination = Id { id_type: IdType::FqdnHash, value: &target };
+    let hashed = Id { id_type: IdType::FqdnHash, value: &hash };
+    let destination = if flight.is_by_name { Id::fqdn(target) } else { hashed };
     let header = Header { source, destination, ..header };
     let mut draft = Draft::new(&header, is_sealed);
     if !flight.cookie.is_empty() {
@@ -444,7 +453,7 @@ pub(super) fn write_round<H: House>(
     draft.push(&Tlv::exchange(Value::Timeout(NonZeroU32::new(terms.timeout)?)));
     let told = terms.offered.union(flight.asked.intersection(terms.available));
     for code in told.iter() {
-        if !draft.tell(house, host, code, terms) && flight.asked.contains(code) {
+        if !draft.tell(house.value(Some(host), code), code, terms) && flight.asked.contains(code) {
             draft.push(&Tlv::unavailable(code));
         }
     }

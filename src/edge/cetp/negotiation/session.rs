@@ -21,6 +21,8 @@ pub const LINGER: u64 = COOKIE_LIFETIME as u64 * 1000;
 pub struct Flight {
     /// The name that was asked for.
     pub target: Box<str>,
+    /// It is asked for by that, because the other side doesn't know its hash: names of single services aren't known by theirs.
+    pub is_by_name: bool,
     pub rlocs: RlocList,
     /// Which of them is asked.
     pub at: usize,

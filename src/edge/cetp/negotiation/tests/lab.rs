@@ -48,6 +48,8 @@ pub struct TestHouse {
     pub limits: Limits,
     pub seen: HashMap<Tag, LastSeen>,
     pub own: HashMap<Code, Value<'static>>,
+    /// The host whose hash nobody knows here.
+    pub by_name: Option<HostKey>,
 }
 
 fn key_of(name: &[u8]) -> Ed25519KeyPair {
@@ -108,6 +110,7 @@ impl TestHouse {
             limits: Limits { sessions: 1_000_000, negotiations: 1_000_000 },
             seen: HashMap::new(),
             own: HashMap::new(),
+            by_name: None,
         }
     }
 
@@ -136,7 +139,8 @@ impl House for TestHouse {
 
     fn find(&self, id: &Id<'_>) -> Option<HostKey> {
         let is_its = |(name, hash): &(&str, [u8; 16])| id.value == hash || id.value == name.as_bytes();
-        self.hosts.iter().position(is_its).map(|at| HostKey(at as u32))
+        let found = self.hosts.iter().position(is_its).map(|at| HostKey(at as u64));
+        found.filter(|host| id.id_type == IdType::Fqdn || self.by_name != Some(*host))
     }
 
     fn id(&self, host: HostKey, id_type: IdType) -> Option<Id<'_>> {
@@ -471,7 +475,7 @@ impl Lab {
     ) -> Opened {
         let name = Fqdn::new(host_name(to.0, to.1)).expect("a name");
         let edge = Fqdn::new(edge_name(to.0));
-        let question = Question { host: HostKey(from.1), name, services, edge, rlocs };
+        let question = Question { host: HostKey(from.1.into()), name, services, edge, rlocs };
         self.with(from.0, |cetp, house, now, out| cetp.open(&question, house, now, out))
     }
 

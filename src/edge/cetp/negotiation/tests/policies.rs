@@ -203,7 +203,8 @@ fn a_refusal_says_why_and_leaves_nothing() {
     let mut refusals = lab.refusals(0);
     refusals.sort();
     assert_eq!(refusals, [(Reason::UNKNOWN_HOST, None, true), (Reason::BLOCKED, None, true)]);
-    assert_eq!((lab.sent.0, lab.edges[1].cetp.counters().refused), (4, 2));
+    let counters = lab.edges[1].cetp.counters();
+    assert_eq!((lab.sent.0, counters.refused, counters.unknown_hashes), (6, 2, 1));
     lab.edges[0].house.rule = Box::new(|_| Err(refusal(Reason::REFUSED)));
     assert_eq!(lab.open((0, 0), (1, 1)), Opened::Refused(refusal(Reason::REFUSED)));
     lab.assert_empty();

@@ -13,7 +13,7 @@ const EDGES: usize = 2000;
 /// Seconds without a packet.
 const TIMEOUT: u32 = 60;
 
-/// Host 0 takes everybody, 1 wants a name and a signature, 2 is reached inside an association only, 3 wants a CA's address of
+/// Host 0 takes everybody, 1 is known by its name alone, and wants a name and a signature, 2 is reached inside an association only, 3 wants a CA's address of
 /// whoever shows an assured ID.
 fn rule(ask: &Ask<'_>) -> Result<Terms, Backoff> {
     let optional = CodeSet::of(&[Code::DOMAIN, Code::LIMITS]);
@@ -21,7 +21,7 @@ fn rule(ask: &Ask<'_>) -> Result<Terms, Backoff> {
     // The asker knows what the DNS says of the asked: here, by the name.
     let asked = match (ask.side, ask.peer_name) {
         (Side::Inbound, _) => ask.host.0,
-        (Side::Outbound, Some(name)) => u32::from(name.as_str().as_bytes()[1] - b'0'),
+        (Side::Outbound, Some(name)) => u64::from(name.as_str().as_bytes()[1] - b'0'),
         (Side::Outbound, None) => 0,
     };
     let is_inbound = ask.side == Side::Inbound;
@@ -81,6 +81,7 @@ fn simulate(edges: usize, percent: u32, seed: u64) -> Outcome {
     (lab.loss, lab.doubled, lab.late) = (percent, percent, percent);
     for edge in &mut lab.edges {
         edge.house.rule = Box::new(rule);
+        edge.house.by_name = Some(HostKey(1));
     }
     let mut rng = StdRng::seed_from_u64(seed);
     let mut outcome = Outcome::default();
