@@ -1,6 +1,6 @@
 //! The processes under measurement: started, paused, read from outside, ended.
 
-use crate::capture::EDGE_MAC;
+use crate::capture::{EDGE_MAC, Load};
 use crate::floor::Floor;
 use crate::tunnels::{self, Tunnelling};
 use ces::manage::client::Client;
@@ -93,17 +93,22 @@ impl Kind {
 /// One case's files and sizes.
 pub struct Case {
     pub kind: Kind,
+    pub load: Load,
     pub directory: PathBuf,
     pub flows: u32,
     pub core: usize,
 }
 
-/// 128 bytes of headroom and 128 for the frame.
-const DATA_ROOM: u16 = 256;
-
 impl Case {
     pub fn file(&self, what: &str) -> PathBuf {
-        self.directory.join(format!("{what}-{}-{}.pcap", self.kind.name(), self.flows))
+        self.directory.join(format!("{what}-{}-{}-{}.pcap", self.kind.name(), self.load.name(), self.flows))
+    }
+
+    /// Its captures take more room than there may be for those of all.
+    pub fn remove(&self) {
+        for what in ["inside", "opening", "translated", "answers"] {
+            let _ = std::fs::remove_file(self.file(what));
+        }
     }
 
     fn source(&self, number: u8, what: &str, endless: bool) -> String {
@@ -121,9 +126,10 @@ impl Case {
     /// The configuration of a `cesd` that takes these ports.
     pub fn config(&self, name: &str, mbufs: u32, ports: &[(&str, String)], more: &str) -> String {
         let mut text = format!(
-            "[instance]\nname = \"{name}\"\nruntime_dir = \"{}\"\n[eal]\nmbufs = {mbufs}\nmbuf_data_room = {DATA_ROOM}\n\
+            "[instance]\nname = \"{name}\"\nruntime_dir = \"{}\"\n[eal]\nmbufs = {mbufs}\nmbuf_data_room = {}\n\
              [manage]\nlog = \"error\"\n[workers]\ncores = [{}]\ncontrol_core = 0\n{more}",
             self.directory.display(),
+            self.load.frames.data_room(),
             self.core
         );
         for side in ["inside", "outside"] {
@@ -221,13 +227,14 @@ impl Case {
     }
 
     fn start_edge(&self, direction: Direction) -> Outcome<Edge> {
-        let name =
-            format!("bench-{}-{}-{}", self.kind.name().replace('_', "-"), direction.name(), self.flows);
+        let kind = self.kind.name().replace('_', "-");
+        let name = format!("bench-{kind}-{}-{}-{}", self.load.name(), direction.name(), self.flows);
         let mut ports = vec![
             ("in-source", self.source(0, "inside", direction != Direction::In)),
             ("in-sink", "net_null0,no-rx=1".into()),
         ];
-        if self.kind == Kind::Tcp {
+        // By Zipf's law some flows have no frame.
+        if self.kind == Kind::Tcp || self.load.is_zipf {
             // Read once: what comes in by the others before that is no session's, and dropped in the first turn.
             ports.push(("in-opening", self.source(2, "opening", false)));
         }
@@ -267,7 +274,8 @@ impl Case {
             "--floor",
             &format!("bench-floor-{}-{}-{}", self.kind.name(), direction.name(), self.flows),
         ]);
-        command.arg(self.core.to_string()).arg(self.mbufs(direction).to_string());
+        let numbers = [self.core as u32, self.mbufs(direction), self.load.frames.data_room().into()];
+        command.args(numbers.map(|number| number.to_string()));
         pairs.iter().for_each(|(a, b)| {
             command.args([a, b]);
         });
@@ -279,13 +287,14 @@ impl Case {
 
 /// The floor's command line, as [`Case::start_floor`] writes it.
 pub fn floor_of(mut arguments: impl Iterator<Item = String>) -> Option<Floor> {
-    let (prefix, core, mbufs) =
-        (arguments.next()?, arguments.next()?.parse().ok()?, arguments.next()?.parse().ok()?);
+    let prefix = arguments.next()?;
+    let mut number = || arguments.next()?.parse::<u32>().ok();
+    let (core, mbufs, data_room) = (number()? as usize, number()?, number()? as u16);
     let mut pairs = vec![];
     while let (Some(a), Some(b)) = (arguments.next(), arguments.next()) {
         pairs.push((a, b));
     }
-    Some(Floor { prefix, core, mbufs, data_room: DATA_ROOM, pairs })
+    Some(Floor { prefix, core, mbufs, data_room, pairs })
 }
 
 fn cesd(config: &Path) -> Command {

@@ -1,13 +1,14 @@
 //! Captures to replay: classic pcap, laid out as CSIT's nat44ed cases walk their flows. Host h is 10.0.1.0 + h with source
-//! ports from 1024 on, talking to 20.0.1.0 + h on the same port; one 64-byte frame (60 in memory) a flow, shuffled.
+//! ports from 1024 on, talking to 20.0.1.0 + h on the same port. One frame a flow, shuffled, or as many by Zipf's law; of 64 bytes (60 in
+//! memory), or other lengths ([`Load`]).
 
 use crate::bed::Kind;
 use ces::packet::{Ipv4, Link, MacAddr, Protocol, Tag, Tags, Tcp, TcpFlags, Udp, build};
 use ces::packet::{ipv4, tcp, udp};
 use pcap_file::pcap::{PcapHeader, PcapPacket, PcapReader, PcapWriter};
-use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
+use rand::{RngExt, SeedableRng};
 use std::fs::File;
 use std::io::{BufReader, BufWriter};
 use std::net::Ipv4Addr;
@@ -18,8 +19,70 @@ pub const PORTS_PER_HOST: u32 = 63;
 /// What every port of the harness answers to.
 pub const EDGE_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
 const HOST_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 2]);
-const PAYLOAD: [u8; 18] = [0; 18];
-const FRAME: usize = 60;
+
+/// Of which length frames are, in bytes with their FCS, and how often each flow has one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Load {
+    pub frames: Frames,
+    /// The n-th flow of N has every (n ln N)-th frame (Zipf's law, exponent 1) instead of one of N.
+    pub is_zipf: bool,
+}
+
+impl Load {
+    pub const SMALL: Load = Load { frames: Frames::Of(64), is_zipf: false };
+
+    /// What file names and rows call it.
+    pub fn name(self) -> String {
+        format!("{}{}", self.frames.name(), if self.is_zipf { "-zipf" } else { "" })
+    }
+
+    /// Which of `flows` the frames of a capture are of, in their order.
+    fn order(self, flows: u32, seed: u64) -> Vec<u32> {
+        let mut random = StdRng::seed_from_u64(seed);
+        let mut order: Vec<u32> = (0..flows).collect();
+        order.shuffle(&mut random);
+        if !self.is_zipf {
+            return order;
+        }
+        // By the inverse of the continuous law: the rank's logarithm is uniform.
+        let rank = |uniform: f64| (f64::from(flows).powf(uniform) as u32 - 1).min(flows - 1);
+        (0..flows).map(|_| order[rank(random.random::<f64>()) as usize]).collect()
+    }
+}
+
+/// Lengths of frames.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Frames {
+    Of(u16),
+    /// Of twelve seven of 64 bytes, four of 594 and one of 1,518.
+    Imix,
+}
+
+impl Frames {
+    pub fn name(self) -> String {
+        match self {
+            Frames::Of(length) => length.to_string(),
+            Frames::Imix => "imix".into(),
+        }
+    }
+
+    /// Bytes in memory of the frames of a flow.
+    fn length(self, flow: u32) -> usize {
+        const FCS: u16 = 4;
+        let length = match (self, flow % 12) {
+            (Frames::Of(length), _) => length,
+            (Frames::Imix, 0..7) => 64,
+            (Frames::Imix, 7..11) => 594,
+            (Frames::Imix, _) => 1518,
+        };
+        usize::from(length - FCS)
+    }
+
+    /// Of a buffer: headroom and the longest frame.
+    pub fn data_room(self) -> u16 {
+        if self == Frames::Of(64) { 256 } else { 2176 }
+    }
+}
 
 /// From a host to the edge.
 fn link(vlan: Option<u16>) -> build::Path {
@@ -52,24 +115,31 @@ impl Carried {
 
 /// A datagram of a flow.
 pub fn datagram(from: (Ipv4Addr, u16), to: (Ipv4Addr, u16), vlan: Option<u16>) -> Vec<u8> {
-    packet(from, to, vlan, Carried::Udp)
+    packet(from, to, vlan, Carried::Udp, 60)
 }
 
-fn packet(from: (Ipv4Addr, u16), to: (Ipv4Addr, u16), vlan: Option<u16>, carried: Carried) -> Vec<u8> {
+fn packet(
+    from: (Ipv4Addr, u16),
+    to: (Ipv4Addr, u16),
+    vlan: Option<u16>,
+    carried: Carried,
+    length: usize,
+) -> Vec<u8> {
     let link = link(vlan);
-    let mut frame = vec![0; FRAME + 4 * link.tags.len()];
+    let mut frame = vec![0; length + 4 * link.tags.len()];
+    let payload = vec![0; length - 42];
     let (protocol, transport) = match carried {
         Carried::Udp => {
             let header = udp::Header { source_port: from.1, destination_port: to.1 };
-            (Protocol::UDP, build::Transport::Udp(header, &PAYLOAD))
+            (Protocol::UDP, build::Transport::Udp(header, &payload))
         }
         Carried::Tcp(flags) => {
             let header = tcp::Header::new(from.1, to.1, flags);
-            (Protocol::TCP, build::Transport::Tcp(header, &PAYLOAD[..6]))
+            (Protocol::TCP, build::Transport::Tcp(header, &payload[12..]))
         }
     };
     let ip = ipv4::Header { identification: 0, ..ipv4::Header::new(from.0, to.0, protocol) };
-    build::frame(&mut frame, &link, &build::Ip::V4(ip), &transport).expect("60 bytes hold either");
+    build::frame(&mut frame, &link, &build::Ip::V4(ip), &transport).expect("so long it is");
     frame
 }
 
@@ -80,13 +150,14 @@ pub fn ends(n: u32) -> (Ipv4Addr, Ipv4Addr) {
 }
 
 /// The inside capture of `hosts` hosts.
-pub fn inside(path: &Path, hosts: u32, kind: Kind) -> Result<(), Box<dyn std::error::Error>> {
-    inside_of(path, hosts, kind, Carried::of(kind))
+pub fn inside(path: &Path, hosts: u32, kind: Kind, load: Load) -> Result<(), Box<dyn std::error::Error>> {
+    inside_of(path, hosts, kind, Carried::of(kind), load)
 }
 
 /// The same flows, each with the packet that opens it.
-pub fn opening(path: &Path, hosts: u32, kind: Kind) -> Result<(), Box<dyn std::error::Error>> {
-    inside_of(path, hosts, kind, if kind == Kind::Tcp { Carried::Tcp(TcpFlags::SYN) } else { Carried::Udp })
+pub fn opening(path: &Path, hosts: u32, kind: Kind, load: Load) -> Result<(), Box<dyn std::error::Error>> {
+    let carried = if kind == Kind::Tcp { Carried::Tcp(TcpFlags::SYN) } else { Carried::Udp };
+    inside_of(path, hosts, kind, carried, Load { is_zipf: false, ..load })
 }
 
 fn inside_of(
@@ -94,13 +165,13 @@ fn inside_of(
     hosts: u32,
     kind: Kind,
     carried: Carried,
+    load: Load,
 ) -> Result<(), Box<dyn std::error::Error>> {
-    let mut flows: Vec<u32> = (0..hosts * PORTS_PER_HOST).collect();
-    flows.shuffle(&mut StdRng::seed_from_u64(42));
+    let flows = load.order(hosts * PORTS_PER_HOST, 42);
     let frame = |flow: u32| {
         let (host, port) = (flow / PORTS_PER_HOST, 1024 + (flow % PORTS_PER_HOST) as u16);
         let (near, far) = ends(host);
-        packet((near, port), (far, port), kind.vlan(false), carried)
+        packet((near, port), (far, port), kind.vlan(false), carried, load.frames.length(flow))
     };
     write(path, flows.into_iter().map(frame))
 }
@@ -110,14 +181,15 @@ pub struct Checked {
     /// (public endpoint, remote endpoint) of every flow.
     flows: Vec<((Ipv4Addr, u16), (Ipv4Addr, u16))>,
     kind: Kind,
+    load: Load,
 }
 
 /// Reads the capture that `cesd` has made of an inside one and checks every frame: addresses translated, TTL taken, both
 /// checksums right, one public endpoint a flow, in the right VLAN, and every gateway has its part of the flows.
-pub fn check(path: &Path, flows: u32, kind: Kind) -> Result<Checked, Box<dyn std::error::Error>> {
+pub fn check(path: &Path, flows: u32, kind: Kind, load: Load) -> Result<Checked, Box<dyn std::error::Error>> {
     let mut reader = PcapReader::new(BufReader::new(File::open(path)?))?;
     let mut seen = std::collections::HashSet::new();
-    let mut checked = Checked { flows: vec![], kind };
+    let mut checked = Checked { flows: vec![], kind, load };
     let mut gateways = std::collections::HashMap::<u8, u32>::new();
     while let Some(packet) = reader.next_packet() {
         let packet = packet?;
@@ -158,9 +230,13 @@ pub fn check(path: &Path, flows: u32, kind: Kind) -> Result<Checked, Box<dyn std
 
 impl Checked {
     /// The capture of the answers, shuffled anew.
-    pub fn answers(mut self, path: &Path) -> Result<(), Box<dyn std::error::Error>> {
-        self.flows.shuffle(&mut StdRng::seed_from_u64(43));
+    pub fn answers(self, path: &Path) -> Result<(), Box<dyn std::error::Error>> {
         let (vlan, carried) = (self.kind.vlan(true), Carried::of(self.kind));
-        write(path, self.flows.into_iter().map(|(public, remote)| packet(remote, public, vlan, carried)))
+        let order = self.load.order(self.flows.len() as u32, 43);
+        let frame = |flow: u32| {
+            let (public, remote) = self.flows[flow as usize];
+            packet(remote, public, vlan, carried, self.load.frames.length(flow))
+        };
+        write(path, order.into_iter().map(frame))
     }
 }

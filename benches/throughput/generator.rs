@@ -40,7 +40,7 @@ impl Traffic {
     }
 
     /// A packet of the `n`th held session.
-    fn held(&self, n: u32) -> Tuple {
+    pub fn held(&self, n: u32) -> Tuple {
         let port = 1024 + (n % PORTS_PER_HOST) as u16;
         ((host(n / PORTS_PER_HOST), port), (remote(n), port))
     }

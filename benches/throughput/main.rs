@@ -12,6 +12,7 @@ mod capture;
 mod churn;
 mod floor;
 mod generator;
+mod latency;
 mod pages;
 mod setup;
 #[path = "../support/template.rs"]
@@ -19,6 +20,7 @@ mod template;
 mod tunnels;
 
 use bed::{Case, Direction, Kind, Measured, Outcome};
+use capture::{Frames, Load};
 use ces::dpdk::cycles;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -42,11 +44,14 @@ struct Options {
     all: bool,
     setup: bool,
     mixed: bool,
+    latency: bool,
+    full: bool,
 }
 
 const HELP: &str = "\
 cargo bench --bench throughput -- [OPTION]...
   --json                  a JSON object a line
+  --full                  frames of 512 and 1,500 bytes and IMIX, flows by Zipf's law, and eight million of them, too (8 GB of memory)
   --case LIST             of these, all by default:
       nat44               sessions that live, in three sizes and directions
       nat44_tcp           the same of TCP, whose windows are followed
@@ -55,6 +60,7 @@ cargo bench --bench throughput -- [OPTION]...
       vlan, ecmp          what 802.1Q tags, and two next hops, add to it
       nat44_setup         every packet opens a session, as many go: sessions a second of CPU time
       nat44_mixed         1 % and 10 % of the packets open a session
+      latency             how long packets stay, at 50, 90 and 99 % of what is reached
   --flows N,N             sizes of those whose sessions live
   --direction out|in|both of those
   --prepare N             only make the captures that configs/bench.toml names";
@@ -69,11 +75,14 @@ fn options() -> Outcome<Options> {
         all: false,
         setup: true,
         mixed: true,
+        latency: true,
+        full: false,
     };
     let mut arguments = std::env::args().skip(1);
     while let Some(a) = arguments.next() {
         match a.as_str() {
             "--json" => o.json = true,
+            "--full" => o.full = true,
             // What cargo itself passes.
             "--bench" => (),
             "--prepare" => {
@@ -91,7 +100,7 @@ fn options() -> Outcome<Options> {
                 let names = arguments.next().unwrap_or_default();
                 let is_asked = |case: &str| names.split(',').any(|name| name == case);
                 o.kinds.retain(|k| is_asked(k.name()));
-                (o.setup, o.mixed) = (is_asked("nat44_setup"), is_asked("nat44_mixed"));
+                [o.setup, o.mixed, o.latency] = ["nat44_setup", "nat44_mixed", "latency"].map(is_asked);
                 o.all = true;
             }
             "--help" | "-h" => {
@@ -104,7 +113,7 @@ fn options() -> Outcome<Options> {
     if o.flows.is_empty() {
         o.flows = HOSTS.iter().map(|h| h * capture::PORTS_PER_HOST).collect();
     }
-    if o.kinds.is_empty() && !o.setup && !o.mixed {
+    if o.kinds.is_empty() && !o.setup && !o.mixed && !o.latency {
         return Err(format!("--case wants a list of these:\n{HELP}").into());
     }
     if o.directions.is_empty() {
@@ -122,6 +131,9 @@ fn main() -> Outcome<()> {
         Some("--tunnelling") => {
             return tunnels::run(tunnels::Tunnelling::parse(arguments).ok_or("the bench itself starts it")?);
         }
+        Some("--latency") => {
+            return latency::run(latency::Latency::parse(arguments).ok_or("the bench itself starts it")?);
+        }
         Some("--churn") => {
             return churn::run(churn::Churn::parse(arguments).ok_or("it is started by the bench itself")?);
         }
@@ -133,12 +145,14 @@ fn main() -> Outcome<()> {
     // The last core works; this process sleeps nearly all the time.
     let core = cores.last().ok_or("no core")?.id;
     if let Some(flows) = options.prepare {
-        let case = captures(&directory.0, Kind::Nat44, flows, core)?;
+        let case = captures(&directory.0, Kind::Nat44, Load::SMALL, flows, core)?;
         std::fs::copy(case.file("inside"), "/tmp/ces-bench-in.pcap")?;
         std::fs::copy(case.file("answers"), "/tmp/ces-bench-out.pcap")?;
         return Ok(());
     }
-    let replayed = if options.kinds.is_empty() { None } else { options.flows.iter().copied().max() };
+    let most = if options.full { FULL.iter().map(|size| size.flows).max() } else { None };
+    let replayed =
+        if options.kinds.is_empty() { None } else { options.flows.iter().copied().max().max(most) };
     let _pages =
         pages::reserve(replayed.unwrap_or(0), if options.setup || options.mixed { setup::MOST } else { 0 });
     let hertz = tsc_hertz();
@@ -150,6 +164,9 @@ fn main() -> Outcome<()> {
     if options.mixed {
         setup::mixed(&place, options.json)?;
     }
+    if options.latency {
+        latency::latency(&place, options.json)?;
+    }
     Ok(())
 }
 
@@ -157,8 +174,8 @@ fn main() -> Outcome<()> {
 fn replay(options: &Options, directory: &std::path::Path, core: usize, hertz: f64) -> Outcome<()> {
     if !options.json && !options.kinds.is_empty() {
         println!(
-            "NAT44, {FRAME_BYTES}-byte frames, one worker on core {core}, TSC {:.2} GHz, medians of {ROUNDS} (range)\n\
-             {:>9}  {:>9}  {:>4}  {:>7}  {:>20}  {:>20}  {:>20}  load",
+            "One worker on core {core}, TSC {:.2} GHz, medians of {ROUNDS} (range)\n\
+             {:>11}  {:>9}  {:>4}  {:>7}  {:>20}  {:>20}  {:>20}  {:>9}  load",
             hertz / 1e9,
             "case",
             "flows",
@@ -166,9 +183,20 @@ fn replay(options: &Options, directory: &std::path::Path, core: usize, hertz: f6
             "Mpps",
             "cycles a packet",
             "floor",
-            "above the floor"
+            "above the floor",
+            "frames"
         );
     }
+    let show = |size: &Size, directions: &[Direction]| -> Outcome<()> {
+        let case = captures(directory, size.kind, size.load, size.flows, core)?;
+        let has = |direction: &&Direction| size.kind.directions().contains(direction);
+        for &direction in directions.iter().filter(has) {
+            let row = measure(&case, direction, hertz)?;
+            println!("{}", if options.json { row.json() } else { row.text() });
+        }
+        case.remove();
+        Ok(())
+    };
     for &kind in &options.kinds {
         for &flows in &options.flows {
             // The others are about what they add: one size, both directions, unless more is asked for.
@@ -181,28 +209,65 @@ fn replay(options: &Options, directory: &std::path::Path, core: usize, hertz: f6
             if !sizes.contains(&flows) {
                 continue;
             }
-            let case = captures(directory, kind, flows, core)?;
-            for &direction in directions.iter().filter(|direction| kind.directions().contains(direction)) {
-                let row = measure(&case, direction, hertz)?;
-                println!("{}", if options.json { row.json() } else { row.text() });
-            }
+            show(&Size { kind, load: Load::SMALL, flows }, directions)?;
+        }
+    }
+    if options.full {
+        for size in FULL.iter().filter(|size| options.kinds.contains(&size.kind)) {
+            let directions = match () {
+                // Whose first packet is the first is another one there: answers to the other capture would be nobody's.
+                () if size.load.is_zipf => &[Direction::Out][..],
+                () if size.flows > HOSTS[2] * capture::PORTS_PER_HOST => &[Direction::Both],
+                () => &options.directions,
+            };
+            show(size, directions)?;
         }
     }
     Ok(())
 }
 
+/// A kind of case in one size.
+struct Size {
+    kind: Kind,
+    load: Load,
+    flows: u32,
+}
+
+/// What `--full` adds: other frames, flows by Zipf's law, and eight million of them.
+const FULL: [Size; 11] = {
+    const FLOWS: [u32; 3] =
+        [1024 * capture::PORTS_PER_HOST, 16_384 * capture::PORTS_PER_HOST, 131_072 * capture::PORTS_PER_HOST];
+    const fn of(kind: Kind, frames: Frames, is_zipf: bool, flows: u32) -> Size {
+        Size { kind, load: Load { frames, is_zipf }, flows }
+    }
+    const SMALL: Frames = Frames::Of(64);
+    [
+        of(Kind::Nat44, Frames::Of(512), false, FLOWS[0]),
+        of(Kind::Nat44, Frames::Of(1500), false, FLOWS[0]),
+        of(Kind::Nat44, Frames::Imix, false, FLOWS[0]),
+        of(Kind::CetpEncap, Frames::Of(512), false, FLOWS[0]),
+        of(Kind::CetpEncap, Frames::Of(1400), false, FLOWS[0]),
+        of(Kind::CetpDecap, Frames::Of(512), false, FLOWS[0]),
+        of(Kind::CetpDecap, Frames::Of(1400), false, FLOWS[0]),
+        of(Kind::Nat44, SMALL, true, FLOWS[0]),
+        of(Kind::Nat44, SMALL, true, FLOWS[1]),
+        of(Kind::Nat44, SMALL, true, FLOWS[2]),
+        of(Kind::Nat44, SMALL, false, FLOWS[2]),
+    ]
+};
+
 /// Makes the captures of a case: inside, translated (and checked), answers.
-fn captures(directory: &std::path::Path, kind: Kind, flows: u32, core: usize) -> Outcome<Case> {
-    let case = Case { kind, directory: directory.into(), flows, core };
+fn captures(directory: &std::path::Path, kind: Kind, load: Load, flows: u32, core: usize) -> Outcome<Case> {
+    let case = Case { kind, load, directory: directory.into(), flows, core };
     let hosts = flows / capture::PORTS_PER_HOST;
-    capture::inside(&case.file("inside"), hosts, kind)?;
-    capture::opening(&case.file("opening"), hosts, kind)?;
+    capture::inside(&case.file("inside"), hosts, kind, load)?;
+    capture::opening(&case.file("opening"), hosts, kind, load)?;
     case.translate()?;
     if kind.is_tunnelled() {
         tunnels::check(&case.file("translated"), flows, &case.file("answers"))?;
         return Ok(case);
     }
-    capture::check(&case.file("translated"), flows, kind)?.answers(&case.file("answers"))?;
+    capture::check(&case.file("translated"), flows, kind, load)?.answers(&case.file("answers"))?;
     Ok(case)
 }
 
@@ -221,13 +286,14 @@ impl Spread {
 
 struct Row {
     kind: Kind,
+    load: Load,
     direction: Direction,
     flows: u32,
     cycles: Spread,
     floor: Spread,
     above: Spread,
     mpps: f64,
-    load: f64,
+    load_average: f64,
 }
 
 /// Floor and edge in turns, and the difference of each turn.
@@ -249,25 +315,26 @@ fn measure(case: &Case, direction: Direction, hertz: f64) -> Outcome<Row> {
         floors.push(f);
         above.push(c - f);
     }
-    let load = std::fs::read_to_string("/proc/loadavg")?.split(' ').next().unwrap_or("0").parse()?;
+    let load_average = std::fs::read_to_string("/proc/loadavg")?.split(' ').next().unwrap_or("0").parse()?;
     let cycles = Spread::of(cycles);
     let mpps = hertz / 1e6 / cycles.0;
     Ok(Row {
         kind: case.kind,
+        load: case.load,
         direction,
         flows: case.flows,
         cycles,
         floor: Spread::of(floors),
         above: Spread::of(above),
         mpps,
-        load,
+        load_average,
     })
 }
 
 impl Row {
     fn text(&self) -> String {
         format!(
-            "{:>9}  {:>9}  {:>4}  {:>7.2}  {:>20}  {:>20}  {:>20}  {:.1}",
+            "{:>11}  {:>9}  {:>4}  {:>7.2}  {:>20}  {:>20}  {:>20}  {:>9}  {:.1}",
             self.kind.name(),
             self.flows,
             self.direction.name(),
@@ -275,8 +342,17 @@ impl Row {
             self.cycles.text(),
             self.floor.text(),
             self.above.text(),
-            self.load
+            self.load.name(),
+            self.load_average
         )
+    }
+
+    /// The length, or the name of a mixture.
+    fn frame_bytes(&self) -> serde_json::Value {
+        match self.load.frames {
+            Frames::Of(length) => (length + if self.kind == Kind::Vlan { 4 } else { 0 }).into(),
+            Frames::Imix => "imix".into(),
+        }
     }
 
     fn json(&self) -> String {
@@ -284,14 +360,15 @@ impl Row {
             "case": self.kind.name(),
             "direction": self.direction.name(),
             "flows": self.flows,
-            "frame_bytes": FRAME_BYTES + if self.kind == Kind::Vlan { 4 } else { 0 },
+            "frame_bytes": self.frame_bytes(),
+            "flows_by": if self.load.is_zipf { "zipf" } else { "turns" },
             "mpps": round(self.mpps),
             "cycles_per_packet": round(self.cycles.0),
             "floor_cycles_per_packet": round(self.floor.0),
             "cycles_above_floor": round(self.above.0),
             "cycles_above_floor_range": [round(self.above.1), round(self.above.2)],
             "rounds": ROUNDS,
-            "load_average": self.load,
+            "load_average": self.load_average,
         })
         .to_string()
     }

@@ -2,7 +2,7 @@
 //! seconds. `nat44_mixed`: a part of the packets do, the others belong to sessions that live.
 
 use crate::bed::{Asked, Case, Kind, Outcome};
-use crate::capture::{self, PORTS_PER_HOST};
+use crate::capture::{self, Load, PORTS_PER_HOST};
 use crate::churn::{Churn, Counts};
 use crate::generator::{self, HOSTS, Traffic};
 use crate::{Spread, round};
@@ -47,7 +47,8 @@ pub struct Place<'a> {
 
 impl Place<'_> {
     fn case(&self, sessions: u32) -> Case {
-        Case { kind: Kind::Nat44, directory: self.directory.into(), flows: sessions, core: self.core }
+        let load = Load::SMALL;
+        Case { kind: Kind::Nat44, load, directory: self.directory.into(), flows: sessions, core: self.core }
     }
 
     /// Each frame of the generator is translated rightly, and every one has a public endpoint of its own.
@@ -56,7 +57,7 @@ impl Place<'_> {
         let traffic = only_fresh(1, 1);
         capture::write(&case.file("opening"), generator::first_frames(traffic, CHECKED))?;
         case.translate()?;
-        capture::check(&case.file("translated"), CHECKED, Kind::Nat44).map(|_| ())
+        capture::check(&case.file("translated"), CHECKED, Kind::Nat44, Load::SMALL).map(|_| ())
     }
 
     fn start(&self, sessions: u32, timeout: u32, traffic: Traffic) -> Outcome<Running> {

@@ -21,6 +21,7 @@ use crate::edge::calls::thread::{Cetp, Options};
 use crate::edge::cetp::message::{Direction, Limits, Rloc, Service as Wire};
 use crate::edge::cetp::negotiation::Size;
 use crate::edge::cetp::terms::Side;
+use crate::edge::cetp::wire::TLV_HEADER;
 use crate::edge::identity::reload::Reload;
 use crate::edge::identity::{Authorities, Identities, Revocation, load};
 use crate::edge::proxies::Proxies;
@@ -66,6 +67,9 @@ pub fn start(config: &Config, parts: Parts<'_>) -> Result<Option<Cetp>, Error> {
     let Some(own) = own(config, parts.macs) else { return Ok(None) };
     let edges = NonZeroUsize::new(tunnels.edges as usize).unwrap_or(NonZeroUsize::MIN);
     let (keys, identities) = identity(config, &own.name)?;
+    if let Some(keys) = &keys {
+        check_room(keys, &own)?;
+    }
     let size = Size { sessions: tunnels.sessions as usize, peers: edges.get(), tokens: TOKENS * edges.get() };
     let (owner, rings) = parts.tunnels;
     let proxies = parts.proxies;
@@ -98,6 +102,13 @@ fn identity(config: &Config, name: &DomainName) -> Result<(Option<load::Own>, Id
             Ok((keys, load::identities(identity)?))
         }
     }
+}
+
+/// Whether the certificates fit into the messages that show them: else no association would ever be.
+fn check_room(keys: &load::Own, own: &Own) -> Result<(), Error> {
+    let bytes: usize = keys.chain.iter().map(|certificate| TLV_HEADER + certificate.len()).sum();
+    let room = own.room_for_certificates(keys.ca_address.as_deref());
+    if bytes > room { Err(Error::CertificatesTooLong { bytes, room }) } else { Ok(()) }
 }
 
 /// The MAC address of each interface.

@@ -106,6 +106,11 @@ pub enum Error {
     Cetp(#[from] crate::edge::calls::thread::Error),
     #[error("cetp.identity: {0}")]
     Identity(#[from] crate::edge::identity::load::Error),
+    #[error(
+        "cetp.identity.certificate: {bytes} bytes do not fit into a message between edges, which has room for {room}; give the leaf \
+         alone, and have the other edges believe the intermediate one (cetp.identity.authorities)"
+    )]
+    CertificatesTooLong { bytes: usize, room: usize },
     #[error(transparent)]
     Manage(#[from] manage::Error),
     #[error("signals cannot be read: {0}")]

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use lru::LruCache;
 
 use crate::config::DomainName;
-use crate::edge::cetp::message::{Carriers, Limits, Ranked, Rloc, Rlocs, Value};
+use crate::edge::cetp::association::handshake;
+use crate::edge::cetp::message::{Carriers, Fqdn, Limits, Ranked, Rloc, Rlocs, Value};
 use crate::edge::identity::load::Own as Keys;
 use crate::edge::identity::{Certified, Identities};
 use crate::edge::policy::Name;
@@ -49,6 +50,20 @@ impl Own {
     /// On which it takes packets and messages.
     pub fn carriers(&self) -> Carriers {
         self.rlocs.iter().fold(Carriers::default(), |all, own| all.with(own.rloc.carrier()))
+    }
+
+    /// For how many bytes of certificates there is room in its messages, whose CA is found at that address.
+    pub fn room_for_certificates(&self, ca_address: Option<&str>) -> usize {
+        let values = [
+            self.told_v4(),
+            self.told_v6(),
+            self.told_ethernet(),
+            Some(Value::Carriers(self.carriers())),
+            Some(Value::Mtu(self.mtu)),
+            ca_address.map(Value::CaAddress),
+        ];
+        let values: Vec<Value<'_>> = values.into_iter().flatten().collect();
+        Fqdn::new(self.name.as_str()).map_or(0, |name| handshake::room_for_certificates(name, &values))
     }
 
     /// The own RLOC of that family that comes first.

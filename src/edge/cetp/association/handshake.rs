@@ -14,6 +14,7 @@ use super::peer::{Asking, Association, Next, Told, keep_carriers};
 use super::{Arrival, Context, LEAST_UNPROVEN, Peers, Target};
 use crate::edge::cetp::cookie::{Bound, Form, Shown};
 use crate::edge::cetp::io::{Out, Output, PeerId};
+use crate::edge::cetp::message::value::LONGEST_COOKIE;
 use crate::edge::cetp::message::{
     Backoff, Carriers, Code, Fqdn, Header, Id, KeyShare, Kind, Limits, Reason, Rloc, Tag, Tlv, Value,
 };
@@ -23,6 +24,7 @@ use crate::edge::cetp::terms::House;
 use crate::edge::cetp::wire::{self, Decoded};
 use rand::RngExt;
 use ring::digest::{SHA256, digest};
+use std::num::NonZeroU32;
 
 /// Milliseconds for which an edge that didn't answer isn't asked again.
 pub const REST: u64 = 30_000;
@@ -246,30 +248,10 @@ impl Peers {
         question: Option<&[u8]>,
         context: &Context<'_, H>,
     ) -> Option<Vec<u8>> {
-        let mut bytes = Vec::with_capacity(wire::LONGEST);
-        wire::begin(wanted.header, &mut bytes).ok()?;
-        let mut push = |tlv: Tlv<'_>| wire::push(&tlv, &mut bytes).ok();
-        if let Some(cookie) = wanted.cookie {
-            push(Tlv::cookie(cookie))?;
-        }
-        push(Tlv::exchange(Value::KeyShare(KeyShare::X25519(wanted.share))))?;
-        for code in [
-            Code::RLOC_IPV4,
-            Code::RLOC_IPV6,
-            Code::RLOC_ETHERNET,
-            Code::CARRIERS,
-            Code::MTU,
-            Code::CA_ADDRESS,
-        ] {
-            if let Some(value) = context.house.value(None, code) {
-                push(Tlv::response(value))?;
-            }
-        }
-        push(Tlv::response(Value::Limits(wanted.granted)))?;
-        push(Tlv::response(Value::Clock(context.now.unix)))?;
-        push(Tlv::response(Value::Incarnation(self.incarnation)))?;
+        let values = ABOUT.iter().filter_map(|code| context.house.value(None, *code));
+        let mut bytes = uncertified(wanted, values, context.now.unix, self.incarnation)?;
         for certificate in context.house.certificates(None) {
-            push(Tlv::response(Value::Certificate(certificate)))?;
+            wire::push(&Tlv::response(Value::Certificate(certificate)), &mut bytes).ok()?;
         }
         signing::sign(context.house, None, question, false, &mut bytes)?;
         wire::end(None, &mut bytes).ok()?;
@@ -410,6 +392,49 @@ struct Wanted<'a> {
 
 fn refused(reason: Reason, retry_after: u16) -> Backoff {
     Backoff { reason, code: None, retry_after }
+}
+
+/// What an edge tells of itself, beside what the association is to be.
+const ABOUT: [Code; 6] =
+    [Code::RLOC_IPV4, Code::RLOC_IPV6, Code::RLOC_ETHERNET, Code::CARRIERS, Code::MTU, Code::CA_ADDRESS];
+/// Bytes that there is room for of another edge's name, whatever certificates there are: with a longer one there may be none.
+const PEER_NAME: usize = 64;
+
+/// A signed message up to its certificates.
+fn uncertified<'v>(
+    wanted: &Wanted<'_>,
+    about: impl Iterator<Item = Value<'v>>,
+    clock: u64,
+    incarnation: u64,
+) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(wire::LONGEST);
+    wire::begin(wanted.header, &mut bytes).ok()?;
+    let mut push = |tlv: Tlv<'_>| wire::push(&tlv, &mut bytes).ok();
+    if let Some(cookie) = wanted.cookie {
+        push(Tlv::cookie(cookie))?;
+    }
+    push(Tlv::exchange(Value::KeyShare(KeyShare::X25519(wanted.share))))?;
+    for value in about {
+        push(Tlv::response(value))?;
+    }
+    push(Tlv::response(Value::Limits(wanted.granted)))?;
+    push(Tlv::response(Value::Clock(clock)))?;
+    push(Tlv::response(Value::Incarnation(incarnation)))?;
+    Some(bytes)
+}
+
+/// For how many bytes of certificates, each with the head of its TLV, the messages of an edge with that name have room that sets up an
+/// association, where it tells that much about itself.
+pub fn room_for_certificates(own: Fqdn<'_>, about: &[Value<'_>]) -> usize {
+    const SIGNATURE: usize = wire::TLV_HEADER + 1 + 64;
+    let header = question_header(own, own, Tag(NonZeroU32::MIN), 0);
+    let header = Header { destination: Id::NONE, ..header };
+    let cookie = Some(&[0; LONGEST_COOKIE][..]);
+    let granted = Limits { sessions: 1, negotiations: 1 };
+    let wanted = Wanted { header: &header, share: &[0; 32], granted, cookie };
+    let without =
+        uncertified(&wanted, about.iter().cloned(), 1, 1).map_or(wire::LONGEST, |bytes| bytes.len());
+    wire::LONGEST.saturating_sub(without + PEER_NAME + SIGNATURE)
 }
 
 fn question_header<'a>(own: Fqdn<'a>, name: Fqdn<'a>, local: Tag, transaction: u16) -> Header<'a> {

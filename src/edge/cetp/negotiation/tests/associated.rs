@@ -2,7 +2,7 @@
 
 use super::lab::*;
 use crate::edge::cetp::association::Report;
-use crate::edge::cetp::association::handshake::REST;
+use crate::edge::cetp::association::handshake::{REST, room_for_certificates};
 use crate::edge::cetp::association::upkeep::{IDLE, KEEPALIVE, REKEY};
 use crate::edge::cetp::message::*;
 use crate::edge::cetp::negotiation::Opened;
@@ -47,6 +47,22 @@ fn closed_edges(seed: u64, orders: [u8; 2]) -> Lab {
         lab.edges[edge].house.own.extend(told.map(|value| (value.code(), value)));
     }
     lab
+}
+
+#[test]
+fn certificates_for_which_there_is_room_make_an_association() {
+    let house = |lab: &Lab| lab.edges[0].house.own.values().cloned().collect::<Vec<_>>();
+    let room =
+        room_for_certificates(Fqdn::new(edge_name(0)).expect("a name"), &house(&closed_edges(91, [0, 1])));
+    assert!((900..1200).contains(&room), "{room} bytes");
+    // Who is called has a short name, and a short cookie: what is left for longer ones is there, too.
+    for (certificates, is_up) in [(1, true), (2, false)] {
+        let mut lab = closed_edges(91, [0, 1]);
+        lab.edges[0].house.show(vec![vec![7; room - wire::TLV_HEADER]; certificates]);
+        lab.open((0, 0), (1, 1));
+        lab.run(200);
+        assert_eq!(!lab.edges[0].live.is_empty(), is_up, "{certificates} of {room} bytes");
+    }
 }
 
 #[test]

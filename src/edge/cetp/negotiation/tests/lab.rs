@@ -119,6 +119,12 @@ impl TestHouse {
         self.key = key_of(b"another");
     }
 
+    /// From now on these are its certificates.
+    pub fn show(&mut self, certificates: Vec<Vec<u8>>) {
+        let leaked = certificates.into_iter().map(|certificate| &*certificate.leak());
+        self.certificate = leaked.collect::<Vec<&'static [u8]>>().leak();
+    }
+
     fn host(&self, host: HostKey) -> &(&'static str, [u8; 16]) {
         &self.hosts[host.0 as usize]
     }

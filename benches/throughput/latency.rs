@@ -1,0 +1,256 @@
+//! `latency`: how long packets stay in the edge, by open loop. Each has a time at which it is due, whatever has become of those before
+//! it: a queue that is full, and a generator that is late, count as its waiting.
+//!
+//! ```text
+//! generator ─► ring ─► worker ─► ring ─► generator      one core sends what is due and takes what has come, the other works
+//! ```
+//!
+//! The load is a share of what the two cores reach together when the ring is kept full. Every packet must come back.
+
+use crate::bed::{Case, Kind, Outcome};
+use crate::capture::{self, Load};
+use crate::generator::Traffic;
+use crate::setup::Place;
+use crate::template::Template;
+use crate::{Spread, round};
+use ces::appliance::{assemble, plan};
+use ces::config;
+use ces::dataplane::{RxSide, Worker, WorkerCounters};
+use ces::dpdk::{BURST, Burst, Eal, Pool, PoolOptions, Port, PortOptions, RxQueue, TxQueue, cycles};
+use hdrhistogram::Histogram;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+/// In per cent of what is reached.
+const LOADS: [u32; 3] = [50, 90, 99];
+const ROUNDS: usize = 5;
+const WINDOW: Duration = Duration::from_secs(1);
+const FLOWS: u32 = 1024 * capture::PORTS_PER_HOST;
+/// The generator's ring, in the place of a port that receives nothing; the other is a port of the configuration.
+const INTO: &str = "net_ring0";
+const SOURCE: usize = 0;
+const SINK: usize = 2;
+/// Packets between the generator's both ends: as many as the ring back takes, whatever the worker does.
+const IN_FLIGHT: u64 = 1024 - 2 * BURST as u64;
+/// Where a frame has the time at which it was due: behind addresses and ports, which are all that is translated.
+const STAMP: std::ops::Range<usize> = 48..56;
+const CHECKSUM: std::ops::Range<usize> = 40..42;
+
+/// What the parent says on the command line.
+pub struct Latency {
+    config: PathBuf,
+    flows: u32,
+    hertz: f64,
+}
+
+impl Latency {
+    pub fn parse(mut arguments: impl Iterator<Item = String>) -> Option<Self> {
+        let config = arguments.next()?.into();
+        Some(Self { config, flows: arguments.next()?.parse().ok()?, hertz: arguments.next()?.parse().ok()? })
+    }
+}
+
+/// Starts the process under measurement; it prints the rows.
+pub fn latency(place: &Place<'_>, json: bool) -> Outcome<()> {
+    let directory = place.directory.into();
+    let case = Case { kind: Kind::Nat44, load: Load::SMALL, directory, flows: FLOWS, core: place.core };
+    let config = place.directory.join("latency.toml");
+    let ports = [
+        ("in-source", "net_null2,no-rx=1".to_owned()),
+        ("in-sink", "net_null0,no-rx=1".into()),
+        ("out-sink", "net_ring1".into()),
+    ];
+    std::fs::write(&config, case.config("bench-latency", 16_383, &ports, ""))?;
+    let output = Command::new(std::env::current_exe()?)
+        .arg("--latency")
+        .args([config.display().to_string(), FLOWS.to_string(), place.hertz.to_string()])
+        .stderr(std::process::Stdio::inherit())
+        .output()?;
+    let text = String::from_utf8(output.stdout)?;
+    for line in text.lines().filter(|line| line.starts_with('{')) {
+        let row: serde_json::Value = serde_json::from_str(line)?;
+        let us = |name: &str| row[name].as_f64().unwrap_or(f64::NAN);
+        match json {
+            true => println!("{line}"),
+            false => println!(
+                "latency at {} % of {:.2} Mpps, {FLOWS} flows: p50 {:.1} µs, p99 {:.1} ({:.1}-{:.1}), p99.9 {:.1}, max {:.0}; medians of {ROUNDS}",
+                row["load_percent"],
+                us("capacity_mpps"),
+                us("p50_us"),
+                us("p99_us"),
+                us("p99_us_least"),
+                us("p99_us_most"),
+                us("p999_us"),
+                us("max_us"),
+            ),
+        }
+    }
+    if output.status.success() { Ok(()) } else { Err(format!("latency: {}", output.status).into()) }
+}
+
+/// The process under measurement.
+pub fn run(latency: Latency) -> Outcome<()> {
+    let config = config::load(Path::new(&latency.config))?;
+    let layout = plan::cores(&config.workers)?;
+    let mut options = plan::eal(&config, &layout);
+    options.vdevs.push(INTO.into());
+    options.extra_args.push("--log-level=*:error".into());
+    let eal = Eal::init(options)?;
+    let mut pool = PoolOptions::new("generator", 16_383);
+    pool.data_room = config.eal.mbuf_data_room;
+    let pool = Pool::new(&eal, &pool)?;
+    let (_port, mut rx, mut tx) = Port::start(&eal, &PortOptions::new(INTO), &pool)?;
+    let mut parts = assemble::assemble(&config, &eal)?;
+    let mut worker = parts.workers.remove(0);
+    let source = worker.rx.iter_mut().find(|side| side.port == SOURCE).ok_or("no source is configured")?;
+    *source = RxSide { queue: rx.remove(0), port: SOURCE, rate: None };
+    let sink = worker.rx.iter().position(|side| side.port == SINK).ok_or("no sink is configured")?;
+    let arrived = worker.rx.remove(sink).queue;
+    let lcore = eal.launch(plan::lcore(0), &plan::thread_name(0), move || Worker::new(worker).run())?;
+    let bench = Bench {
+        template: Template::new(capture::datagram(
+            (Ipv4Addr::UNSPECIFIED, 0),
+            (Ipv4Addr::UNSPECIFIED, 0),
+            None,
+        )),
+        traffic: Traffic {
+            held: latency.flows,
+            fresh_percent: 0,
+            sessions_per_mapping: 1,
+            fresh_live: 0,
+            fresh_per_second: 0,
+        },
+        pool: &pool,
+        into: &mut tx[0],
+        arrived,
+        hertz: latency.hertz,
+        flow: 0,
+    };
+    let measured = bench.measure(&parts.counters[0]);
+    parts.control.stop();
+    lcore.join();
+    measured
+}
+
+struct Bench<'a> {
+    template: Template,
+    traffic: Traffic,
+    pool: &'a Pool,
+    into: &'a mut TxQueue,
+    arrived: RxQueue,
+    hertz: f64,
+    flow: u32,
+}
+
+impl Bench<'_> {
+    fn measure(mut self, counters: &WorkerCounters) -> Outcome<()> {
+        // Each flow's session is opened, and everything is warm.
+        let mut histogram = Histogram::<u64>::new(3)?;
+        self.drive(None, WINDOW, &mut histogram)?;
+        let sessions = counters.sessions_created.get();
+        if sessions != u64::from(self.traffic.held) {
+            return Err(format!("{sessions} sessions of {}", self.traffic.held).into());
+        }
+        let reached: Outcome<Vec<f64>> =
+            (0..ROUNDS).map(|_| self.drive(None, WINDOW, &mut histogram)).collect();
+        let capacity = Spread::of(reached?).0;
+        for load in LOADS {
+            let (mut rates, mut of) = (vec![], [(); 4].map(|()| vec![]));
+            for _ in 0..ROUNDS {
+                histogram.reset();
+                rates.push(self.drive(Some(capacity * f64::from(load) / 100.0), WINDOW, &mut histogram)?);
+                let us = |cycles: u64| cycles as f64 * 1e6 / self.hertz;
+                let told = [50.0, 99.0, 99.9].map(|percent| us(histogram.value_at_percentile(percent)));
+                for (values, value) in of.iter_mut().zip(told.into_iter().chain([us(histogram.max())])) {
+                    values.push(value);
+                }
+            }
+            let drops: u64 = counters.drops.iter().map(|drop| drop.get()).sum();
+            if drops > 0 {
+                return Err(format!("{drops} packets were dropped").into());
+            }
+            let [p50, p99, p999, max] = of.map(Spread::of);
+            let row = serde_json::json!({
+                "case": "latency",
+                "load_percent": load,
+                "flows": self.traffic.held,
+                "frame_bytes": crate::FRAME_BYTES,
+                "capacity_mpps": round(capacity / 1e6),
+                "mpps": round(Spread::of(rates).0 / 1e6),
+                "p50_us": round(p50.0),
+                "p99_us": round(p99.0),
+                "p99_us_least": round(p99.1),
+                "p99_us_most": round(p99.2),
+                "p999_us": round(p999.0),
+                "max_us": round(max.0),
+                "rounds": ROUNDS,
+            });
+            println!("{row}");
+        }
+        Ok(())
+    }
+
+    /// Sends for so long, as many a second, or as the ring takes, and takes everything back; how many a second have come.
+    fn drive(&mut self, rate: Option<f64>, window: Duration, waited: &mut Histogram<u64>) -> Outcome<f64> {
+        let (mut burst, mut got) = (Burst::new(), Burst::new());
+        let (mut made, mut sent, mut came) = (0u64, 0u64, 0u64);
+        let interval = rate.map(|rate| self.hertz / rate);
+        let start = cycles();
+        let end = start + (window.as_secs_f64() * self.hertz) as u64;
+        let mut last = start;
+        loop {
+            let now = cycles();
+            let elapsed = (now - start) as f64;
+            while now < end && !burst.is_full() {
+                let due = match interval {
+                    Some(interval) if made as f64 * interval > elapsed => break,
+                    Some(interval) => start + (made as f64 * interval) as u64,
+                    None => now,
+                };
+                let Some(mut mbuf) = self.pool.alloc_copy(&self.template.frame) else { break };
+                self.flow = (self.flow + STRIDE) % self.traffic.held;
+                self.template.fill(mbuf.data_mut(), self.traffic.held(self.flow));
+                stamp(mbuf.data_mut(), due);
+                burst.push(mbuf);
+                made += 1;
+            }
+            if sent - came < IN_FLIGHT {
+                sent += self.into.send(&mut burst) as u64;
+            }
+            if self.arrived.receive(&mut got) > 0 {
+                last = cycles();
+                came += got.len() as u64;
+                for mbuf in got.drain(..) {
+                    let due = mbuf.data().get(STAMP).and_then(|bytes| bytes.try_into().ok());
+                    let due = due.map(u64::from_be_bytes).ok_or("a frame is cut short")?;
+                    waited.record(last.saturating_sub(due))?;
+                }
+            }
+            if now >= end && burst.is_empty() && came == sent {
+                return Ok(came as f64 * self.hertz / (last - start) as f64);
+            }
+            if now > end + self.hertz as u64 {
+                return Err(format!("{came} of {sent} packets have come back after a second").into());
+            }
+        }
+    }
+}
+
+/// No number of flows has it for a factor; neighbours in turn are none.
+const STRIDE: u32 = 611_953;
+
+/// Writes when a frame was due, and has its checksum right again (RFC 1624).
+fn stamp(frame: &mut [u8], due: u64) {
+    let bytes = due.to_be_bytes();
+    frame[STAMP].copy_from_slice(&bytes);
+    let old = u16::from_be_bytes([frame[CHECKSUM.start], frame[CHECKSUM.start + 1]]);
+    let words = bytes.chunks_exact(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]])));
+    let mut sum = u32::from(!old) + words.sum::<u32>();
+    while sum > 0xffff {
+        sum = (sum >> 16) + (sum & 0xffff);
+    }
+    let new = if sum == 0xffff { 0xffff } else { !(sum as u16) };
+    frame[CHECKSUM].copy_from_slice(&new.to_be_bytes());
+}
