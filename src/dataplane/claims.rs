@@ -211,7 +211,6 @@ pub fn take(core: &mut Core, world: &World) -> usize {
     if taken > 0 {
         slow::second_legs(core, world);
         tell(core);
-        core.out.flush();
     }
     taken
 }

@@ -1,5 +1,6 @@
 //! What the stages of one worker work with: its home, its way out, its clock. No stage keeps anything else.
 
+use super::account::{Account, Stage};
 use super::claims::Claims;
 use super::fragments::Fragments;
 use super::limit::Answers;
@@ -22,6 +23,8 @@ use arrayvec::ArrayVec;
 pub struct Core {
     pub id: usize,
     pub out: Output,
+    /// Where the cycles go.
+    pub account: Account,
     pub flows: FlowHome,
     pub nat: Option<NatHome>,
     pub firewall: Option<firewall::Home>,
@@ -51,6 +54,13 @@ impl Core {
             return self.send_tagged(port, mbuf, vlan);
         }
         self.out.send(port, mbuf);
+    }
+
+    /// Everything gathered leaves.
+    #[inline(always)]
+    pub fn flush(&mut self) {
+        let left = self.out.flush();
+        self.account.lap_if_any(Stage::Transmit, left);
     }
 
     /// Writes the addresses of a resolved next hop, and sends.

@@ -1,5 +1,6 @@
 //! What a worker counts. Written by that worker alone, read by management.
 
+use super::account::{StageCounters, Stages};
 use crate::packet::{DROP_REASONS, DropReason};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -60,6 +61,8 @@ pub struct WorkerCounters {
     pub sleeping: Counter,
     /// Its clock: wrapping milliseconds, as records keep them.
     pub now_ms: Counter,
+    /// Where its cycles go.
+    pub stages: Stages,
     pub drops: [Counter; DROP_REASONS],
 }
 
@@ -86,6 +89,7 @@ impl Default for WorkerCounters {
             empty_polls: Counter::default(),
             sleeping: Counter::default(),
             now_ms: Counter::default(),
+            stages: std::array::from_fn(|_| StageCounters::default()),
             drops: std::array::from_fn(|_| Counter::default()),
         }
     }

@@ -1,6 +1,7 @@
 //! A burst on its way: what other edges have sent leaves its tunnels, what is IPv4 and then what is IPv6 goes through the stages of
 //! [`super::lanes`], and what is left is for others.
 
+use super::account::Stage;
 use super::classify::{self, Common, HEADERS, HEADERS6, Ingress, at, at6, common4, common6};
 use super::core::Core;
 use super::decapsulate;
@@ -176,13 +177,17 @@ pub fn burst<const TAGGED: bool>(
         untag(core, packets, links);
     }
     if links.ends_tunnels() {
-        out_of_tunnels::<TAGGED>(core, world, lanes, packets, links);
+        let carried = out_of_tunnels::<TAGGED>(core, world, lanes, packets, links);
+        core.account.lap_if_any(Stage::OutOfTunnels, carried);
     }
     if world.spread {
+        let count = packets.len();
         spread::<TAGGED>(core, world, packets, links);
+        core.account.lap_if_any(Stage::HandOff, count);
     }
     let Lanes { v4, v6, rest, odd, .. } = lanes;
     let mut batch = Batch::new();
+    let count = packets.len();
     run::<Record4, TAGGED>(
         core,
         world,
@@ -205,30 +210,35 @@ pub fn burst<const TAGGED: bool>(
             gathered.push(mbuf);
         },
     );
+    core.account.lap_if_any(Stage::Ipv4, count);
     if let Some(tunnels) = world.tunnels.as_ref().filter(|_| !batch.is_empty()) {
+        let count = batch.len();
         into_tunnels::burst(core, world, tunnels, &mut batch, |mbuf| odd.push(mbuf));
+        core.account.lap(Stage::IntoTunnels, count);
     }
     if !odd.is_empty() {
+        let count = odd.len();
         newcomers::receive(core, world, odd, |mbuf| ingress_of::<TAGGED>(links, mbuf));
+        core.account.lap(Stage::Slow, count);
     }
     if !rest.is_empty() {
-        run::<Record6, TAGGED>(
-            core,
-            world,
-            v6,
-            rest,
-            links,
-            |_, _| (),
-            |core, mbuf, ingress, _| {
-                slow::receive(core, world, mbuf, Arrival::on(ingress));
-            },
-        );
+        let count = rest.len();
+        run::<Record6, TAGGED>(core, world, v6, rest, links, |_, _| (), |_, mbuf, _, _| odd.push(mbuf));
+        core.account.lap(Stage::Ipv6, count);
     }
-    slow::second_legs(core, world);
-    core.out.flush();
+    let count = odd.len() + core.second_legs.len();
+    if count > 0 {
+        for mbuf in odd.drain(..) {
+            let arrival = Arrival::on(ingress_of::<TAGGED>(links, &mbuf));
+            slow::receive(core, world, mbuf, arrival);
+        }
+        slow::second_legs(core, world);
+        core.account.lap(Stage::Slow, count);
+    }
+    core.flush();
 }
 
-/// What other edges have sent of hosts' packets goes on from here; the rest of the burst is left.
+/// What other edges have sent of hosts' packets goes on from here; the rest of the burst is left. Gives how many seemed to be sent so.
 #[inline(never)]
 fn out_of_tunnels<const TAGGED: bool>(
     core: &mut Core,
@@ -236,9 +246,10 @@ fn out_of_tunnels<const TAGGED: bool>(
     lanes: &mut Lanes,
     packets: &mut Burst,
     links: &Links,
-) {
-    let Some(tunnels) = &world.tunnels else { return };
-    let Some(mut tunnelled) = decapsulate::likely(tunnels, packets) else { return };
+) -> usize {
+    let Some(tunnels) = &world.tunnels else { return 0 };
+    let Some(mut tunnelled) = decapsulate::likely(tunnels, packets) else { return 0 };
+    let carried = tunnelled.len();
     // Who hands packets to their homes does not look for flows.
     if !world.spread {
         let mut others = Burst::new();
@@ -254,7 +265,7 @@ fn out_of_tunnels<const TAGGED: bool>(
         tunnelled = others;
     }
     if tunnelled.is_empty() {
-        return;
+        return carried;
     }
     let (mut inside, mut sessions) = (Burst::new(), ArrayVec::<&Session, BURST>::new());
     let ingress = |mbuf: &Mbuf| ingress_of::<TAGGED>(links, mbuf);
@@ -277,6 +288,7 @@ fn out_of_tunnels<const TAGGED: bool>(
         count,
         |core, mbuf, ingress, _| slow::receive(core, world, mbuf, Arrival::on(ingress)),
     );
+    carried
 }
 
 /// A hit whose next hop is known and takes the packet whole: count, rewrite, and on its way. Any other is given back untouched:

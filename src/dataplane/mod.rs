@@ -51,8 +51,10 @@
 //! | [`reroute`] | sessions follow the routes; which of several next hops a flow takes |
 //! | [`output`] | transmit queues and drops |
 //! | [`counters`] | what a worker counts |
+//! | [`account`] | where its cycles go |
 //! | [`board`] | where the neighbour owner shows its table |
 
+pub mod account;
 pub mod announce;
 pub mod board;
 pub mod cetp;
@@ -94,6 +96,7 @@ pub mod worker;
 pub mod world;
 pub mod world6;
 
+pub use account::Stage;
 pub use board::Board;
 pub use counters::{Counter, WorkerCounters};
 pub use worker::{Control, Idle, RxSide, Worker, WorkerParts};

@@ -106,22 +106,26 @@ impl Output {
         burst.push(Handoff { mbuf, task, hops: hops + 1 });
     }
 
-    /// The end of a round: everything gathered leaves.
+    /// The end of a round: everything gathered leaves. Gives how many packets that were, those dropped included.
     #[inline(always)]
-    pub fn flush(&mut self) {
+    pub fn flush(&mut self) -> usize {
+        let mut left = self.dropped.len();
         for (side, burst) in &mut self.ports {
             if !burst.is_empty() {
+                left += burst.len();
                 flush(side, burst, &self.counters);
             }
         }
         for (producer, burst) in self.peers.iter_mut().flatten() {
             if !burst.is_empty() {
+                left += burst.len();
                 hand_over(producer, burst, &self.counters);
             }
         }
         if !self.dropped.is_empty() {
             free_bulk(&mut self.dropped);
         }
+        left
     }
 }
 

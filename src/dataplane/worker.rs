@@ -1,5 +1,6 @@
 //! The loop of one worker: bursts in, stages, bursts out, quiescent; now and then the sweep and the timers.
 
+use super::account::{Account, Stage};
 use super::claims::{self, Claims};
 use super::core::Core;
 use super::counters::WorkerCounters;
@@ -13,7 +14,7 @@ use super::resolve::{self, NeighborOwner};
 use super::slow::{self, Arrival};
 use super::unsolicited::{self, Unsolicited};
 use super::world::World;
-use crate::dpdk::{BURST, Burst, Pool, RxQueue, cycles, cycles_hz, pause};
+use crate::dpdk::{BURST, Burst, Pool, RxQueue, cycles_hz, pause};
 use crate::firewall;
 use crate::flow::{FlowHome, Record4, Record6, Reporter};
 use crate::nat::{NatHome, Timeouts, tunnel};
@@ -161,14 +162,16 @@ struct Clock {
 }
 
 impl Clock {
-    fn new() -> Self {
+    /// That begins when the cycle counter stood so.
+    fn new(start: u64) -> Self {
         let scale = (1000u128 << 64) / u128::from(cycles_hz().max(1_000_000));
-        Self { start: cycles(), scale: scale as u64 }
+        Self { start, scale: scale as u64 }
     }
 
+    /// When the cycle counter stands so, later.
     #[inline(always)]
-    fn now(&self) -> u32 {
-        ((u128::from(cycles().wrapping_sub(self.start)) * u128::from(self.scale)) >> 64) as u32
+    fn at(&self, stamp: u64) -> u32 {
+        ((u128::from(stamp.wrapping_sub(self.start)) * u128::from(self.scale)) >> 64) as u32
     }
 }
 
@@ -213,10 +216,13 @@ impl Silence {
 
 impl Worker {
     pub fn new(parts: WorkerParts) -> Self {
+        let account = Account::new(parts.out.counters.clone());
+        let clock = Clock::new(account.stamp());
         Self {
             core: Core {
                 id: parts.id,
                 out: parts.out,
+                account,
                 flows: parts.flows,
                 nat: parts.nat,
                 firewall: parts.firewall,
@@ -238,7 +244,7 @@ impl Worker {
             control: parts.control,
             from_peers: parts.from_peers,
             idle: parts.idle,
-            clock: Clock::new(),
+            clock,
             ticked: 0,
             silence: Silence::default(),
             empty: 0,
@@ -263,7 +269,7 @@ impl Worker {
         }
         resolve::shut_down(&mut self.core);
         fragments::shut_down(&mut self.core, &world);
-        self.core.out.flush();
+        self.core.flush();
         self.leave(&reporter);
     }
 
@@ -279,7 +285,8 @@ impl Worker {
                 }
             }
             if last {
-                break self.core.out.flush();
+                self.core.out.flush();
+                return;
             }
             std::thread::sleep(NAP);
         }
@@ -288,7 +295,8 @@ impl Worker {
     /// One round over all queues and rings. Returns the packets taken.
     #[inline(always)]
     fn round(&mut self, world: &World, lanes: &mut Lanes, packets: &mut Burst) -> usize {
-        self.core.now = self.clock.now();
+        // The round before has ended with a lap, whatever it was: no need to read the cycle counter again.
+        self.core.now = self.clock.at(self.core.account.stamp());
         self.core.routes.now();
         let mut got = 0;
         for rx in &mut self.rx {
@@ -307,6 +315,7 @@ impl Worker {
                         self.core.out.drop(mbuf, DropReason::PortRate);
                     }
                 }
+                self.core.account.lap(Stage::Receive, received);
                 let links = &world.links[rx.port];
                 if links.is_tagged() {
                     forward::burst::<true>(&mut self.core, world, lanes, packets, links);
@@ -317,7 +326,6 @@ impl Worker {
         }
         got += self.take_over(world);
         got += self.take_from_control(world);
-        got += claims::take(&mut self.core, world);
         if self.core.now != self.ticked {
             self.tick(world);
         }
@@ -329,11 +337,12 @@ impl Worker {
         got
     }
 
-    /// What the kernel sends by its interfaces, the DNS's answers, and what other edges are told.
+    /// What the kernel sends by its interfaces, the DNS's answers, what other edges are told, and what becomes of first packets.
     fn take_from_control(&mut self, world: &World) -> usize {
-        let got = punt::down(&mut self.core, world);
+        let got = punt::down(&mut self.core, world) + claims::take(&mut self.core, world);
         if got > 0 {
-            self.core.out.flush();
+            self.core.account.lap(Stage::Control, got);
+            self.core.flush();
         }
         got
     }
@@ -363,7 +372,8 @@ impl Worker {
             slow::second_legs(&mut self.core, world);
         }
         if got > 0 {
-            self.core.out.flush();
+            self.core.account.lap(Stage::TakeOver, got);
+            self.core.flush();
             // Counted last: until then the packets are still between workers.
             self.core.out.counters.received_handoff.add(got as u64);
         }
@@ -400,7 +410,8 @@ impl Worker {
         pcp::tick(core, world);
         resolve::tick(core, world);
         fragments::tick(core, world);
-        core.out.flush();
+        core.account.lap(Stage::Timers, 0);
+        core.flush();
     }
 
     /// After an empty round: the end of an input, a nap, or just the next round.
@@ -414,13 +425,16 @@ impl Worker {
         self.empty = self.empty.saturating_add(1);
         // Whoever is woken may have something for this worker in no time, and wakes it then.
         if self.idle == Idle::Sleep && (self.core.punts.wake() || self.empty >= EMPTY_ROUNDS) {
+            self.core.account.lap(Stage::Idle, 0);
             reporter.offline();
             self.core.out.counters.sleeping.set(1);
             wake::nap(NAP);
             self.core.out.counters.sleeping.set(0);
             reporter.online();
+            self.core.account.lap(Stage::Asleep, 0);
         } else {
             pause();
+            self.core.account.lap(Stage::Idle, 0);
         }
     }
 

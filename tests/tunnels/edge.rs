@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use ces::appliance::assemble::{Parts, assemble};
 use ces::appliance::{plan, tunnels::Rings};
 use ces::config::{self, Config};
-use ces::dataplane::{Worker, WorkerCounters};
+use ces::dataplane::{Stage, Worker, WorkerCounters};
 use ces::dpdk::{Eal, Lcore};
 use ces::flow::Realm;
 use ces::flow::tunnel::{Ends, LOCAL, Opens, RlocOptions, Service, SessionOptions, Tunnels};
@@ -238,6 +238,14 @@ impl Edge {
         let came = self.sum(|c| c.rx_packets.get()) + self.sum(|c| c.originated_packets.get());
         let went = self.sum(|c| c.tx_packets.get()) + self.sum(|c| c.local_packets.get()) + dropped;
         assert_eq!(came, went, "{:?}", self.drops());
+        let packets = [Stage::Receive, Stage::TakeOver].map(|stage| self.packets_of(stage));
+        let counted = [self.sum(|c| c.rx_packets.get()), self.sum(|c| c.received_handoff.get())];
+        assert_eq!(packets, counted, "and comes to its stages");
+    }
+
+    /// What came to a stage.
+    pub fn packets_of(&self, stage: Stage) -> u64 {
+        self.sum(|counters| counters.stages[stage as usize].packets.get())
     }
 }
 

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
+use ces::dataplane::Stage;
 use ces::dataplane::cetp::{FRAME, MESSAGE, STRAY, STRAY_LENGTH, TOO_BIG, TRESPASS};
 use ces::packet::build::{self, IcmpError, Path};
 use ces::packet::{Ipv4, MacAddr, TcpFlags};
@@ -462,6 +463,8 @@ pub fn run(workers: &str, nat: &str) {
 
 fn judge(s: Script, bed: &Bed, mut edge: Edge) {
     edge.balance();
+    let tunnelled = [Stage::IntoTunnels, Stage::OutOfTunnels].map(|stage| edge.packets_of(stage));
+    assert!(tunnelled.iter().all(|packets| *packets > 0), "{tunnelled:?}");
     let drops: BTreeMap<_, _> = edge.drops().into_iter().collect();
     let mut up = vec![];
     for ring in &mut edge.rings.up {
