@@ -136,9 +136,15 @@ fn run(config: &str, frames: &[Vec<u8>], reasons: &[&str]) -> (BTreeMap<u8, Answ
     // What has gone up has come down.
     std::thread::sleep(Duration::from_millis(200));
     let dropped = dropped();
+    let runtime = show(&bed, &["runtime"]);
     running.signal(Signal::SIGTERM);
     assert_eq!(running.end(Duration::from_secs(10)).code(), Some(0));
-    (answers(&captured::read(&bed.directory.join("out.pcap"))), dropped)
+    let answers = answers(&captured::read(&bed.directory.join("out.pcap")));
+    let workers = runtime["workers"].as_array().expect("workers").iter();
+    let stages = workers.flat_map(|worker| worker["stages"].as_array().expect("stages"));
+    let down = stages.filter(|s| s["stage"] == "control").map(|s| s["packets"].as_u64().expect("a count"));
+    assert_eq!(down.sum::<u64>(), answers.len() as u64, "the account has all that came down");
+    (answers, dropped)
 }
 
 fn frames() -> Vec<Vec<u8>> {

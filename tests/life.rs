@@ -204,6 +204,7 @@ fn it_shows_what_it_does() {
         );
         assert_eq!(neighbors[0]["gateway"], true);
         telemetry_agrees(&bed);
+        cycles_are_shown(&bed, count);
         running.signal(Signal::SIGTERM);
         assert_eq!(running.end(PATIENCE).code(), Some(0));
     }
@@ -230,6 +231,34 @@ fn flows_are_shown(bed: &Bed) {
     assert_eq!(show(bed, &["flows", "--realm", "noise"])["total_matched"], 0);
     let limited = show(bed, &["flows", "--limit", "2"]);
     assert_eq!((limited["flows"].as_array().map(Vec::len), &limited["truncated"]), (Some(2), &true.into()));
+}
+
+/// Where the cycles go: of all since the start, and of a second.
+fn cycles_are_shown(bed: &Bed, workers: usize) {
+    let total = |shown: &Value, figure: &str, stage: &str| -> u64 {
+        let workers = shown["workers"].as_array().expect("workers").iter();
+        let stages = workers.flat_map(|worker| worker["stages"].as_array().expect("stages"));
+        stages.filter(|s| s["stage"] == stage).map(|s| s[figure].as_u64().expect("a count")).sum()
+    };
+    let shown = show(bed, &["runtime"]);
+    assert_eq!(shown["workers"].as_array().map(Vec::len), Some(workers));
+    let received = sum(&show(bed, &["counters"]), "rx_packets");
+    let packets = total(&shown, "packets", "receive");
+    assert!(packets > 1000 && packets <= received, "{packets} of {received}");
+    assert!(total(&shown, "cycles", "slow") > 0, "{shown:#}");
+    let second = show(bed, &["runtime", "--interval", "1"]);
+    let (elapsed, hertz) = (second["elapsed_ms"].as_u64(), second["hertz"].as_u64());
+    assert!(elapsed >= Some(1000) && elapsed < Some(20_000), "{second:#}");
+    assert!(hertz > Some(100_000_000), "{second:#}");
+    let packets = total(&second, "packets", "receive");
+    assert!(packets > 0 && packets < sum(&show(bed, &["counters"]), "rx_packets"), "{second:#}");
+    for worker in second["workers"].as_array().expect("workers") {
+        let stages = worker["stages"].as_array().expect("stages").iter();
+        let cycles: u64 = stages.map(|stage| stage["cycles"].as_u64().expect("a count")).sum();
+        // What is being done when it is looked at is in it at its end: at most a time slice, on a machine that has others to do.
+        let whole = hertz.unwrap_or(0) / 1000 * elapsed.unwrap_or(0);
+        assert!(cycles > whole / 2 && cycles < whole * 3 / 2, "{cycles} of {whole}");
+    }
 }
 
 /// DPDK's own figures, from its own socket.

@@ -8,13 +8,14 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use ces::manage::cetp_model::CetpCounter;
 use ces::manage::client::{Client, Error as ClientError};
 use ces::manage::model::*;
 use ces::manage::protocol::{FlowLimit, REQUEST_MAX, Request, RouteAddition, RouteDeletion, RouteTo};
+use ces::manage::runtime_model::{Runtime, StageRuntime, WorkerRuntime};
 use ces::manage::{
     self, CLIENTS_MAX, CetpChange, CetpChanged, CetpFilter, CetpStatus, Commands, DnsStatus, FlowFilter,
     HostChange, HostChanged, HostFilter, HostList, ImportShown, Nat44Question, PoolChange, Refusal,
@@ -88,6 +89,29 @@ impl Source for Fake {
         let worker =
             |worker| WorkerCounters { worker, rx_packets: 10, polls: 5, ..WorkerCounters::default() };
         Counters { workers: vec![worker(0), worker(1)], drops: Drops::new(&drops) }
+    }
+
+    /// Two workers, of which the second one grows from look to look.
+    fn runtime(&self) -> Runtime {
+        static LOOKS: AtomicU64 = AtomicU64::new(1);
+        let looks = LOOKS.fetch_add(1, Ordering::Relaxed);
+        let stage = |stage: &str, calls, packets, cycles| {
+            let stage = stage.to_owned();
+            StageRuntime { stage, calls, packets, cycles }
+        };
+        let worker = |worker, times| {
+            let stages = vec![
+                stage("receive", 1_000 * times, 64_000 * times, 700_000 * times),
+                stage("slow", 0, 0, 0),
+                stage("idle", 5 * times, 0, 300_000 * times),
+            ];
+            WorkerRuntime { worker, stages }
+        };
+        Runtime {
+            elapsed_ms: 1_000 * looks,
+            hertz: 2_000_000_000,
+            workers: vec![worker(0, 1), worker(1, looks)],
+        }
     }
 
     fn flows(&self, filter: &FlowFilter) -> Result<Flows, Refusal> {
@@ -703,6 +727,11 @@ fn cesctl_shows_every_verb_as_text() {
     contains(show("counters --all"), &["no_route", "tx_full", "handoff_loop"]);
     contains(show("counters --explain"), &["No route to the destination."]);
     contains(
+        show("runtime"),
+        &["worker 0: busy 70.0 %", "receive", "64,000", "10.9", "700.0", "30.0 %", "2 stages without a call"],
+    );
+    contains(show("runtime --all"), &["slow"]);
+    contains(
         show("flows --limit 1"),
         &["10.0.0.2:0", "203.0.113.9:443", "1.5 s", "1 of 20,000 matching flows"],
     );
@@ -856,6 +885,32 @@ fn cesctl_prints_the_payload_as_json() {
         args.push("--json");
         let printed: Value = serde_json::from_str(&expect(cesctl(&args), 0)).unwrap();
         assert_eq!(printed, ask(&socket, request).unwrap(), "{what}");
+    }
+}
+
+#[test]
+fn cesctl_shows_what_came_between_two_looks() {
+    let dir = RuntimeDir::new();
+    let _server = dir.serve();
+    let socket = dir.socket();
+    let socket = socket.to_str().unwrap();
+    let show = |more: &[&str]| cesctl(&[&["--socket", socket, "show", "runtime"], more].concat());
+    let total: Value = serde_json::from_str(&expect(show(&["--json"]), 0)).unwrap();
+    assert_eq!(
+        total["workers"][0]["stages"][0],
+        json!({"stage": "receive", "calls": 1_000, "packets": 64_000, "cycles": 700_000})
+    );
+    // Other tests look too.
+    let between: Value = serde_json::from_str(&expect(show(&["--interval", "1", "--json"]), 0)).unwrap();
+    let looks = between["elapsed_ms"].as_u64().unwrap() / 1_000;
+    assert!(looks >= 1, "{between:#}");
+    let receive = |worker: usize| between["workers"][worker]["stages"][0]["calls"].as_u64().unwrap();
+    assert_eq!([receive(0), receive(1)], [0, 1_000 * looks]);
+    let text = expect(show(&["--interval", "1"]), 0);
+    assert!(text.contains("worker 0: busy 0.0 %") && text.contains("worker 1: busy 70.0 %"), "{text}");
+    assert!(text.contains("4 stages without a call"), "{text}");
+    for usage in ["0", "3601", "x"] {
+        expect(show(&["--interval", usage]), 2);
     }
 }
 

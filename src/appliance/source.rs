@@ -11,14 +11,16 @@ use super::routes;
 use super::watch::{Change, Links};
 use crate::config::Config;
 use crate::dataplane::conflicts::Conflict;
-use crate::dataplane::{Board, WorkerCounters, World};
+use crate::dataplane::{Board, Stage, WorkerCounters, World};
+use crate::dpdk::cycles_hz;
 use crate::edge::identity::reload::Reload;
 use crate::manage::model::{self, Drops, WorkerState, WorkerStatus};
 use crate::manage::protocol::VERSION;
+use crate::manage::runtime_model::{StageRuntime, WorkerRuntime};
 use crate::manage::{
     CetpFilter, CetpStatus, Counters, Determined, DnsStatus, ExplainQuestion, Explanation, FlowFilter, Flows,
     HostFilter, HostList, ImportShown, Nat44Question, NeighborStatus, PolicyFilter, PolicyList, PoolStatus,
-    PortStatus, PrgwStatus, ProxyFilter, ProxyList, Refusal, RouteFilter, Routes, Source, Status,
+    PortStatus, PrgwStatus, ProxyFilter, ProxyList, Refusal, RouteFilter, Routes, Runtime, Source, Status,
 };
 use crate::packet::{DROP_REASONS, DropReason, MacAddr};
 use std::sync::Arc;
@@ -276,6 +278,27 @@ impl Source for Shown {
         Counters {
             workers: self.counters.iter().enumerate().map(worker).collect(),
             drops: Drops::new(&self.drops()),
+        }
+    }
+
+    fn runtime(&self) -> Runtime {
+        let stage = |c: &WorkerCounters, stage: Stage| {
+            let taken = &c.stages[stage as usize];
+            StageRuntime {
+                stage: stage.name().into(),
+                calls: taken.calls.get(),
+                packets: taken.packets.get(),
+                cycles: taken.cycles.get(),
+            }
+        };
+        let worker = |(id, c): (usize, &Arc<WorkerCounters>)| WorkerRuntime {
+            worker: id as u16,
+            stages: Stage::ALL.iter().map(|&s| stage(c, s)).collect(),
+        };
+        Runtime {
+            elapsed_ms: self.uptime_ms(),
+            hertz: cycles_hz(),
+            workers: self.counters.iter().enumerate().map(worker).collect(),
         }
     }
 

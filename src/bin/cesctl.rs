@@ -8,6 +8,12 @@ mod policy;
 #[path = "cesctl/cetp.rs"]
 mod cetp;
 
+#[path = "cesctl/hosts.rs"]
+mod hosts;
+
+#[path = "cesctl/runtime.rs"]
+mod runtime;
+
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
@@ -15,9 +21,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use ces::manage::client::{Client, Error};
-use ces::manage::host_model::{
-    HostAddition, HostChange, HostEntry, HostFilter, ImportPhase, ImportShown, ServiceEntry,
-};
+use ces::manage::host_model::{HostAddition, HostChange, HostEntry, ImportPhase, ImportShown, ServiceEntry};
 use ces::manage::protocol::{
     FlowFilter, FlowLimit, Nat44Question, PoolChange, ProxyFilter, Request, RouteAddition, RouteChange,
     RouteDeletion, RouteFilter, RouteTo,
@@ -60,7 +64,7 @@ struct Target {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Show status, ports, counters, flows, neighbors, routes, pools or hosts
+    /// Show status, ports, counters, runtime, flows, neighbors, routes, pools or hosts
     Show {
         /// Print the answer as JSON, with nothing left out
         #[arg(long, global = true)]
@@ -135,7 +139,7 @@ enum ChangeOfHost {
     /// Remove a host that came at run time
     Remove { name: String },
     /// The hosts, as `show hosts` has them
-    Show(HostArgs),
+    Show(hosts::Which),
     /// Add the hosts of a file, all of them or none: a JSON object a line, with the keys of a "host"
     Import {
         file: PathBuf,
@@ -169,27 +173,6 @@ struct AdditionOfHost {
     /// Put it in the place of the host that has the name
     #[arg(long)]
     replace: bool,
-}
-
-#[derive(Args)]
-struct HostArgs {
-    /// Only the one that this name, or this service's name, means
-    name: Option<String>,
-    /// Only those of this realm
-    #[arg(long, value_name = "NAME")]
-    realm: Option<String>,
-    /// Only those with this address
-    #[arg(long, value_name = "ADDRESS")]
-    address: Option<IpAddr>,
-    /// Only those of this group
-    #[arg(long, value_name = "NAME")]
-    group: Option<String>,
-    /// From where the page before has ended
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    from: u32,
-    /// How many to show, 0 to 10000 (0 only counts) [default: 100]
-    #[arg(long, value_name = "N")]
-    limit: Option<FlowLimit>,
 }
 
 #[derive(Subcommand)]
@@ -262,6 +245,8 @@ enum What {
         #[arg(long)]
         explain: bool,
     },
+    /// Where the workers' cycles go: calls, packets and cycles of each stage
+    Runtime(runtime::Which),
     /// Sessions, by host and realm
     Flows {
         /// Only those with this inside, outside or remote address
@@ -288,7 +273,7 @@ enum What {
     /// The pools of public addresses: how they translate, and how full they are
     Pools,
     /// The hosts that have names
-    Hosts(HostArgs),
+    Hosts(hosts::Which),
     /// How an import of hosts goes, or has gone
     Import,
     /// What the DNS was asked, and answered
@@ -333,6 +318,8 @@ enum Failure {
     Output(io::Error),
     #[error("cannot find {}: {source}; name a file that is there", .path.display())]
     ImportFile { path: PathBuf, source: io::Error },
+    #[error("cesd was started again between the two looks; ask again")]
+    Restarted,
     #[error("{0}; nothing is imported")]
     Import(String),
 }
@@ -340,6 +327,7 @@ enum Failure {
 fn main() -> ExitCode {
     let Cli { target, verb } = Cli::parse();
     let done = match verb {
+        Verb::Show { json, what: What::Runtime(which) } => show_runtime(target, &which, json),
         Verb::Show { json, what } => ask(target, &request(&what), json, |answer| layout(&what, answer)),
         Verb::Route { json, change } => {
             ask(target, &route_change(change), json, |answer| Ok(text::route_changed(&parse(answer)?)))
@@ -419,6 +407,15 @@ fn ask(
     print(&if json { pretty(&answer)? } else { layout(answer)? })
 }
 
+/// Looks where the cycles go, once or twice.
+fn show_runtime(target: Target, which: &runtime::Which, json: bool) -> Result<(), Failure> {
+    let socket = socket(target)?;
+    // A connection each time: one on which nothing is asked for a minute is closed.
+    let look = || Client::connect(&socket)?.ask(&Request::Runtime {});
+    let answer = which.answer(look)?.ok_or(Failure::Restarted)?;
+    print(&if json { pretty(&answer)? } else { which.layout(answer)? })
+}
+
 /// Has a file imported, and waits for the end of it.
 fn import(target: Target, file: &Path, replace: bool, json: bool) -> Result<(), Failure> {
     // cesd has another working directory.
@@ -466,6 +463,7 @@ fn request(what: &What) -> Request {
         What::Status => Request::Status {},
         What::Ports => Request::Ports {},
         What::Counters { .. } => Request::Counters {},
+        What::Runtime(_) => Request::Runtime {},
         What::Flows { host, realm, limit } => {
             Request::Flows(FlowFilter { host: *host, realm: realm.clone(), limit: limit.unwrap_or_default() })
         }
@@ -474,7 +472,7 @@ fn request(what: &What) -> Request {
             Request::Routes(RouteFilter { realm: realm.clone(), limit: limit.unwrap_or(FlowLimit::most()) })
         }
         What::Pools => Request::Pools {},
-        What::Hosts(which) => Request::Hosts(host_filter(which)),
+        What::Hosts(which) => which.request(),
         What::Import => Request::Import {},
         What::Dns => Request::Dns {},
         What::Prgw => Request::Prgw {},
@@ -484,18 +482,6 @@ fn request(what: &What) -> Request {
             address: *address,
             limit: limit.unwrap_or_default(),
         }),
-    }
-}
-
-fn host_filter(which: &HostArgs) -> HostFilter {
-    let HostArgs { name, realm, address, group, from, limit } = which;
-    HostFilter {
-        name: name.clone(),
-        realm: realm.clone(),
-        address: *address,
-        group: group.clone(),
-        from: *from,
-        limit: limit.unwrap_or_default(),
     }
 }
 
@@ -570,6 +556,7 @@ fn layout(what: &What, answer: Value) -> Result<String, Error> {
         What::Status => text::status(&parse(answer)?),
         What::Ports => text::ports(&parse::<Vec<_>>(answer)?),
         What::Counters { all, explain } => text::counters(&parse(answer)?, text::DropDetail { all, explain }),
+        What::Runtime(ref which) => which.layout(answer)?,
         What::Flows { .. } => text::flows(&parse(answer)?),
         What::Neighbors => text::neighbors(&parse::<Vec<_>>(answer)?),
         What::Routes { .. } => text::routes(&parse(answer)?),

@@ -148,6 +148,9 @@ mod tests {
         fn counters(&self) -> Counters {
             unreachable!("nobody asks")
         }
+        fn runtime(&self) -> super::super::Runtime {
+            unreachable!("nobody asks")
+        }
         fn flows(&self, _: &FlowFilter) -> Result<Flows, Refusal> {
             unreachable!("nobody asks")
         }

@@ -18,6 +18,7 @@ pub mod policy_model;
 mod pool_model;
 pub mod prgw_model;
 pub mod proxy_model;
+pub mod runtime_model;
 mod server;
 
 pub mod client;
@@ -41,6 +42,7 @@ pub use policy_model::{ExplainQuestion, Explanation, PolicyChange, PolicyChanged
 pub use prgw_model::PrgwStatus;
 pub use protocol::{FlowFilter, Nat44Question, PoolChange, ProxyFilter, Refusal, RouteChange, RouteFilter};
 pub use proxy_model::ProxyList;
+pub use runtime_model::Runtime;
 pub use server::{CLIENTS_MAX, Error, Server, serve};
 
 /// Where instances put their sockets unless told otherwise.
@@ -55,6 +57,8 @@ pub trait Source: Send + Sync {
     fn ports(&self) -> Vec<PortStatus>;
     /// What the workers counted since the start.
     fn counters(&self) -> Counters;
+    /// Where the workers' cycles went since the start.
+    fn runtime(&self) -> Runtime;
     /// The sessions that match `filter`, at most `filter.limit` of them; a [`Refusal`] if the filter names a realm
     /// that does not exist.
     fn flows(&self, filter: &FlowFilter) -> Result<Flows, Refusal>;

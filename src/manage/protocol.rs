@@ -35,6 +35,7 @@ pub enum Request {
     Status {},
     Ports {},
     Counters {},
+    Runtime {},
     Flows(FlowFilter),
     Neighbors {},
     Routes(RouteFilter),
@@ -277,6 +278,7 @@ fn show(line: &[u8], source: &dyn Source) -> Vec<u8> {
         Ok(Request::Status {}) => Reply::Ok(source.status()).to_line(),
         Ok(Request::Ports {}) => Reply::Ok(source.ports()).to_line(),
         Ok(Request::Counters {}) => Reply::Ok(source.counters()).to_line(),
+        Ok(Request::Runtime {}) => Reply::Ok(source.runtime()).to_line(),
         Ok(Request::Flows(filter)) => Reply::from(source.flows(&filter)).to_line(),
         Ok(Request::Neighbors {}) => Reply::Ok(source.neighbors()).to_line(),
         Ok(Request::Routes(filter)) => Reply::from(source.routes(&filter)).to_line(),
@@ -352,6 +354,7 @@ mod tests {
     #[test]
     fn requests_as_documented() {
         assert_eq!(parse(r#"{"show":"status"}"#), Ok(Request::Status {}));
+        assert_eq!(parse(r#"{"show":"runtime"}"#), Ok(Request::Runtime {}));
         assert_eq!(parse(r#"{"show":"flows"}"#), Ok(Request::Flows(FlowFilter::default())));
         let filter = FlowFilter {
             host: Some([10, 0, 0, 2].into()),
@@ -439,6 +442,7 @@ mod tests {
             ("{}", "show"),
             (r#"{"show":"everything"}"#, "everything"),
             (r#"{"show":"status","host":"10.0.0.2"}"#, "host"),
+            (r#"{"show":"runtime","interval":5}"#, "interval"),
             (r#"{"show":"flows","hots":"10.0.0.2"}"#, "hots"),
             (r#"{"show":"flows","host":"10.0.0"}"#, "IP address"),
             (r#"{"show":"flows","limit":10001}"#, "10001"),

@@ -1,7 +1,7 @@
 //! Answers laid out for people: aligned tables, human units.
 //!
-//! Guarantees: everything that the JSON form holds is there, unless the caller asks to leave out zero drops. Never a
-//! promise to programs: those take the JSON form.
+//! Guarantees: everything that the JSON form holds is there, unless the caller asks to leave out zero drops or stages at rest. Never
+//! a promise to programs: those take the JSON form.
 
 pub use super::dns_text::dns;
 pub use super::host_text::{bad_lines, host_changed, hosts, import, import_progress, imported};
