@@ -58,7 +58,7 @@ fn certificates_for_which_there_is_room_make_an_association() {
     // Who is called has a short name, and a short cookie: what is left for longer ones is there, too.
     for (certificates, is_up) in [(1, true), (2, false)] {
         let mut lab = closed_edges(91, [0, 1]);
-        lab.edges[0].house.show(vec![vec![7; room - wire::TLV_HEADER]; certificates]);
+        lab.edges[0].house.show(room - wire::TLV_HEADER, certificates);
         lab.open((0, 0), (1, 1));
         lab.run(200);
         assert_eq!(!lab.edges[0].live.is_empty(), is_up, "{certificates} of {room} bytes");

@@ -119,9 +119,10 @@ impl TestHouse {
         self.key = key_of(b"another");
     }
 
-    /// From now on these are its certificates.
-    pub fn show(&mut self, certificates: Vec<Vec<u8>>) {
-        let leaked = certificates.into_iter().map(|certificate| &*certificate.leak());
+    /// From now on it has so many certificates of that many bytes: its name, and nothing behind it.
+    pub fn show(&mut self, bytes: usize, count: usize) {
+        let certificate = [self.name.as_bytes(), &vec![0; bytes - self.name.len()]].concat();
+        let leaked = (0..count).map(|_| &*certificate.clone().leak());
         self.certificate = leaked.collect::<Vec<&'static [u8]>>().leak();
     }
 
@@ -196,7 +197,8 @@ impl House for TestHouse {
         _: u64,
     ) -> Result<SignedBy, Reason> {
         let edge = signer.edge.map(|edge| edge.as_str().as_bytes());
-        let name = edge.or(signer.certificates.first().copied()).ok_or(Reason::BAD_CERTIFICATE)?;
+        let first = signer.certificates.first().and_then(|first| first.split(|byte| *byte == 0).next());
+        let name = edge.or(first).ok_or(Reason::BAD_CERTIFICATE)?;
         let Signature::Ed25519(signature) = by else { return Err(Reason::BAD_SIGNATURE) };
         let mut known = self.known.borrow_mut();
         let key = known.entry(name.to_vec()).or_insert_with(|| key_of(name).public_key().as_ref().to_vec());
