@@ -71,7 +71,7 @@ stages! {
 pub struct StageCounters {
     pub calls: Counter,
     pub packets: Counter,
-    /// Of the time-stamp counter.
+    /// Of the time-stamp counter, which goes on while the core runs something else.
     pub cycles: Counter,
 }
 

@@ -35,7 +35,7 @@ pub struct StageRuntime {
     pub calls: u64,
     /// A packet counts in each stage that it comes to.
     pub packets: u64,
-    /// Of the time-stamp counter.
+    /// Of the time-stamp counter, which goes on while the core runs something else.
     pub cycles: u64,
 }
 
