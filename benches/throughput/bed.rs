@@ -171,9 +171,11 @@ impl Case {
         }
         // The flows are 95 % of the sessions that fit.
         text + &format!(
-            "[flow]\nsessions = {}\n[nat44]\ninside = [\"inside\"]\noutside = \"outside\"\npool = [\"198.18.0.0/25\"]\n\
+            "[flow]\nsessions = {}\n[nat44]\ninside = [\"inside\"]\noutside = \"outside\"\npool = [\"198.18.0.0/{}\"]\n\
              block_size = 64\nrandom_seed = 1\n",
-            (self.flows / 95 * 100 + 100).max(2048)
+            (self.flows / 95 * 100 + 100).max(2048),
+            // 128 addresses have ports for eight million, and some are at rest.
+            if self.flows > 4_000_000 { 24 } else { 25 }
         )
     }
 

@@ -5,7 +5,8 @@
 //! generator ─► ring ─► worker ─► ring ─► generator      one core sends what is due and takes what has come, the other works
 //! ```
 //!
-//! The load is a share of what the two cores reach together when the ring is kept full. Every packet must come back.
+//! The load is a share of what the two cores reach together when the ring is kept full, which frames that change cores bound: the row
+//! says how busy the worker is by its own account. Every packet must come back.
 
 use crate::bed::{Case, Kind, Outcome};
 use crate::capture::{self, Load};
@@ -15,6 +16,7 @@ use crate::template::Template;
 use crate::{Spread, round};
 use ces::appliance::{assemble, plan};
 use ces::config;
+use ces::dataplane::account::Stage;
 use ces::dataplane::{RxSide, Worker, WorkerCounters};
 use ces::dpdk::{BURST, Burst, Eal, Pool, PoolOptions, Port, PortOptions, RxQueue, TxQueue, cycles};
 use hdrhistogram::Histogram;
@@ -75,9 +77,10 @@ pub fn latency(place: &Place<'_>, json: bool) -> Outcome<()> {
         match json {
             true => println!("{line}"),
             false => println!(
-                "latency at {} % of {:.2} Mpps, {FLOWS} flows: p50 {:.1} µs, p99 {:.1} ({:.1}-{:.1}), p99.9 {:.1}, max {:.0}; medians of {ROUNDS}",
+                "latency at {} % of {:.2} Mpps (worker {:.0} % busy), {FLOWS} flows: p50 {:.1} µs, p99 {:.1} ({:.1}-{:.1}), p99.9 {:.1}, max {:.0}; medians of {ROUNDS}",
                 row["load_percent"],
                 us("capacity_mpps"),
+                us("worker_busy_percent"),
                 us("p50_us"),
                 us("p99_us"),
                 us("p99_us_least"),
@@ -157,10 +160,13 @@ impl Bench<'_> {
             (0..ROUNDS).map(|_| self.drive(None, WINDOW, &mut histogram)).collect();
         let capacity = Spread::of(reached?).0;
         for load in LOADS {
-            let (mut rates, mut of) = (vec![], [(); 4].map(|()| vec![]));
+            let (mut rates, mut busy, mut of) = (vec![], vec![], [(); 4].map(|()| vec![]));
             for _ in 0..ROUNDS {
                 histogram.reset();
+                let (start, idle) = (cycles(), idle(counters));
                 rates.push(self.drive(Some(capacity * f64::from(load) / 100.0), WINDOW, &mut histogram)?);
+                let rested = (self::idle(counters) - idle) as f64 / (cycles() - start) as f64;
+                busy.push(100.0 * (1.0 - rested));
                 let us = |cycles: u64| cycles as f64 * 1e6 / self.hertz;
                 let told = [50.0, 99.0, 99.9].map(|percent| us(histogram.value_at_percentile(percent)));
                 for (values, value) in of.iter_mut().zip(told.into_iter().chain([us(histogram.max())])) {
@@ -179,6 +185,7 @@ impl Bench<'_> {
                 "frame_bytes": crate::FRAME_BYTES,
                 "capacity_mpps": round(capacity / 1e6),
                 "mpps": round(Spread::of(rates).0 / 1e6),
+                "worker_busy_percent": round(Spread::of(busy).0),
                 "p50_us": round(p50.0),
                 "p99_us": round(p99.0),
                 "p99_us_least": round(p99.1),
@@ -240,6 +247,11 @@ impl Bench<'_> {
 
 /// No number of flows has it for a factor; neighbours in turn are none.
 const STRIDE: u32 = 611_953;
+
+/// Cycles that the worker found nothing in, so far.
+fn idle(counters: &WorkerCounters) -> u64 {
+    counters.stages[Stage::Idle as usize].cycles.get()
+}
 
 /// Writes when a frame was due, and has its checksum right again (RFC 1624).
 fn stamp(frame: &mut [u8], due: u64) {

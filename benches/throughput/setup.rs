@@ -69,7 +69,7 @@ impl Place<'_> {
             ("out-sink", "net_null1,no-rx=1".into()),
         ];
         // A worker that is faster than sessions may come is not to count as busy meanwhile.
-        let text = case.config("bench-churn", 8191, &ports, "idle = \"sleep\"\n").replace("/26", "/25");
+        let text = case.config("bench-churn", 8191, &ports, "idle = \"sleep\"\n");
         std::fs::write(&config, format!("{text}{COOL_DOWN}[nat44.timeouts]\nudp = {timeout}\n"))?;
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("--churn").args(Churn { config, traffic }.arguments());
