@@ -185,6 +185,8 @@ impl Lookup<'_> {
             RecordType::A => Family::V4,
             RecordType::AAAA => Family::V6,
             RecordType::ANY => return self.any(),
+            // By the label of a port nobody calls: whoever is behind an edge comes as one who isn't.
+            RecordType::NAPTR if found.which.is_none() => return Finding::NoData,
             RecordType::NAPTR => {
                 let owner = self.query.name();
                 return Finding::answers(self.edge.map_or(Vec::new(), |edge| naptr_records(owner, edge)));

@@ -251,6 +251,8 @@ fn questions_of_the_zones_come_to_what_they_should() {
         (out, "a.ces.example", MX, nodata.clone()),
         (out, "a.ces.example", ANY, "NoError aa | a.ces.example. 300 IN HINFO RFC8482 ".into()),
         (out, "a.ces.example", NAPTR, naptr.into()),
+        (out, "www.ces.example", NAPTR, naptr.replacen("a.ces", "www.ces", 1)),
+        (out, "udp53.b.ces.example", NAPTR, nodata.clone()),
         (out, "nobody.ces.example", A, nxdomain.clone()),
         (out, "nobody.a.ces.example", A, nxdomain.clone()),
         (out, "a\\.ces.example", A, "silence Foreign".into()),

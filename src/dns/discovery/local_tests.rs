@@ -1,6 +1,7 @@
 //! A host asks for another of this edge (CES–Local).
 
 use super::bed::*;
+use crate::config::Services;
 use crate::dns::{Asker, Transport};
 use crate::edge::calls::{Callee, Outcome};
 use hickory_proto::op::ResponseCode;
@@ -8,7 +9,7 @@ use hickory_proto::rr::RecordType::{self, A, AAAA, ANY, MX, TXT};
 
 const SOA: &str = "ces.example. 5 IN SOA ns1.ces.example. hostmaster.ces.example. 7 3600 600 604800 60";
 
-/// Asks, and gives who is called for it, or what is told at once.
+/// Asks, and gives who is called for it, and for which service, or what is told at once.
 fn ask(bed: &mut Bed, asker: Asker, name: &str, kind: RecordType) -> Result<String, String> {
     let before = bed.calls().len();
     let connection = bed.ask(asker, name, kind);
@@ -17,9 +18,10 @@ fn ask(bed: &mut Bed, asker: Asker, name: &str, kind: RecordType) -> Result<Stri
         return Err(told);
     }
     let (_, call) = bed.calls().pop().expect("a call");
-    let Callee::Local(host, _) = call.callee else { panic!("{call:?}") };
+    let Callee::Local(host, service) = call.callee else { panic!("{call:?}") };
     let host = bed.register.get(host).expect("registered").parts().name.to_owned();
-    Ok(format!("{} of {host}", call.name))
+    let service = service.map_or_else(String::new, |target| format!(", {}", Services::of(target)));
+    Ok(format!("{} of {host}{service}", call.name))
 }
 
 #[test]
@@ -27,8 +29,8 @@ fn a_host_of_ours_is_called() {
     let mut bed = Bed::new();
     for (asker, name, called) in [
         (host(1, 9), "A.ces.example", "a.ces.example of a.ces.example"),
-        (host(1, 9), "www.ces.example", "www.ces.example of a.ces.example"),
-        (host(1, 9), "sip.a.ces.example", "sip.a.ces.example of a.ces.example"),
+        (host(1, 9), "www.ces.example", "www.ces.example of a.ces.example, tcp/443"),
+        (host(1, 9), "sip.a.ces.example", "sip.a.ces.example of a.ces.example, udp/5060"),
         // Of another realm, by the view of the asker's; an address of one realm is another's, too.
         (host(2, 2), "a.ces.example", "a.ces.example of a.ces.example"),
         (host(2, 9), "mail.ces.example", "mail.ces.example of mail.ces.example"),

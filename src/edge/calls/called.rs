@@ -25,6 +25,12 @@ impl Called {
         Called { host, which: Which::OWN }
     }
 
+    /// By the name that it was found by. Nobody calls by the label of a port: of those a host has more than there are sessions, and each
+    /// would be one.
+    pub fn by(found: &Found<'_>) -> Option<Called> {
+        Some(Called { host: found.host.id, which: found.which? })
+    }
+
     /// The last key of a host: none of its others is greater.
     pub fn last(host: HostId) -> HostKey {
         Called { host, which: Which::from_number(u32::MAX) }.into()
@@ -62,11 +68,5 @@ impl From<HostKey> for Called {
     fn from(key: HostKey) -> Called {
         let host = HostId::from_number((key.0 >> 32) as u32);
         Called { host, which: Which::from_number(key.0 as u32) }
-    }
-}
-
-impl From<Found<'_>> for Called {
-    fn from(found: Found<'_>) -> Called {
-        Called { host: found.host.id, which: found.which }
     }
 }

@@ -6,7 +6,6 @@
 //! Guarantees: answers depend on nothing but what is lent, and what edges have signed with; every own refusal is kept, with the
 //! rule that has decided. Never: waits, or changes a host or a rule.
 
-use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashMap;
 
@@ -51,7 +50,7 @@ impl<'l> Lent<'l> {
             IdType::FqdnHash => {
                 self.register.by_hash(id.value.try_into().ok()?).map(|host| Called::host(host.id))
             }
-            IdType::Fqdn => self.register.by_name(id.name()?.as_str()).map(Called::from),
+            IdType::Fqdn => Called::by(&self.register.by_name(id.name()?.as_str())?),
             _ => None,
         }
     }
@@ -122,13 +121,10 @@ impl<'a> Rooms<'a> {
         Rooms { is_of_sessions: true, ..self }
     }
 
-    /// By which name a host behind this edge is called; nobody has written that of a port down.
+    /// By which name a host behind this edge is called.
     fn name_of(&self, host: HostKey) -> Option<Fqdn<'a>> {
         let (name, _) = self.host(host)?.named(Called::from(host).which)?;
-        match name {
-            Cow::Borrowed(name) => Fqdn::new(name),
-            Cow::Owned(_) => None,
-        }
+        Fqdn::new(name)
     }
 
     /// What the other host is held to be worth, in hundredths.

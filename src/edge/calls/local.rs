@@ -337,21 +337,25 @@ impl Service {
         terms: &Terms,
     ) -> Result<Ipv4Addr, Refused> {
         let twins = self.locals.pairs.get_mut(&key).ok_or(Refused::Tag)?;
-        if twins.halves[0].services.len() + terms.services.len() > SERVICES {
+        let more = |half: &Half| {
+            let way = if half.host == caller { Way::ToInbound } else { Way::ToOutbound };
+            let mut more = tunnelled(&terms.services, way);
+            more.retain(|service| !half.services.contains(service));
+            [half.services.clone(), more].concat()
+        };
+        if twins.halves.iter().any(|half| more(half).len() > SERVICES) {
             return Err(Refused::Session);
         }
         let mut tunnels = self.table.lock();
         let mut address = None;
         for half in &mut twins.halves {
             let is_caller = half.host == caller;
-            let way = if is_caller { Way::ToInbound } else { Way::ToOutbound };
-            let mut services = half.services.clone();
-            let more = tunnelled(&terms.services, way);
-            services.extend(more.into_iter().filter(|service| !half.services.contains(service)));
+            let services = more(half);
             tunnels.grow(half.tag.get(), &services)?;
             half.services = services;
             if is_caller {
-                granted::add(&mut half.wanted, wanted).map_err(|TooMany| Refused::Session)?;
+                // What there is no room to remember is matched anew when it is called again.
+                let _ = granted::add(&mut half.wanted, wanted);
             }
             address = address.or(is_caller.then_some(half.proxy));
         }

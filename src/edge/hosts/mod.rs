@@ -187,8 +187,8 @@ pub struct Found<'a> {
     pub host: HostRef<'a>,
     /// For the name of a service (an SFQDN), its protocol and port; `None` for the host's own name.
     pub service: Option<ServiceTarget>,
-    /// By which of its names it was found.
-    pub which: Which,
+    /// By which of its names it was found; `None` where that is its own below the label of a port.
+    pub which: Option<Which>,
 }
 
 /// What an index has of a name or an address: the place of its host, and which of that host's it is. Of names, 0 is the host's
@@ -300,13 +300,13 @@ impl Register {
             let host = self.at(entry.place())?;
             let service = entry.which().checked_sub(1);
             let service = service.and_then(|number| host.parts().services().nth(number));
-            let which = Which::of_entry(entry.which());
+            let which = Some(Which::of_entry(entry.which()));
             return Some(Found { host, service: service.map(|(_, target)| target), which });
         }
         let (label, rest) = name.split_once('.')?;
-        let (target, which) = names::port_label(label)?;
+        let target = names::port_label(label)?;
         let entry = self.entry(rest).filter(|entry| entry.which() == 0)?;
-        Some(Found { host: self.at(entry.place())?, service: Some(target), which })
+        Some(Found { host: self.at(entry.place())?, service: Some(target), which: None })
     }
 
     /// Whether names of hosts, of that realm or of any, are below `name`, which is in lower case.

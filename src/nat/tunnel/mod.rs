@@ -185,5 +185,7 @@ impl Judge<Record4> for Flows<'_> {
 }
 
 #[cfg(test)]
+mod flow_tests;
+#[cfg(test)]
 #[path = "tests.rs"]
 mod tests;

@@ -5,6 +5,7 @@ use crate::config::{DomainName, Host, Service, ServiceTarget};
 use crate::edge::calls::{Callee, Outcome};
 use crate::edge::hosts::names::Which;
 use crate::edge::proxies::Known;
+use crate::flow::tunnel::services::SERVICES;
 use crate::flow::tunnel::{Opens, Session};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -58,7 +59,7 @@ fn called(lab: &Lab) -> Vec<(Ipv4Addr, [bool; 3])> {
 fn the_name_of_a_service_opens_that_service_alone() {
     for signing in [&[][..], &[0, 1]] {
         let mut lab = lab(&["", ""], signing);
-        let (whole, www, port) = (lab.call((0, 1), (1, 2)), call(&mut lab, "www"), call(&mut lab, "tcp22"));
+        let (whole, www, port) = (lab.call((0, 1), (1, 2)), call(&mut lab, "www"), call(&mut lab, "ssh"));
         let [whole, www, port] = [whole, www, port].map(|call| lab.reached(0, call));
         assert!(whole != www && www != port && port != whole, "each has a session of its own");
         assert_eq!([22, 443, 80].map(|port| may_open(&lab, whole, port)), [true; 3]);
@@ -93,18 +94,21 @@ fn two_names_of_a_service_do_not_end_each_others_sessions() {
 #[test]
 fn a_name_that_nobody_has_is_refused_by_name_and_no_hash_counts_against_who_asks() {
     let mut lab = lab(&["", ""], &[]);
-    let nobody = call(&mut lab, "nobody");
-    assert_eq!(lab.outcome(0, nobody), Some(Outcome::Refused));
+    // Nor is the label of a port a name to call by: one host would have as many sessions as there are ports.
+    for label in ["tcp22", "nobody"] {
+        let nobody = call(&mut lab, label);
+        assert_eq!(lab.outcome(0, nobody), Some(Outcome::Refused));
+    }
     assert_eq!(
         lab.last_refusal(1),
         "own nobody.h2.e1.example fqdn-hash:".to_owned() + &hash_text(0, 1) + ": no such host"
     );
     let protocol = lab.edges[1].service.protocol().counters();
-    assert_eq!((protocol.unknown_hashes, protocol.refused), (1, 1));
+    assert_eq!((protocol.unknown_hashes, protocol.refused), (2, 2));
     let www = call(&mut lab, "www");
     lab.reached(0, www);
     let protocol = lab.edges[1].service.protocol().counters();
-    assert_eq!((protocol.unknown_hashes, protocol.refused), (2, 1), "no refusal is kept of a hash");
+    assert_eq!((protocol.unknown_hashes, protocol.refused), (3, 2), "no refusal is kept of a hash");
     lab.assert_empty();
 }
 
@@ -131,9 +135,9 @@ fn who_is_called_by_the_name_of_a_service_proves_that_name() {
     const STRICT: &str =
         "[[policy.operator]]\nname = \"strict\"\nrequired_as_oces = [\"signature\", \"naming-check\"]\n";
     let mut lab = lab(&[STRICT, SIGNS], &[0, 1]);
-    let (www, port) = (call(&mut lab, "www"), call(&mut lab, "tcp22"));
-    let [www, port] = [www, port].map(|call| lab.reached(0, call));
-    assert!(may_open(&lab, www, 443) && may_open(&lab, port, 22));
+    let (www, ssh) = (call(&mut lab, "www"), call(&mut lab, "ssh"));
+    let [www, ssh] = [www, ssh].map(|call| lab.reached(0, call));
+    assert!(may_open(&lab, www, 443) && may_open(&lab, ssh, 22));
     lab.assert_empty();
 }
 
@@ -181,6 +185,22 @@ fn within_an_edge_the_name_of_a_service_opens_that_service_alone_and_others_join
 }
 
 #[test]
+fn within_an_edge_more_services_are_called_than_are_remembered() {
+    let mut lab = Lab::new(&[""], &[]);
+    let callee = lab.edges[0].register.host(&host(0, 2).name).expect("a host").id;
+    for round in 0..2 {
+        let mut call = |port| {
+            let call = lab.call_at((0, 1), host(0, 2).name, Callee::Local(callee, Some(target(port))));
+            lab.outcome(0, call)
+        };
+        let answered = (1..=SERVICES as u16).filter(|port| matches!(call(*port), Some(Outcome::Address(_))));
+        assert_eq!(answered.count(), SERVICES, "round {round}");
+        assert_eq!(call(1 + SERVICES as u16), Some(Outcome::Busy), "there is no room for more of a session");
+    }
+    lab.assert_empty();
+}
+
+#[test]
 fn within_an_edge_a_service_that_is_closed_is_refused_by_its_name() {
     let mut lab = Lab::new(&[""], &[]);
     lab.user_rules(0, 2, &["anyone service=tcp/443", "nobody"]);
@@ -196,18 +216,18 @@ fn within_an_edge_a_service_that_is_closed_is_refused_by_its_name() {
 fn every_name_of_a_host_has_a_number_of_its_own() {
     let mut lab = lab(&["", ""], &[]);
     let register = &mut lab.edges[1].register;
-    let names =
-        ["h2", "www.h2", "ssh.h2", "tcp22.h2", "udp5060.h2"].map(|label| format!("{label}.e1.example"));
+    let names = ["h2", "www.h2", "shop.h2", "ssh.h2"].map(|label| format!("{label}.e1.example"));
     let mut seen: Vec<Which> = Vec::new();
     for name in names {
         let found = register.by_name(&name).expect(&name);
-        let (named, service) = found.host.named(found.which).expect("it has that name");
-        assert_eq!((&*named, service), (&*name, found.service));
-        assert!(!seen.contains(&found.which), "{name}");
-        seen.push(found.which);
+        let which = found.which.expect("it is written down");
+        assert_eq!(found.host.named(which), Some((&*name, found.service)));
+        assert!(!seen.contains(&which), "{name}");
+        seen.push(which);
     }
     let host = register.by_name("h2.e1.example").expect("a host").host;
-    for number in [4, 200, 1 << 31, 1 << 31 | 99 << 16 | 1] {
+    assert_eq!(register.by_name("tcp22.h2.e1.example").expect("a port").which, None);
+    for number in [4, 200, u32::MAX] {
         assert_eq!(host.named(Which::from_number(number)), None, "{number:#x}");
     }
 }

@@ -497,8 +497,8 @@ impl Cetp {
                 let is_right = |id_type| types.contains(id_type) && terms.own_ids.contains(id_type);
                 match called {
                     Some(name) if is_right(IdType::Fqdn) => Some(Id::fqdn(name)),
-                    Some(_) => Id::new(IdType::FqdnHash, &hash).filter(|_| is_right(IdType::FqdnHash)),
-                    None => own_id(house, host, is_right),
+                    Some(_) if is_right(IdType::FqdnHash) => Id::new(IdType::FqdnHash, &hash),
+                    _ => own_id(house, host, is_right),
                 }
             }
             _ => None,
