@@ -1,15 +1,17 @@
 //! Where the workers' cycles go, by the account that is always on: bursts through the appliance in this process, and what each stage
 //! had of them. Each test runs in a process of its own, because DPDK starts once in a process.
 
+#[path = "support/alone.rs"]
+mod alone;
 #[path = "support/bed.rs"]
 mod bed;
 #[path = "support/capture.rs"]
 mod capture;
 
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
+use alone::alone;
 use bed::Bed;
 use ces::appliance::Appliance;
 use ces::config;
@@ -23,18 +25,6 @@ const HOST: MacAddr = MacAddr([2, 0, 0, 0, 0, 2]);
 /// Those of the capture, and of them those that are not for the edge.
 const PACKETS: u64 = 235;
 const STRAY: u64 = 3;
-
-/// Runs `test`, which is called `name`, in a process of its own.
-fn alone(name: &str, test: impl FnOnce()) {
-    if std::env::var("CES_ALONE").is_ok_and(|own| own == name) {
-        return test();
-    }
-    let program = std::env::current_exe().expect("this program");
-    let output = Command::new(program).args(["--exact", name, "--nocapture"]).env("CES_ALONE", name).output();
-    let output = output.expect("it starts");
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
-}
 
 fn config(bed: &Bed, workers: &str) -> String {
     let directory = bed.directory.display();

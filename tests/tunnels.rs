@@ -2,6 +2,8 @@
 //! is compared with packets that are built in full ([`between`]). The appliance runs in a process of its own for each test, because
 //! DPDK starts once in a process; its parts are those that `cesd` assembles, with sessions put in before the workers run.
 
+#[path = "support/alone.rs"]
+mod alone;
 #[path = "support/bed.rs"]
 mod bed;
 #[path = "tunnels/between.rs"]
@@ -24,8 +26,8 @@ mod packets;
 mod script;
 
 use std::alloc::System;
-use std::process::Command;
 
+use alone::alone;
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
 #[global_allocator]
@@ -34,18 +36,6 @@ static COUNTING: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 const ONE: &str = "cores = [0]\n";
 const TWO_RSS: &str = "cores = [0, 1]\ndistribute = \"rss\"\n";
 const TWO_SOFTWARE: &str = "cores = [0, 1]\ndistribute = \"software\"\n";
-
-/// Runs `test`, which is called `name`, in a process of its own.
-fn alone(name: &str, test: impl FnOnce()) {
-    if std::env::var("CES_ALONE").is_ok_and(|own| own == name) {
-        return test();
-    }
-    let program = std::env::current_exe().expect("this program");
-    let output = Command::new(program).args(["--exact", name, "--nocapture"]).env("CES_ALONE", name).output();
-    let output = output.expect("it starts");
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
-}
 
 #[test]
 fn one_worker() {
