@@ -6,8 +6,6 @@
 //! Guarantees: what is granted is never more than the engine has agreed to, and never more services than fit: [`Reason::LIMIT`]
 //! refuses then. Never: takes a word for proved.
 
-use arrayvec::ArrayVec;
-
 use super::called::Called;
 use super::codes;
 use super::granted::{self, List, TooMany};
@@ -176,7 +174,7 @@ pub struct Case<'c> {
     ask: &'c Ask<'c>,
     direction: Direction,
     /// Of each service that is asked for, in their order.
-    decisions: ArrayVec<Decision<'c>, SERVICES>,
+    decisions: Vec<Decision<'c>>,
 }
 
 fn backoff(reason: Reason, code: Option<Code>) -> Backoff {
@@ -198,7 +196,7 @@ impl<'c> Case<'c> {
             let services = granted::from_the_wire(service).and(&named)?;
             Some(rooms.lent.policy.decide(&query(&host, ask, direction, services, rooms.reputation(ask))))
         };
-        let decisions: ArrayVec<_, SERVICES> = wanted.take(SERVICES).filter_map(decide).collect();
+        let decisions: Vec<_> = wanted.take(SERVICES).filter_map(decide).collect();
         if decisions.is_empty() {
             return Err(backoff(Reason::UNACCEPTABLE, Some(Code::SERVICE)));
         }
