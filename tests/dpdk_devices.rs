@@ -8,8 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use ces::dpdk::{
-    Burst, Eal, EalOptions, Error, HugePages, Pool, PoolOptions, Port, PortOptions, RxQueue, TxQueue,
+    Burst, Eal, EalOptions, Error, HugePages, Interrupts, Pool, PoolOptions, Port, PortOptions, RxQueue,
+    TxQueue,
 };
+use ces::ring::wake;
 
 /// The scenario that a child process runs; the parent runs none itself.
 const CASE: &str = "CES_DPDK_CASE";
@@ -33,6 +35,10 @@ fn scenario_of_a_child() {
         Ok("af_xdp") => answers_arp("net_af_xdp0,iface=ces-v0", &veth(), 1),
         Ok("memif-server") => memif_echoes(),
         Ok("memif-client") => memif_carries_packets(),
+        Ok("vhost-server") => vhost_echoes(),
+        Ok("vhost-client") => vhost_interrupts_a_sleep(),
+        Ok("tap-interrupts") => a_tap_interrupts_a_sleep(),
+        Ok("no-interrupts") => has_no_interrupts(),
         Ok("no-driver") => fails_to_start("net_nothing0", "net_nothing0"),
         Ok("no-file") => fails_to_start("net_pcap0,rx_pcap=/nonexistent.pcap", "/nonexistent.pcap"),
         Ok("no-core") => has_no_such_core(),
@@ -76,6 +82,19 @@ fn memif_joins_two_processes() {
     let mut text = String::new();
     output.read_to_string(&mut text).expect("its output");
     assert!(server.wait().expect("it ends").success(), "{text}");
+}
+
+#[test]
+fn who_polls_sleeps_until_a_packet_comes_where_the_device_has_interrupts() {
+    let (mut server, mut output) = ready("vhost-server");
+    passes("vhost-client", child("vhost-client"));
+    drop(server.stdin.take());
+    let mut text = String::new();
+    output.read_to_string(&mut text).expect("its output");
+    assert!(server.wait().expect("it ends").success(), "{text}");
+    for case in ["tap-interrupts", "no-interrupts"] {
+        passes(case, child(case));
+    }
 }
 
 /// A child that has started, and runs until its standard input ends; and the rest of its output.
@@ -241,6 +260,129 @@ fn memif_carries_packets() {
     assert!(port.link().expect("a link").up);
     drop((port, rx, tx));
     assert_eq!(pool.in_use(), 0);
+}
+
+/// Far longer than a packet takes, and no test that works waits for it.
+const NIGHT: Duration = Duration::from_secs(20);
+
+/// What comes within so long. As a worker does it: armed, one more look, and only then asleep.
+fn sleep_for(interrupts: &Interrupts, rx: &mut RxQueue, time: Duration) -> Burst {
+    let mut burst = Burst::new();
+    assert!(interrupts.arm());
+    if rx.receive(&mut burst) == 0 {
+        wake::nap_until(interrupts.readable(), time);
+        interrupts.disarm();
+        rx.receive(&mut burst);
+    }
+    burst
+}
+
+/// Sleeps, not woken for nothing for ever, until something comes.
+fn sleep_until_it_comes(interrupts: &Interrupts, rx: &mut RxQueue) -> Vec<Vec<u8>> {
+    let start = Instant::now();
+    let mut sleeps =
+        std::iter::from_fn(|| (start.elapsed() < NIGHT).then(|| sleep_for(interrupts, rx, NIGHT)));
+    let burst = sleeps.find(|burst| !burst.is_empty()).unwrap_or_default();
+    burst.iter().map(|mbuf| mbuf.data().to_vec()).collect()
+}
+
+fn with_interrupts(device: &str) -> PortOptions {
+    PortOptions { rx_interrupts: true, ..PortOptions::new(device) }
+}
+
+fn vhost_socket() -> String {
+    let parent = std::env::var(format!("{CASE}_PARENT")).expect("the parent's id");
+    std::env::temp_dir().join(format!("ces-test-vhost-{parent}.sock")).display().to_string()
+}
+
+/// Gives every packet back, asleep until it comes, until the parent has had enough.
+fn vhost_echoes() {
+    let device = format!("net_vhost0,iface={}", vhost_socket());
+    let eal = start("vhost-server", &[&device]).expect("EAL starts");
+    let pool = Pool::new(&eal, &PoolOptions::new("packets", 4095)).expect("a pool");
+    let (_port, mut rx, mut tx) = Port::start(&eal, &with_interrupts(&device), &pool).expect("it starts");
+    let interrupts = Interrupts::of(&rx).expect("vhost has interrupts");
+    let (ended, waker) = (Arc::new(AtomicBool::new(false)), wake::Waker::default());
+    waker.wakes_me();
+    let end = Arc::clone(&ended);
+    let waiter = std::thread::spawn(move || {
+        wait_for_the_parent();
+        end.store(true, Ordering::Relaxed);
+        waker.wake();
+    });
+    while !ended.load(Ordering::Relaxed) {
+        tx[0].send(&mut sleep_for(&interrupts, &mut rx[0], NIGHT));
+    }
+    waiter.join().expect("it has ended");
+    drop((interrupts, rx, tx));
+}
+
+/// Each packet ends two sleeps, one at either end, long before they would end by themselves.
+fn vhost_interrupts_a_sleep() {
+    let device = format!("net_virtio_user0,path={}", vhost_socket());
+    let eal = start("vhost-client", &[&device]).expect("EAL starts");
+    let pool = Pool::new(&eal, &PoolOptions::new("packets", 4095)).expect("a pool");
+    let (port, mut rx, mut tx) = Port::start(&eal, &with_interrupts(&device), &pool).expect("it starts");
+    let interrupts = Interrupts::of(&rx).expect("virtio has interrupts");
+    // The other end answers once it has seen the link.
+    let frame = arp_request();
+    assert_eq!(exchange(&pool, &mut rx, &mut tx, &frame, |got| got == frame), frame);
+    while !sleep_for(&interrupts, &mut rx[0], Duration::from_millis(100)).is_empty() {}
+    let start = Instant::now();
+    for round in 0..200_u8 {
+        let mut burst = Burst::new();
+        let frame = [&frame[..], &[round]].concat();
+        burst.extend(pool.alloc_copy(&frame));
+        assert_eq!(tx[0].send(&mut burst), 1);
+        assert_eq!(sleep_until_it_comes(&interrupts, &mut rx[0]), [frame]);
+    }
+    assert!(start.elapsed() < NIGHT, "200 packets there and back: {:?}", start.elapsed());
+    drop((interrupts, rx, tx, port));
+    assert_eq!(pool.in_use(), 0);
+}
+
+/// What the kernel sends ends a sleep; where nothing comes it lasts.
+fn a_tap_interrupts_a_sleep() {
+    let device = "net_tap0,iface=ces-t0";
+    let eal = start("tap-interrupts", &[device]).expect("EAL starts");
+    let pool = Pool::new(&eal, &PoolOptions::new("packets", 16_383)).expect("a pool");
+    let (_port, mut rx, mut tx) = Port::start(&eal, &with_interrupts(device), &pool).expect("it starts");
+    let interrupts = Interrupts::of(&rx).expect("a tap has them");
+    ip("link set ces-t0 addrgenmode none up");
+    ip("addr add 198.51.100.1/24 dev ces-t0");
+    let frame = arp_request();
+    exchange(&pool, &mut rx, &mut tx, &frame, |got| got.get(20..22) == Some(&[0, 2]));
+    // What the kernel says besides comes at any time, and ends a sleep as well.
+    let (start, quiet) = (Instant::now(), Duration::from_millis(50));
+    while let asleep = Instant::now()
+        && (!sleep_for(&interrupts, &mut rx[0], quiet).is_empty() || asleep.elapsed() < quiet)
+    {
+        assert!(start.elapsed() < NIGHT, "no sleep lasts");
+    }
+    let start = Instant::now();
+    for _ in 0..20 {
+        let mut burst = Burst::new();
+        burst.extend(pool.alloc_copy(&frame));
+        assert_eq!(tx[0].send(&mut burst), 1);
+        let is_answer = |got: &Vec<u8>| got.get(20..22) == Some(&[0, 2]);
+        while !sleep_until_it_comes(&interrupts, &mut rx[0]).iter().any(is_answer) {
+            assert!(start.elapsed() < NIGHT, "no answer");
+        }
+    }
+    assert!(start.elapsed() < NIGHT, "20 answers: {:?}", start.elapsed());
+}
+
+/// Devices without interrupts start all the same, and say that they have none; so does who didn't ask for them.
+fn has_no_interrupts() {
+    let devices = ["net_null0", "net_ring0", "net_tap0,iface=ces-t0"];
+    let eal = start("no-interrupts", &devices).expect("EAL starts");
+    let pool = Pool::new(&eal, &PoolOptions::new("packets", 16_383)).expect("a pool");
+    for (device, wants) in devices.into_iter().zip([true, true, false]) {
+        let options = PortOptions { rx_interrupts: wants, ..PortOptions::new(device) };
+        let (_port, rx, _tx) = Port::start(&eal, &options, &pool).expect("it starts");
+        assert!(Interrupts::of(&rx).is_none(), "{device}");
+    }
+    assert!(Interrupts::of([]).is_some_and(|none| none.arm()), "nothing to wait for");
 }
 
 /// The error names the device, and says what EAL or its driver said about it.

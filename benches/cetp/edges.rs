@@ -1,5 +1,5 @@
-//! Two real `cesd`, each a process with a sleeping worker, a link between them and one to the bench from each, all by memif; and the
-//! DNS that both ask. Needs root, for the namespace in which they ask.
+//! Two real `cesd`, each a process with a sleeping worker, a link between them and one to the bench from each, all by vhost-user, whose
+//! queues have interrupts as a NIC's have; and the DNS that both ask. Needs root, for the namespace in which they ask.
 //!
 //! ```text
 //!  bench (the host a.alpha.example) ─► edge 0 ── core ── edge 1 ─► bench (the hosts of beta.example)
@@ -14,7 +14,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use ces::dpdk::{Burst, Eal, EalOptions, HugePages, Pool, PoolOptions, Port, PortOptions, RxQueue, TxQueue};
+use ces::dpdk::{
+    Burst, Eal, EalOptions, HugePages, Interrupts, Pool, PoolOptions, Port, PortOptions, RxQueue, TxQueue,
+};
+use ces::ring::wake;
 use hickory_proto::op::{Message, MessageType, OpCode, ResponseCode};
 use hickory_proto::rr::rdata::NAPTR;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
@@ -56,8 +59,8 @@ impl Edges {
     pub fn start() -> Edges {
         let beds = [Bed::new(), Bed::new()];
         let dns = Dns::start();
-        let sockets = [0, 1].map(|n| beds[n].directory.join("in.memif"));
-        let core = beds[0].directory.join("core.memif");
+        let sockets = [0, 1].map(|n| beds[n].directory.join("in.vhost"));
+        let core = beds[0].directory.join("core.vhost");
         certify(&beds);
         let cesd = [0, 1].map(|n| {
             beds[n].configure(&config(n, &sockets[n], &core, &beds[n].directory));
@@ -68,22 +71,30 @@ impl Edges {
     }
 }
 
-fn device(socket: &Path, number: usize, role: &str) -> String {
-    format!("net_memif{number},role={role},id=0,socket={},socket-abstract=no", socket.display())
+/// The end of a link that makes its socket.
+fn server(socket: &Path, number: usize) -> String {
+    format!("net_vhost{number},iface={}", socket.display())
+}
+
+/// And the other one.
+fn client(socket: &Path, number: usize) -> String {
+    format!("net_virtio_user{number},path={}", socket.display())
 }
 
 fn config(n: usize, socket: &Path, core: &Path, place: &Path) -> String {
-    let (inside, zone, place) = (device(socket, 0, "server"), ZONES[n], place.display());
-    let core = device(core, 1, ["server", "client"][n]);
+    let (inside, zone, place) = (server(socket, 0), ZONES[n], place.display());
+    let core = [server, client][n](core, 1);
     let (own, other) = (n + 1, 2 - n);
     let last = std::thread::available_parallelism().map_or(1, |cores| cores.get()) - 1;
+    let own_core = n.min(last);
     let hosts: String = match n {
         0 => of_host("a.alpha.example", CALLER),
         _ => (0..HOSTS).map(|h| of_host(&host(h), Ipv4Addr::new(10, 2, 1, h as u8))).collect(),
     };
     format!(
-        "[eal]\nhuge_pages = \"none\"\n[workers]\ncores = [{}]\nidle = \"sleep\"\n\
-         [[port]]\nname = \"in\"\ndevice = \"{inside},mac={}\"\n[[port]]\nname = \"core\"\ndevice = \"{core},mac={}\"\n\
+        "[eal]\nhuge_pages = \"none\"\n[workers]\ncores = [{own_core}]\nidle = \"sleep\"\n\
+         [[port]]\nname = \"in\"\ndevice = \"{inside}\"\nmac = \"{}\"\n\
+         [[port]]\nname = \"core\"\ndevice = \"{core}\"\nmac = \"{}\"\n\
          [[realm]]\nname = \"home\"\nside = \"inside\"\nproxy_addresses = [\"172.16.0.0/24\"]\nproxies_per_host = 256\n\
          [[realm]]\nname = \"core\"\nside = \"outside\"\n\
          [[interface]]\nport = \"in\"\nrealm = \"home\"\naddresses = [\"{EDGE}/24\"]\n\
@@ -99,7 +110,6 @@ fn config(n: usize, socket: &Path, core: &Path, place: &Path) -> String {
          [cetp.identity]\ncertificate = \"{place}/edge.pem\"\nkey = \"{place}/edge.key\"\n\
          [[cetp.identity.authorities]]\nname = \"bench\"\ncertificates = \"{place}/ca.pem\"\n\
          [hosts]\ncapacity = 1000\n{hosts}",
-        n.min(last),
         INSIDE[n],
         CORE[n],
         BENCH[n],
@@ -135,14 +145,15 @@ fn certify(beds: &[Bed; 2]) {
 
 /// The bench's end of a link.
 pub struct Wire {
+    interrupts: Interrupts,
     rx: RxQueue,
     tx: TxQueue,
     pool: Pool,
     _port: Port,
 }
 
-/// Between two looks at a link: the kernel makes some 60 µs of it.
-const LOOK: Duration = Duration::from_micros(5);
+/// Between two looks at a link on which nothing comes.
+const LOOK: Duration = Duration::from_millis(1);
 
 impl Wire {
     pub fn send(&mut self, frame: &[u8]) {
@@ -159,13 +170,17 @@ impl Wire {
     ) -> Option<(T, Instant)> {
         let (start, mut burst) = (Instant::now(), Burst::new());
         while start.elapsed() < patience {
-            self.rx.receive(&mut burst);
+            assert!(self.interrupts.arm(), "the link interrupts");
+            if self.rx.receive(&mut burst) == 0 {
+                wake::nap_until(self.interrupts.readable(), LOOK);
+                self.interrupts.disarm();
+                self.rx.receive(&mut burst);
+            }
             let now = Instant::now();
             let found = burst.drain(..).filter_map(|mbuf| of(mbuf.data())).last();
             if let Some(found) = found {
                 return Some((found, now));
             }
-            std::thread::sleep(LOOK);
         }
         None
     }
@@ -175,7 +190,7 @@ fn wires(name: &str, sockets: &[PathBuf; 2]) -> (Eal, [Wire; 2]) {
     let myself = Pid::from_raw(0);
     let cores = sched_getaffinity(myself).expect("own affinity");
     let main = (0..CpuSet::count()).find(|at| cores.is_set(*at).unwrap_or(false));
-    let clients = [0, 1].map(|n| device(&sockets[n], n, "client"));
+    let clients = [0, 1].map(|n| client(&sockets[n], n));
     let eal = Eal::init(EalOptions {
         huge_pages: HugePages::None,
         memory_mb: Some(128),
@@ -186,9 +201,10 @@ fn wires(name: &str, sockets: &[PathBuf; 2]) -> (Eal, [Wire; 2]) {
     sched_setaffinity(myself, &cores).expect("as before");
     let pool = Pool::new(&eal, &PoolOptions::new("bench", 4095)).expect("a pool");
     let wires = clients.map(|client| {
-        let (port, mut rx, mut tx) =
-            Port::start(&eal, &PortOptions::new(client), &pool).expect("the link starts");
-        Wire { rx: rx.remove(0), tx: tx.remove(0), pool: pool.clone(), _port: port }
+        let options = PortOptions { rx_interrupts: true, ..PortOptions::new(client) };
+        let (port, mut rx, mut tx) = Port::start(&eal, &options, &pool).expect("the link starts");
+        let interrupts = Interrupts::of(&rx).expect("the link has interrupts");
+        Wire { interrupts, rx: rx.remove(0), tx: tx.remove(0), pool: pool.clone(), _port: port }
     });
     (eal, wires)
 }

@@ -138,6 +138,7 @@ pub fn assemble(config: &Config, eal: &Eal) -> Result<Parts, Error> {
             rx: rx_sides(config, &world, &mut queues, id),
             out,
             from_peers: peers.from,
+            waker: peers.waker,
             flows: FlowHome::new(world.flows.clone()),
             nat: world.nat.clone().map(|nat| NatHome::new(nat, id, seed)),
             firewall: world.firewall.clone().map(firewall::Home::new),

@@ -76,7 +76,7 @@ pub fn start(
         from_workers: rings.up,
         to_workers: rings.down,
         streams,
-        nap: if config.prgw.is_some() { plan::NAP } else { plan::nap(config) },
+        nap: plan::nap(config),
         rotates: dns.cookie_secrets.is_empty(),
         core: Some(core),
     };

@@ -33,9 +33,9 @@ pub fn cores(workers: &Workers) -> Result<Layout, Error> {
 }
 
 /// Between two looks of a control thread that not everybody wakes: what comes waits that long at most.
-pub const NAP: Duration = Duration::from_micros(100);
-/// And of one that whoever gives it something wakes: what its timers count in.
-const LONG_NAP: Duration = Duration::from_millis(1);
+const NAP: Duration = Duration::from_micros(100);
+/// And of one that whoever gives it something wakes: its timers are late by so much.
+const LONG_NAP: Duration = Duration::from_millis(4);
 
 /// Between two looks of a control thread whose other ends are the workers': those that sleep wake it.
 pub fn nap(config: &Config) -> Duration {
@@ -88,6 +88,7 @@ pub fn port(config: &Config, port: &config::Port) -> PortOptions {
     options.mtu = Some(port.mtu);
     // With an address of its own that the device does not take, frames still have to arrive.
     options.promiscuous = port.mac.is_some();
+    options.rx_interrupts = config.workers.idle == config::Idle::Sleep;
     let mut on_port = config.interfaces.iter().filter(|i| &config.ports[usize::from(i.port)] == port);
     options.vlan = port.vlan_offload && on_port.any(|i| i.vlan != config::Vlan::Untagged);
     options

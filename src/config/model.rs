@@ -131,8 +131,8 @@ pub enum Distribute {
 pub enum Idle {
     /// `"poll"`: polls without a pause, and wakes nobody.
     Poll,
-    /// `"sleep"`: sleeps about 50 µs after a run of empty polls, or until a control thread has something; wakes those that it has
-    /// something for.
+    /// `"sleep"`: sleeps after a run of empty polls until another thread has something for it or, where all its queues have
+    /// interrupts, a packet comes; otherwise it looks every 50 µs. Wakes those that it has something for.
     Sleep,
 }
 

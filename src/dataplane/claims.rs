@@ -63,6 +63,17 @@ impl Claims {
         }
     }
 
+    /// What comes down ends the calling thread's naps.
+    pub fn wakes_me(&self) {
+        self.ends.commands.wakes_me();
+    }
+
+    /// The thread that has the pool learns of what has gone up; whether anything has.
+    #[inline]
+    pub fn wake(&mut self) -> bool {
+        self.ends.first_packets.wake()
+    }
+
     /// Whether one more of that source may go up.
     fn admit(&mut self, source: Ipv4Addr, now: u32) -> bool {
         // The source first: what one sends too much of costs the others nothing.

@@ -56,6 +56,12 @@ impl Core {
         self.out.send(port, mbuf);
     }
 
+    /// As [`Punts::wake`], and the thread that has the circular pool.
+    #[inline]
+    pub fn wake_others(&mut self) -> bool {
+        self.claims.as_mut().is_some_and(Claims::wake) | self.punts.wake()
+    }
+
     /// Everything gathered leaves.
     #[inline(always)]
     pub fn flush(&mut self) {

@@ -3,7 +3,7 @@
 use super::counters::WorkerCounters;
 use crate::dpdk::{BURST, Burst, Mbuf, TxQueue, free_bulk};
 use crate::packet::DropReason;
-use crate::ring::{Handoff, Peers, Task, push_burst};
+use crate::ring::{Handoff, Peers, Task, ToPeer};
 use arrayvec::ArrayVec;
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ pub struct TxSide {
 /// A worker's way out.
 pub struct Output {
     ports: Vec<(TxSide, Burst)>,
-    peers: Vec<Option<(rtrb::Producer<Handoff>, ArrayVec<Handoff, BURST>)>>,
+    peers: Vec<Option<(ToPeer, ArrayVec<Handoff, BURST>)>>,
     pub counters: Arc<WorkerCounters>,
     /// What is dropped in this round: freed together.
     dropped: Burst,
@@ -97,11 +97,11 @@ impl Output {
         if hops >= MAX_HOPS {
             return self.drop(mbuf, DropReason::HandoffLoop);
         }
-        let Some(Some((producer, burst))) = self.peers.get_mut(worker) else {
+        let Some(Some((peer, burst))) = self.peers.get_mut(worker) else {
             return self.drop(mbuf, DropReason::HandoffLoop);
         };
         if burst.is_full() {
-            hand_over(producer, burst, &self.counters);
+            hand_over(peer, burst, &self.counters);
         }
         burst.push(Handoff { mbuf, task, hops: hops + 1 });
     }
@@ -116,10 +116,10 @@ impl Output {
                 flush(side, burst, &self.counters);
             }
         }
-        for (producer, burst) in self.peers.iter_mut().flatten() {
+        for (peer, burst) in self.peers.iter_mut().flatten() {
             if !burst.is_empty() {
                 left += burst.len();
-                hand_over(producer, burst, &self.counters);
+                hand_over(peer, burst, &self.counters);
             }
         }
         if !self.dropped.is_empty() {
@@ -147,15 +147,11 @@ fn flush(side: &mut TxSide, burst: &mut Burst, counters: &WorkerCounters) {
     }
 }
 
-fn hand_over(
-    producer: &mut rtrb::Producer<Handoff>,
-    burst: &mut ArrayVec<Handoff, BURST>,
-    counters: &WorkerCounters,
-) {
-    let room = producer.slots().min(burst.len());
+fn hand_over(peer: &mut ToPeer, burst: &mut ArrayVec<Handoff, BURST>, counters: &WorkerCounters) {
+    let room = peer.slots().min(burst.len());
     // Counted before: what has been taken over is never more than what was handed off.
     counters.handed_off.add(room as u64);
-    push_burst(producer, burst, room);
+    peer.push_burst(burst, room);
     if !burst.is_empty() {
         counters.drops[DropReason::HandoffFull as usize].add(burst.len() as u64);
         burst.clear();

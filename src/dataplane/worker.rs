@@ -14,12 +14,13 @@ use super::resolve::{self, NeighborOwner};
 use super::slow::{self, Arrival};
 use super::unsolicited::{self, Unsolicited};
 use super::world::World;
-use crate::dpdk::{BURST, Burst, Pool, RxQueue, cycles_hz, pause};
+use crate::dpdk::{BURST, Burst, Interrupts, Pool, RxQueue, cycles_hz, pause};
 use crate::firewall;
 use crate::flow::{FlowHome, Record4, Record6, Reporter};
 use crate::nat::{NatHome, Timeouts, tunnel};
 use crate::packet::DropReason;
-use crate::ring::{Handoff, Task, wake};
+use crate::ring::wake::{self, Waker};
+use crate::ring::{Handoff, Task};
 use crate::route;
 use arrayvec::ArrayVec;
 use rtrb::Consumer;
@@ -34,7 +35,10 @@ const SWEEP_ROUND: u32 = 10_000;
 const SWEEP_BUDGET: usize = 4096;
 /// Empty rounds before a worker that may sleep does.
 const EMPTY_ROUNDS: u32 = 200;
+/// Of a worker that has to look for packets.
 const NAP: Duration = Duration::from_micros(50);
+/// And of one that packets wake: its timers are late by so much. A longer one would have the sweep of 20 million records fall behind.
+const LONG_NAP: Duration = Duration::from_millis(2);
 /// Silence, in milliseconds, that ends a port's input where input can end.
 const END_OF_INPUT: u32 = 50;
 
@@ -42,8 +46,8 @@ const END_OF_INPUT: u32 = 50;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Idle {
     Poll,
-    /// Naps after some empty rounds, quiescence-wise offline, until a control thread has something for it or the nap is over; and wakes
-    /// those that it has given something.
+    /// Naps after some empty rounds, quiescence-wise offline, until another thread has something for it, a packet comes (where all its
+    /// queues have interrupts), or the nap is over; and wakes those that it has given something.
     Sleep,
 }
 
@@ -142,6 +146,8 @@ pub struct WorkerParts {
     pub rx: Vec<RxSide>,
     pub out: Output,
     pub from_peers: Vec<Consumer<Handoff>>,
+    /// Of this worker, which its peers have as well.
+    pub waker: Waker,
     pub flows: FlowHome,
     pub nat: Option<NatHome>,
     pub firewall: Option<firewall::Home>,
@@ -182,7 +188,12 @@ pub struct Worker {
     control: Arc<Control>,
     rx: Vec<RxSide>,
     from_peers: Vec<Consumer<Handoff>>,
+    waker: Waker,
     idle: Idle,
+    /// Where every queue of a worker that may sleep has them.
+    interrupts: Option<Interrupts>,
+    /// One comes for the next packet.
+    is_armed: bool,
     clock: Clock,
     /// Milliseconds that a full round of the sweep takes: of IPv4, of IPv6.
     sweep_rounds: [u32; 2],
@@ -238,11 +249,17 @@ impl Worker {
                 second_legs: ArrayVec::new(),
                 now: 0,
             },
+            interrupts: match parts.idle {
+                Idle::Poll => None,
+                Idle::Sleep => Interrupts::of(parts.rx.iter().map(|rx| &rx.queue)),
+            },
+            is_armed: false,
             rx: parts.rx,
             sweep_rounds: sweep_rounds(&parts.world),
             world: parts.world,
             control: parts.control,
             from_peers: parts.from_peers,
+            waker: parts.waker,
             idle: parts.idle,
             clock,
             ticked: 0,
@@ -259,7 +276,11 @@ impl Worker {
         let mut packets = Burst::new();
         if self.idle == Idle::Sleep {
             wake::nap_on_time();
+            self.waker.wakes_me();
             self.core.punts.wakes_me();
+            if let Some(claims) = &self.core.claims {
+                claims.wakes_me();
+            }
         }
         reporter.online();
         while !self.control.stop.load(Ordering::Relaxed) {
@@ -419,23 +440,53 @@ impl Worker {
         if got > 0 {
             self.empty = 0;
             self.silence.broken(self.core.now);
+            self.disarm();
             return;
         }
         self.end_input();
         self.empty = self.empty.saturating_add(1);
-        // Whoever is woken may have something for this worker in no time, and wakes it then.
-        if self.idle == Idle::Sleep && (self.core.punts.wake() || self.empty >= EMPTY_ROUNDS) {
-            self.core.account.lap(Stage::Idle, 0);
-            reporter.offline();
-            self.core.out.counters.sleeping.set(1);
-            wake::nap(NAP);
-            self.core.out.counters.sleeping.set(0);
-            reporter.online();
-            self.core.account.lap(Stage::Asleep, 0);
-        } else {
+        if self.idle == Idle::Sleep && self.core.wake_others() {
+            // Whoever is woken may have something for this worker in no time, and wakes it then.
+            self.empty = self.empty.max(EMPTY_ROUNDS);
+        }
+        if self.idle == Idle::Poll || self.empty < EMPTY_ROUNDS {
             pause();
             self.core.account.lap(Stage::Idle, 0);
+        } else if self.arm() {
+            // A packet may have come just before: one more look.
+            self.core.account.lap(Stage::Idle, 0);
+        } else {
+            self.nap(reporter);
         }
+    }
+
+    /// Whether the next packet interrupts, as it did not before.
+    fn arm(&mut self) -> bool {
+        let armed = !self.is_armed && self.interrupts.as_ref().is_some_and(Interrupts::arm);
+        self.is_armed |= armed;
+        armed
+    }
+
+    fn disarm(&mut self) {
+        if std::mem::take(&mut self.is_armed)
+            && let Some(interrupts) = &self.interrupts
+        {
+            interrupts.disarm();
+        }
+    }
+
+    fn nap(&mut self, reporter: &Reporter) {
+        self.core.account.lap(Stage::Idle, 0);
+        reporter.offline();
+        self.core.out.counters.sleeping.set(1);
+        match &self.interrupts {
+            Some(interrupts) if self.is_armed => wake::nap_until(interrupts.readable(), LONG_NAP),
+            _ => wake::nap(NAP),
+        }
+        self.disarm();
+        self.core.out.counters.sleeping.set(0);
+        reporter.online();
+        self.core.account.lap(Stage::Asleep, 0);
     }
 
     /// Where inputs end: the worker that polls an input's first queue passes on to the next after some silence.

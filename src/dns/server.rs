@@ -111,8 +111,11 @@ impl Server {
         }
     }
 
-    /// From now on whatever a turn takes up ends the calling thread's naps: all but what the circular pool and the register's owner have.
+    /// From now on whatever a turn takes up ends the calling thread's naps: all but what the register's owner has.
     pub fn wakes_me(&self) {
+        if let Some(pool) = &self.pool {
+            pool.gateway.wakes_me();
+        }
         if let Some(calling) = &self.calling {
             calling.wakes_me();
         }

@@ -21,7 +21,7 @@ pub type Burst = ArrayVec<Mbuf, BURST>;
 pub struct RxQueue {
     port: u16,
     queue: u16,
-    _device: Arc<Device>,
+    device: Arc<Device>,
 }
 
 /// The one handle to a transmit queue of a started port.
@@ -35,7 +35,7 @@ impl RxQueue {
     /// # Safety
     /// The queue is set up, its port started, and this its only handle.
     pub(super) unsafe fn new(device: &Arc<Device>, queue: u16) -> Self {
-        RxQueue { port: device.id(), queue, _device: Arc::clone(device) }
+        RxQueue { port: device.id(), queue, device: Arc::clone(device) }
     }
 
     /// The number of the port.
@@ -48,6 +48,10 @@ impl RxQueue {
     #[inline]
     pub fn queue(&self) -> u16 {
         self.queue
+    }
+
+    pub(super) fn device(&self) -> &Arc<Device> {
+        &self.device
     }
 
     /// Appends what has arrived, up to the capacity of `burst`; gives how many. Some drivers receive in fours or more: poll

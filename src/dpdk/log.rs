@@ -14,8 +14,8 @@ use super::ffi;
 static ERRORS: Mutex<String> = Mutex::new(String::new());
 const KEPT_BYTES: usize = 2048;
 
-/// Parts of lines in which `net_tap` complains, though nothing is missing.
-const HARMLESS: [&str; 6] = [
+/// Parts of lines in which drivers, most of them `net_tap`, complain, though nothing is missing.
+const HARMLESS: [&str; 7] = [
     // It is to poll (see `no_signal_per_packet`).
     "All rt-signals are in use",
     "No Rx trigger signal available",
@@ -25,6 +25,8 @@ const HARMLESS: [&str; 6] = [
     "Disabling rte flow support",
     // There are no secondary processes to tell.
     "Failed to send start req to secondary",
+    // A worker that sleeps asks whether a device has interrupts; most virtual ones have none.
+    "Rx Intr handle unset",
 ];
 
 /// From now on DPDK's log comes here instead of to standard error and syslog.

@@ -1,7 +1,7 @@
 //! Unsafe room 1: DPDK behind safe owners.
 //!
 //! **Purpose.** The environment ([`Eal`]), packet memory ([`Pool`], [`Mbuf`]), ports and their queues ([`Port`],
-//! [`RxQueue`], [`TxQueue`]) and EAL worker threads ([`Lcore`]), as Rust values that clean up after themselves.
+//! [`RxQueue`], [`TxQueue`], [`Interrupts`]) and EAL worker threads ([`Lcore`]), as Rust values that clean up after themselves.
 //!
 //! **Guarantees.** Every C resource has one owner, and lives as long as anything that needs it: queues keep their port,
 //! ports and pools keep the environment. A queue is polled by one thread at a time, because its handle is not `Clone`.
@@ -15,6 +15,7 @@ mod burst;
 mod clock;
 mod eal;
 mod error;
+mod interrupts;
 mod lcore;
 mod log;
 mod mbuf;
@@ -29,6 +30,7 @@ pub use burst::{BURST, Burst, RxQueue, TxQueue, free_bulk};
 pub use clock::{cycles, cycles_hz, pause};
 pub use eal::Eal;
 pub use error::{Errno, Error};
+pub use interrupts::Interrupts;
 pub use lcore::Lcore;
 pub use mbuf::{Checksum, Mbuf, Segments};
 pub use memory::HugePages;

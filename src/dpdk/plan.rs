@@ -54,6 +54,8 @@ pub struct PortOptions {
     pub promiscuous: bool,
     /// Whether frames carry VLAN tags that the device may take off and put on.
     pub vlan: bool,
+    /// Whether who polls may sleep until a packet comes ([`Interrupts`](super::Interrupts)), where the device can.
+    pub rx_interrupts: bool,
 }
 
 impl PortOptions {
@@ -68,6 +70,7 @@ impl PortOptions {
             mtu: None,
             promiscuous: false,
             vlan: false,
+            rx_interrupts: false,
         }
     }
 }
@@ -109,6 +112,8 @@ pub(super) struct Plan {
     pub(super) tx_offloads: u64,
     pub(super) rss_types: u64,
     pub(super) rss_key_length: u8,
+    /// No device announces them: one that has none may refuse to start.
+    pub(super) rx_interrupts: bool,
 }
 
 impl Plan {
@@ -121,7 +126,7 @@ impl Plan {
         rss_wanted: u64,
     ) -> [Plan; 3] {
         let best = Plan::best(info, driver, options, data_room, rss_wanted);
-        let plain = Plan { rx_offloads: 0, tx_offloads: 0, rss_types: 0, ..best };
+        let plain = Plan { rx_offloads: 0, tx_offloads: 0, rss_types: 0, rx_interrupts: false, ..best };
         [best, plain, Plan { mtu: 0, ..plain }]
     }
 
@@ -166,6 +171,7 @@ impl Plan {
                 0 => DEFAULT_RSS_KEY_LENGTH,
                 length => length,
             },
+            rx_interrupts: options.rx_interrupts,
         }
     }
 

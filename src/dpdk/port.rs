@@ -64,6 +64,7 @@ impl Port {
             id,
             name,
             control: Mutex::new(()),
+            has_interrupts: false,
             ring_queues: 0,
             _pool: pool.clone(),
             eal: eal.clone(),
@@ -152,6 +153,8 @@ pub(super) struct Device {
     id: u16,
     name: String,
     control: Mutex<()>,
+    /// Its receive queues were asked for interrupts, and it started.
+    has_interrupts: bool,
     /// Receive queues that keep their packets when the device is closed.
     ring_queues: u16,
     _pool: Pool,
@@ -163,11 +166,16 @@ impl Device {
         self.id
     }
 
+    /// Whether its receive queues may have interrupts.
+    pub(super) fn has_interrupts(&self) -> bool {
+        self.has_interrupts
+    }
+
     fn lock(&self) -> MutexGuard<'_, ()> {
         self.control.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn control(&self, action: &'static str, call: impl FnOnce() -> c_int) -> Result<(), Error> {
+    pub(super) fn control(&self, action: &'static str, call: impl FnOnce() -> c_int) -> Result<(), Error> {
         let _guard = self.lock();
         log::forget_errors();
         check(call()).map_err(|reason| self.failed(action, reason))
@@ -182,10 +190,15 @@ impl Device {
         // SAFETY: a port that exists, and a place for the result.
         self.control("query", || unsafe { ffi::ces_port_info(self.id, &mut info) })?;
         let driver = driver_name(&info);
-        let plan = self.configure(&info, &driver, options, pool)?;
-        let descriptors = self.set_up_queues(&plan, info.socket, options, pool)?;
-        // SAFETY: configured, with all its queues.
-        self.control("start", || unsafe { ffi::ces_port_start(self.id) })?;
+        let (plan, descriptors) = match self.begin(&info, &driver, options, pool) {
+            // Some find out only now that they have none.
+            Err(error) if options.rx_interrupts => {
+                tracing::warn!("{error}; trying without interrupts");
+                self.begin(&info, &driver, &PortOptions { rx_interrupts: false, ..options.clone() }, pool)?
+            }
+            result => result?,
+        };
+        self.has_interrupts = plan.rx_interrupts;
         match driver.as_str() {
             "net_ring" => self.ring_queues = plan.rx_queues,
             // This driver never gives back what the kernel has for reception.
@@ -194,6 +207,21 @@ impl Device {
         }
         self.apply_wishes(options);
         Ok(plan.capabilities(&info, &driver, descriptors))
+    }
+
+    /// Configured, with its queues, and started; and how many descriptors they have.
+    fn begin(
+        &self,
+        info: &ces_port_info,
+        driver: &str,
+        options: &PortOptions,
+        pool: &Pool,
+    ) -> Result<(Plan, (u16, u16)), Error> {
+        let plan = self.configure(info, driver, options, pool)?;
+        let descriptors = self.set_up_queues(&plan, info.socket, options, pool)?;
+        // SAFETY: configured, with all its queues.
+        self.control("start", || unsafe { ffi::ces_port_start(self.id) })?;
+        Ok((plan, descriptors))
     }
 
     /// The first attempt that the device accepts.
@@ -220,6 +248,7 @@ impl Device {
         let conf = ces_port_conf {
             rx_queues: plan.rx_queues,
             tx_queues: plan.tx_queues,
+            rx_interrupts: plan.rx_interrupts,
             mtu: plan.mtu,
             rx_offloads: plan.rx_offloads,
             tx_offloads: plan.tx_offloads,

@@ -9,6 +9,7 @@
 
 #include <rte_cycles.h>
 #include <rte_eal.h>
+#include <rte_epoll.h>
 #include <rte_errno.h>
 #include <rte_ethdev.h>
 #include <rte_launch.h>
@@ -314,6 +315,7 @@ int ces_port_configure(uint16_t port, const struct ces_port_conf *conf)
 			.rss_key_len = conf->rss_key_length,
 			.rss_hf = conf->rss_types,
 		},
+		.intr_conf.rxq = conf->rx_interrupts,
 	};
 	return rte_eth_dev_configure(port, conf->rx_queues, conf->tx_queues, &device);
 }
@@ -425,4 +427,33 @@ uint16_t ces_rx_burst(uint16_t port, uint16_t queue, struct ces_mbuf **mbufs, ui
 uint16_t ces_tx_burst(uint16_t port, uint16_t queue, struct ces_mbuf **mbufs, uint16_t count)
 {
 	return rte_eth_tx_burst(port, queue, (struct rte_mbuf **)mbufs, count);
+}
+
+/* --- ports: interrupts --- */
+
+int ces_rx_interrupt_add(uint16_t port, uint16_t queue, int epoll)
+{
+	return rte_eth_dev_rx_intr_ctl_q(port, queue, epoll, RTE_INTR_EVENT_ADD, NULL);
+}
+
+int ces_rx_interrupt_remove(uint16_t port, uint16_t queue, int epoll)
+{
+	return rte_eth_dev_rx_intr_ctl_q(port, queue, epoll, RTE_INTR_EVENT_DEL, NULL);
+}
+
+int ces_rx_interrupt_arm(uint16_t port, uint16_t queue)
+{
+	return rte_eth_dev_rx_intr_enable(port, queue);
+}
+
+int ces_rx_interrupt_disarm(uint16_t port, uint16_t queue)
+{
+	return rte_eth_dev_rx_intr_disable(port, queue);
+}
+
+void ces_rx_interrupts_seen(int epoll)
+{
+	struct rte_epoll_event events[16];
+
+	rte_epoll_wait(epoll, events, 16, 0);
 }

@@ -116,6 +116,7 @@ struct ces_port_info {
 struct ces_port_conf {
 	uint16_t rx_queues;
 	uint16_t tx_queues;
+	bool rx_interrupts;
 	uint16_t mtu; /* 0: the device's own default */
 	uint64_t rx_offloads;
 	uint64_t tx_offloads;
@@ -167,5 +168,16 @@ int ces_port_set_mtu(uint16_t port, uint16_t mtu);
 /* Ports: packets. One call a burst. */
 uint16_t ces_rx_burst(uint16_t port, uint16_t queue, struct ces_mbuf **mbufs, uint16_t count);
 uint16_t ces_tx_burst(uint16_t port, uint16_t queue, struct ces_mbuf **mbufs, uint16_t count);
+
+/*
+ * Interrupts of receive queues, of a port that was configured with them and has started. They are told to an epoll
+ * instance; which is read by ces_rx_interrupts_seen alone, as some are counters to be reset. Armed, one comes for packets
+ * from then on; -ENOTSUP where they cannot be off.
+ */
+int ces_rx_interrupt_add(uint16_t port, uint16_t queue, int epoll);
+int ces_rx_interrupt_remove(uint16_t port, uint16_t queue, int epoll);
+int ces_rx_interrupt_arm(uint16_t port, uint16_t queue);
+int ces_rx_interrupt_disarm(uint16_t port, uint16_t queue);
+void ces_rx_interrupts_seen(int epoll);
 
 #endif

@@ -138,6 +138,12 @@ impl FirstPacketSender {
         let is_whole = segments.into_iter().all(|segment| parts.try_push(segment).is_ok());
         is_whole && self.0.push(entrance.interface, entrance.flags(), &parts)
     }
+
+    /// As [`FrameSender::wake`].
+    #[inline]
+    pub fn wake(&mut self) -> bool {
+        self.0.wake()
+    }
 }
 
 /// The other end.
@@ -145,6 +151,11 @@ impl FirstPacketSender {
 pub struct FirstPacketReceiver(FrameReceiver);
 
 impl FirstPacketReceiver {
+    /// As [`FrameReceiver::wakes_me`].
+    pub fn wakes_me(&self) {
+        self.0.wakes_me();
+    }
+
     /// Copies the next frame to the start of `buffer`; returns the ports of its datagram, and its length there.
     pub fn pop(&mut self, buffer: &mut [u8]) -> Option<(Entrance, u32, usize)> {
         self.0.pop_with(|header, first, second| {
@@ -182,6 +193,11 @@ impl CommandSender {
         let (class, head) = command.encode();
         self.0.push(entrance.interface, class | entrance.flags(), &[&head, frame])
     }
+
+    /// As [`FrameSender::wake`].
+    pub fn wake(&mut self) -> bool {
+        self.0.wake()
+    }
 }
 
 /// The other end.
@@ -189,6 +205,11 @@ impl CommandSender {
 pub struct CommandReceiver(FrameReceiver);
 
 impl CommandReceiver {
+    /// As [`FrameReceiver::wakes_me`].
+    pub fn wakes_me(&self) {
+        self.0.wakes_me();
+    }
+
     /// Bytes of the frame that comes with the next command, 0 where none does.
     pub fn peek(&mut self) -> Option<usize> {
         self.0.peek().map(|header| usize::from(header.length).saturating_sub(HEAD))

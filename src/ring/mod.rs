@@ -12,6 +12,7 @@ pub mod wake;
 use crate::dpdk::Mbuf;
 use crate::flow::Realm;
 use rtrb::{Consumer, Producer, RingBuffer};
+use wake::Waker;
 
 /// What the receiving worker is to do with a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,33 +40,50 @@ pub struct Handoff {
 /// One worker's ends of the mesh: a ring from and a ring to every other.
 pub struct Peers {
     /// By worker; none to itself.
-    pub to: Vec<Option<Producer<Handoff>>>,
+    pub to: Vec<Option<ToPeer>>,
     pub from: Vec<Consumer<Handoff>>,
+    /// By which the others wake this one.
+    pub waker: Waker,
+}
+
+/// The way to another worker.
+pub struct ToPeer {
+    ring: Producer<Handoff>,
+    reader: Waker,
 }
 
 /// The mesh of `workers` workers, each ring with room for `capacity` packets.
 pub fn mesh(workers: usize, capacity: usize) -> Vec<Peers> {
     let mut peers: Vec<Peers> = (0..workers)
-        .map(|_| Peers { to: (0..workers).map(|_| None).collect(), from: Vec::with_capacity(workers) })
+        .map(|_| Peers {
+            to: (0..workers).map(|_| None).collect(),
+            from: Vec::with_capacity(workers),
+            waker: Waker::default(),
+        })
         .collect();
     for from in 0..workers {
         for to in (0..workers).filter(|&to| to != from) {
-            let (producer, consumer) = RingBuffer::new(capacity);
-            peers[from].to[to] = Some(producer);
+            let (ring, consumer) = RingBuffer::new(capacity);
+            let reader = peers[to].waker.clone();
+            peers[from].to[to] = Some(ToPeer { ring, reader });
             peers[to].from.push(consumer);
         }
     }
     peers
 }
 
-/// Sends `count` packets from the front of `packets`, in one step that the reader sees at once; it must be no more than the
-/// producer has slots.
-pub fn push_burst<const N: usize>(
-    producer: &mut Producer<Handoff>,
-    packets: &mut arrayvec::ArrayVec<Handoff, N>,
-    count: usize,
-) {
-    if let Ok(chunk) = producer.write_chunk_uninit(count) {
-        chunk.fill_from_iter(packets.drain(..count));
+impl ToPeer {
+    /// Packets that there is room for.
+    pub fn slots(&self) -> usize {
+        self.ring.slots()
+    }
+
+    /// Sends `count` packets from the front of `packets`, in one step that the reader sees at once, and wakes it if it naps; it must
+    /// be no more than there are slots.
+    pub fn push_burst<const N: usize>(&mut self, packets: &mut arrayvec::ArrayVec<Handoff, N>, count: usize) {
+        if let Ok(chunk) = self.ring.write_chunk_uninit(count) {
+            chunk.fill_from_iter(packets.drain(..count));
+            self.reader.wake();
+        }
     }
 }

@@ -1,31 +1,81 @@
-//! Naps, and what ends them early: who has put something into a ring or a channel wakes the thread that reads it.
+//! Naps, and what ends them early: who has put something into a ring or a channel wakes the thread that reads it, and so does a
+//! descriptor that becomes readable, where the thread has one to wait for.
 //!
-//! Guarantees: a wake is never lost. It is the token of [`std::thread::park`]: one that comes before the nap begins lets that nap end at
-//! once. So it is enough that who pushes wakes *after* its push, and that who naps looks at everything again after each nap; what it
-//! looks at has been told before by [`Waker::wakes_me`], before its first look. Whatever else comes, from workers that poll and wake
-//! nobody, waits for the nap's end at most.
+//! Guarantees: a wake is never lost. It is a token: one that comes before the nap begins lets that nap end at once. So it is enough that
+//! who pushes wakes *after* its push, and that who naps looks at everything again after each nap; what it looks at has been told
+//! before by [`Waker::wakes_me`], before its first look. Whatever else comes, from workers that poll and wake nobody, waits for the
+//! nap's end at most.
 //! Never: enters the kernel for a thread that does not nap: that costs an atomic swap.
 
 use crossbeam::channel::{Sender, TrySendError};
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::thread::{self, Thread};
 use std::time::Duration;
+
+/// What a thread naps on: its token, and the descriptor by which the kernel is told of it.
+#[derive(Debug)]
+struct Bed {
+    state: AtomicU32,
+    event: EventFd,
+}
+
+/// The states of a bed: nobody in it; its thread naps; it has been woken, or will be as soon as it lies down.
+const EMPTY: u32 = 0;
+const NAPPING: u32 = 1;
+const WOKEN: u32 = 2;
+
+thread_local! {
+    /// Of this thread, made when it is first told of or napped on.
+    static BED: Arc<Bed> = Arc::new(Bed::new());
+}
+
+impl Bed {
+    fn new() -> Bed {
+        let event = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK);
+        Bed { state: AtomicU32::new(EMPTY), event: event.expect("the process may open one more descriptor") }
+    }
+
+    fn wake(&self) {
+        if self.state.swap(WOKEN, Ordering::AcqRel) == NAPPING {
+            // Fails where it is readable already.
+            let _ = self.event.write(1);
+        }
+    }
+
+    /// Until it is woken, `also` is readable, or the time is over.
+    fn nap(&self, time: Duration, also: Option<BorrowedFd<'_>>) {
+        let lies_down = self.state.compare_exchange(EMPTY, NAPPING, Ordering::AcqRel, Ordering::Acquire);
+        if lies_down.is_ok() {
+            let own = self.event.as_fd();
+            let mut both = [own, also.unwrap_or(own)].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+            let waited = ppoll(&mut both[..1 + usize::from(also.is_some())], Some(time.into()), None);
+            if waited.is_ok() && both[0].any().unwrap_or(true) {
+                // Who wakes at the very end of a nap may write only now, or later: then the next one is short.
+                let _ = self.event.read();
+            }
+        }
+        self.state.swap(EMPTY, Ordering::AcqRel);
+    }
+}
 
 /// Wakes one thread, once that has said that it wants to be. Clones wake the same one.
 #[derive(Clone, Debug, Default)]
-pub struct Waker(Arc<OnceLock<Thread>>);
+pub struct Waker(Arc<OnceLock<Arc<Bed>>>);
 
 impl Waker {
     /// The calling thread is the one that is woken, if there is none yet.
     pub fn wakes_me(&self) {
-        self.0.get_or_init(thread::current);
+        self.0.get_or_init(|| BED.with(Arc::clone));
     }
 
     /// Ends its nap, or its next one.
     #[inline]
     pub fn wake(&self) {
-        if let Some(thread) = self.0.get() {
-            thread.unpark();
+        if let Some(bed) = self.0.get() {
+            bed.wake();
         }
     }
 }
@@ -64,7 +114,12 @@ impl<T> Waking<T> {
 
 /// For so long, or until something wakes the calling thread, or for no reason shorter.
 pub fn nap(time: Duration) {
-    thread::park_timeout(time);
+    BED.with(|bed| bed.nap(time, None));
+}
+
+/// As [`nap`], or until `readable` is.
+pub fn nap_until(readable: BorrowedFd<'_>, time: Duration) {
+    BED.with(|bed| bed.nap(time, Some(readable)));
 }
 
 /// Has the calling thread's naps end on time: the kernel adds up to 50 µs to each, to have several timers expire together
@@ -78,7 +133,7 @@ pub fn nap_on_time() {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::thread;
     use std::time::Instant;
 
     /// Far longer than a test may take.
@@ -127,6 +182,43 @@ mod tests {
         let start = Instant::now();
         nap(MINUTE);
         assert!(start.elapsed() < MINUTE / 2);
+    }
+
+    #[test]
+    fn what_becomes_readable_ends_a_nap_and_what_does_not_leaves_it_alone() {
+        let (reader, writer) = nix::unistd::pipe().expect("a pipe");
+        let start = Instant::now();
+        nap_until(reader.as_fd(), Duration::from_millis(20));
+        assert!(start.elapsed() >= Duration::from_millis(20), "nothing came");
+        thread::spawn(move || {
+            thread::sleep(Duration::from_millis(5));
+            nix::unistd::write(&writer, b"!").expect("written");
+            thread::sleep(MINUTE / 60);
+        });
+        nap_until(reader.as_fd(), MINUTE);
+        assert!(start.elapsed() < MINUTE / 2);
+        // Woken beside it: by whichever comes.
+        let waker = Waker::default();
+        waker.wakes_me();
+        let (quiet, _writer) = nix::unistd::pipe().expect("a pipe");
+        thread::spawn(move || {
+            thread::sleep(Duration::from_millis(5));
+            waker.wake();
+        });
+        nap_until(quiet.as_fd(), MINUTE);
+        assert!(start.elapsed() < MINUTE / 2);
+    }
+
+    #[test]
+    fn a_wake_that_came_at_the_end_of_a_nap_shortens_no_more_than_one() {
+        let waker = Waker::default();
+        waker.wakes_me();
+        waker.wake();
+        nap(MINUTE);
+        let start = Instant::now();
+        nap(Duration::from_millis(20));
+        nap(Duration::from_millis(20));
+        assert!(start.elapsed() >= Duration::from_millis(20));
     }
 
     #[test]

@@ -4,6 +4,9 @@ use super::{Decision, Question};
 
 /// Who decides about questions, and lets time pass. One thread has it, and calls it with milliseconds that never go back.
 pub trait CircularPool: Send {
+    /// What workers bring ends the calling thread's naps from now on.
+    fn wakes_me(&self) {}
+
     /// What becomes of a question. What is reserved is known to all workers when this returns: its answer may leave.
     fn question(&mut self, q: &Question, now_ms: u64) -> Decision;
 

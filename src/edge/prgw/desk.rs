@@ -279,6 +279,10 @@ fn first_packet(parsed: &Parsed, number: u32) -> FirstPacket {
 }
 
 impl CircularPool for Desk {
+    fn wakes_me(&self) {
+        self.workers.iter().for_each(|worker| worker.first_packets.wakes_me());
+    }
+
     fn question(&mut self, q: &Question, now_ms: u64) -> Decision {
         let decision = self.gateway.question(q, now_ms);
         if let Decision::Reserved { address, .. } = decision {
@@ -297,6 +301,9 @@ impl CircularPool for Desk {
         let mut done = 0;
         for worker in 0..self.workers.len() {
             done += self.events(worker) + self.first_packets(worker, now_ms);
+        }
+        for worker in &mut self.workers {
+            worker.commands.wake();
         }
         self.show();
         done
