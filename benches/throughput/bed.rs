@@ -96,7 +96,8 @@ pub struct Case {
     pub load: Load,
     pub directory: PathBuf,
     pub flows: u32,
-    pub core: usize,
+    /// One a worker.
+    pub cores: Vec<usize>,
 }
 
 impl Case {
@@ -118,7 +119,7 @@ impl Case {
     }
 
     /// `infinite_rx` keeps a buffer a packet; rings and caches need some more.
-    fn mbufs(&self, direction: Direction) -> u32 {
+    pub fn mbufs(&self, direction: Direction) -> u32 {
         let captures = if direction == Direction::Both { 2 } else { 1 };
         captures * self.flows + 32_767
     }
@@ -127,10 +128,10 @@ impl Case {
     pub fn config(&self, name: &str, mbufs: u32, ports: &[(&str, String)], more: &str) -> String {
         let mut text = format!(
             "[instance]\nname = \"{name}\"\nruntime_dir = \"{}\"\n[eal]\nmbufs = {mbufs}\nmbuf_data_room = {}\n\
-             [manage]\nlog = \"error\"\n[workers]\ncores = [{}]\ncontrol_core = 0\n{more}",
+             [manage]\nlog = \"error\"\n[workers]\ncores = {:?}\n{more}",
             self.directory.display(),
             self.load.frames.data_room(),
-            self.core
+            self.cores
         );
         for side in ["inside", "outside"] {
             // What comes in by one port is routed to another: the sinks are ports of their own.
@@ -169,11 +170,12 @@ impl Case {
         if self.kind.is_tunnelled() {
             text += &tunnels::sections(self.hosts());
         }
-        // The flows are 95 % of the sessions that fit.
+        // The flows are 95 % of the sessions that fit; of several workers one may have more than its part of them.
+        let sessions = (self.flows / 95 * 100 + 100) / 4 * if self.cores.len() > 1 { 5 } else { 4 };
         text + &format!(
             "[flow]\nsessions = {}\n[nat44]\ninside = [\"inside\"]\noutside = \"outside\"\npool = [\"198.18.0.0/{}\"]\n\
              block_size = 64\nrandom_seed = 1\n",
-            (self.flows / 95 * 100 + 100).max(2048),
+            sessions.max(2048),
             // 128 addresses have ports for eight million, and some are at rest.
             if self.flows > 4_000_000 { 24 } else { 25 }
         )
@@ -244,15 +246,21 @@ impl Case {
             ports.push(("out-source", self.source(1, "answers", true)));
         }
         ports.push(("out-sink", "net_null1,no-rx=1".into()));
+        self.start_of(&name, self.config(&name, self.mbufs(direction), &ports, ""), self.flows)
+    }
+
+    /// Starts a `cesd` of that configuration, whose ports open so many sessions, and waits until they live. It is left paused.
+    pub fn start_of(&self, name: &str, config: String, sessions: u32) -> Outcome<Edge> {
         let path = self.directory.join(format!("{name}.toml"));
-        std::fs::write(&path, self.config(&name, self.mbufs(direction), &ports, ""))?;
+        std::fs::write(&path, config)?;
         let child = cesd(&path).spawn()?;
         let edge = Edge {
             socket: self.directory.join(format!("{name}.sock")),
             process: Process(child, End::Signal),
+            workers: self.cores.len(),
         };
         let deadline = Instant::now() + Duration::from_secs(120);
-        while edge.sessions().unwrap_or(0) < u64::from(self.flows) {
+        while edge.sessions().map_or(true, |live| live < u64::from(sessions)) {
             if Instant::now() > deadline {
                 return Err(format!("{name}: not all sessions were made within two minutes").into());
             }
@@ -271,17 +279,23 @@ impl Case {
         if direction != Direction::Out {
             pairs.push((self.source(1, "answers", true), "net_null1,no-rx=1".to_owned()));
         }
+        let name = format!("bench-floor-{}-{}-{}", self.kind.name(), direction.name(), self.flows);
+        self.start_floor_on(&name, &pairs, self.mbufs(direction))
+    }
+
+    /// Starts the floor on these (source, sink) devices, which its workers take turns with. It is left paused.
+    pub fn start_floor_on(
+        &self,
+        name: &str,
+        pairs: &[(String, String)],
+        mbufs: u32,
+    ) -> Outcome<FloorProcess> {
+        let cores: Vec<String> = self.cores.iter().map(usize::to_string).collect();
         let mut command = Command::new(std::env::current_exe()?);
-        command.args([
-            "--floor",
-            &format!("bench-floor-{}-{}-{}", self.kind.name(), direction.name(), self.flows),
-        ]);
-        let numbers = [self.core as u32, self.mbufs(direction), self.load.frames.data_room().into()];
-        command.args(numbers.map(|number| number.to_string()));
-        pairs.iter().for_each(|(a, b)| {
-            command.args([a, b]);
-        });
-        let floor = FloorProcess(Asked::start(command)?);
+        command.args(["--floor", name, &cores.join(",")]);
+        command.args([mbufs.to_string(), self.load.frames.data_room().to_string()]);
+        command.args(pairs.iter().flat_map(|(a, b)| [a, b]));
+        let floor = FloorProcess(Asked::start(command)?, self.cores.len());
         floor.0.process.pause()?;
         Ok(floor)
     }
@@ -290,13 +304,14 @@ impl Case {
 /// The floor's command line, as [`Case::start_floor`] writes it.
 pub fn floor_of(mut arguments: impl Iterator<Item = String>) -> Option<Floor> {
     let prefix = arguments.next()?;
+    let cores = arguments.next()?.split(',').map(|core| core.parse().ok()).collect::<Option<_>>()?;
     let mut number = || arguments.next()?.parse::<u32>().ok();
-    let (core, mbufs, data_room) = (number()? as usize, number()?, number()? as u16);
+    let (mbufs, data_room) = (number()?, number()? as u16);
     let mut pairs = vec![];
     while let (Some(a), Some(b)) = (arguments.next(), arguments.next()) {
         pairs.push((a, b));
     }
-    Some(Floor { prefix, core, mbufs, data_room, pairs })
+    Some(Floor { prefix, cores, mbufs, data_room, pairs })
 }
 
 fn cesd(config: &Path) -> Command {
@@ -379,6 +394,7 @@ fn run_window(window: Duration, mut read: impl FnMut() -> Outcome<Reading>) -> O
 pub struct Edge {
     socket: PathBuf,
     process: Process,
+    workers: usize,
 }
 
 impl Edge {
@@ -391,30 +407,89 @@ impl Edge {
     }
 
     fn read(&self) -> Outcome<Reading> {
-        let cpu_ns = self.process.cpu_time("ces-worker-0")?;
+        let cpu_ns = (0..self.workers).map(|n| self.process.cpu_time(&format!("ces-worker-{n}")));
+        let cpu_ns = cpu_ns.sum::<Outcome<_>>()?;
         let counters: Counters = self.ask(&Request::Counters {})?;
         Ok(Reading { packets: counters.workers.iter().map(|w| w.tx_packets).sum(), cpu_ns })
     }
 
-    /// Drops of the run so far, by name.
+    /// Drops of the run so far, under all names.
     fn drops(&self) -> Outcome<u64> {
         let counters: Counters = self.ask(&Request::Counters {})?;
         Ok(counters.drops.iter().map(|(_, d)| d.total).sum())
     }
+
+    /// Lets it run for `window`: packets that were dropped under that name, if nothing else has become of any.
+    pub fn measure_drops(&mut self, window: Duration, name: &str) -> Outcome<Reading> {
+        let of = |counters: &Counters, is_it: bool| -> u64 {
+            let drops = counters.drops.iter().filter(|(reason, _)| (*reason == name) == is_it);
+            drops.map(|(_, drop)| drop.total).sum()
+        };
+        self.process.go_on()?;
+        let counters = |edge: &Edge| edge.ask::<Counters>(&Request::Counters {});
+        let before = counters(self)?;
+        let reading = run_window(window, || {
+            let cpu_ns = self.read()?.cpu_ns;
+            Ok(Reading { packets: of(&counters(self)?, true), cpu_ns })
+        })?;
+        let after = counters(self)?;
+        self.process.pause()?;
+        // (sent, dropped under other names)
+        let [was, is] = [&before, &after].map(|counters| {
+            (counters.workers.iter().map(|worker| worker.tx_packets).sum::<u64>(), of(counters, false))
+        });
+        if was != is || reading.packets == 0 {
+            return Err(format!(
+                "(sent, dropped otherwise) from {was:?} to {is:?}, {} {name}",
+                reading.packets
+            )
+            .into());
+        }
+        Ok(reading)
+    }
 }
 
-impl Measured for Edge {
-    fn measure(&mut self, window: Duration) -> Outcome<Reading> {
+impl Edge {
+    /// As [`Measured::measure`], with as many sessions before and after as `is_so` says; and how many after. Nothing may be dropped: each
+    /// packet is translated and sent, or this is no result.
+    pub fn measure_while(
+        &mut self,
+        window: Duration,
+        is_so: impl Fn(u64, u64) -> bool,
+    ) -> Outcome<(Reading, u64)> {
         self.process.go_on()?;
         let before = (self.drops()?, self.sessions()?);
         let reading = run_window(window, || self.read())?;
         let after = (self.drops()?, self.sessions()?);
         self.process.pause()?;
-        // Sessions only went into the first window: from then on each packet is translated and sent, or this is no result.
-        if before != after {
+        if before.0 != after.0 || !is_so(before.1, after.1) {
             return Err(format!("(drops, sessions) went from {before:?} to {after:?} during a window").into());
         }
-        Ok(reading)
+        Ok((reading, after.1))
+    }
+
+    /// Lets it run until it has as many sessions as `is_so` says; how many. It is left paused.
+    pub fn run_until(&mut self, is_so: impl Fn(u64) -> bool) -> Outcome<u64> {
+        self.process.go_on()?;
+        let deadline = Instant::now() + Duration::from_secs(120);
+        loop {
+            let sessions = self.sessions()?;
+            if is_so(sessions) {
+                self.process.pause()?;
+                return Ok(sessions);
+            }
+            if Instant::now() > deadline {
+                return Err(format!("{sessions} sessions after two minutes").into());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Measured for Edge {
+    fn measure(&mut self, window: Duration) -> Outcome<Reading> {
+        // Sessions only went into the first window.
+        self.measure_while(window, |before, after| before == after).map(|(reading, _)| reading)
     }
 }
 
@@ -422,7 +497,7 @@ impl Measured for Edge {
 pub struct Asked {
     // In this order: the input is closed before the process is waited for.
     ask: ChildStdin,
-    answer: BufReader<ChildStdout>,
+    answers: BufReader<ChildStdout>,
     process: Process,
 }
 
@@ -432,22 +507,25 @@ impl Asked {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let ends = child.stdin.take().zip(child.stdout.take()).ok_or("no pipes to the process")?;
         let mut asked =
-            Self { ask: ends.0, answer: BufReader::new(ends.1), process: Process(child, End::Input) };
+            Self { ask: ends.0, answers: BufReader::new(ends.1), process: Process(child, End::Input) };
         asked.line()?;
         Ok(asked)
     }
 
     fn line(&mut self) -> Outcome<String> {
         let mut line = String::new();
-        self.answer.read_line(&mut line)?;
+        self.answers.read_line(&mut line)?;
         if line.is_empty() { Err("the process has ended early".into()) } else { Ok(line) }
+    }
+
+    fn answer(&mut self) -> Outcome<String> {
+        writeln!(self.ask)?;
+        self.line()
     }
 
     /// (CPU time of that thread of its, what it answers).
     pub fn ask(&mut self, thread: &str) -> Outcome<(u64, String)> {
-        let cpu_ns = self.process.cpu_time(thread)?;
-        writeln!(self.ask)?;
-        Ok((cpu_ns, self.line()?))
+        Ok((self.process.cpu_time(thread)?, self.answer()?))
     }
 }
 
@@ -478,13 +556,14 @@ impl Measured for TunnelProcess {
     }
 }
 
-/// The running floor.
-pub struct FloorProcess(Asked);
+/// The running floor, and how many workers it has.
+pub struct FloorProcess(Asked, usize);
 
 impl FloorProcess {
     fn read(&mut self) -> Outcome<Reading> {
-        let (cpu_ns, line) = self.0.ask("ces-floor")?;
-        Ok(Reading { packets: line.trim().parse()?, cpu_ns })
+        let threads = (0..self.1).map(|n| self.0.process.cpu_time(&format!("ces-floor-{n}")));
+        let cpu_ns = threads.sum::<Outcome<_>>()?;
+        Ok(Reading { packets: self.0.answer()?.trim().parse()?, cpu_ns })
     }
 }
 

@@ -154,6 +154,24 @@ pub fn inside(path: &Path, hosts: u32, kind: Kind, load: Load) -> Result<(), Box
     inside_of(path, hosts, kind, Carried::of(kind), load)
 }
 
+/// The inside capture of small frames of those of `hosts` hosts that `is_of` takes.
+pub fn part(path: &Path, hosts: u32, is_of: impl Fn(u32) -> bool) -> Result<(), Box<dyn std::error::Error>> {
+    let flows = Load::SMALL.order(hosts * PORTS_PER_HOST, 42).into_iter();
+    let part = flows.filter(|flow| is_of(flow / PORTS_PER_HOST));
+    write(path, part.map(|flow| inside_frame(flow, Kind::Nat44, Carried::Udp, Load::SMALL)))
+}
+
+/// What comes to addresses of the pool (198.18.0.0/25), of so many flows, and is nobody's.
+pub fn strangers(path: &Path, hosts: u32) -> Result<(), Box<dyn std::error::Error>> {
+    let frame = |flow: u32| {
+        let (_, remote) = ends(flow / PORTS_PER_HOST);
+        let port = 1024 + flow % 64_000;
+        let public = Ipv4Addr::new(198, 18, 0, (flow % 128) as u8);
+        datagram((remote, port as u16), (public, port as u16), None)
+    };
+    write(path, Load::SMALL.order(hosts * PORTS_PER_HOST, 44).into_iter().map(frame))
+}
+
 /// The same flows, each with the packet that opens it.
 pub fn opening(path: &Path, hosts: u32, kind: Kind, load: Load) -> Result<(), Box<dyn std::error::Error>> {
     let carried = if kind == Kind::Tcp { Carried::Tcp(TcpFlags::SYN) } else { Carried::Udp };
@@ -167,13 +185,15 @@ fn inside_of(
     carried: Carried,
     load: Load,
 ) -> Result<(), Box<dyn std::error::Error>> {
-    let flows = load.order(hosts * PORTS_PER_HOST, 42);
-    let frame = |flow: u32| {
-        let (host, port) = (flow / PORTS_PER_HOST, 1024 + (flow % PORTS_PER_HOST) as u16);
-        let (near, far) = ends(host);
-        packet((near, port), (far, port), kind.vlan(false), carried, load.frames.length(flow))
-    };
-    write(path, flows.into_iter().map(frame))
+    let flows = load.order(hosts * PORTS_PER_HOST, 42).into_iter();
+    write(path, flows.map(|flow| inside_frame(flow, kind, carried, load)))
+}
+
+/// Of a flow, from its host.
+fn inside_frame(flow: u32, kind: Kind, carried: Carried, load: Load) -> Vec<u8> {
+    let (host, port) = (flow / PORTS_PER_HOST, 1024 + (flow % PORTS_PER_HOST) as u16);
+    let (near, far) = ends(host);
+    packet((near, port), (far, port), kind.vlan(false), carried, load.frames.length(flow))
 }
 
 /// What a translated capture shows, checked frame by frame.

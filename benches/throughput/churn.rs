@@ -5,6 +5,7 @@ use crate::bed::Outcome;
 use crate::generator::{self, Traffic};
 use ces::appliance::{assemble, plan};
 use ces::config::{self, Config};
+use ces::dataplane::account::Stage;
 use ces::dataplane::{RxSide, Worker, WorkerCounters};
 use ces::dpdk::{Eal, Pool, PoolOptions, Port, PortOptions, RxQueue};
 use std::io::BufRead;
@@ -30,6 +31,7 @@ impl Churn {
             u64::from(t.sessions_per_mapping),
             t.fresh_live,
             t.fresh_per_second,
+            t.fresh_total,
         ];
         let mut arguments = vec![self.config.display().to_string()];
         arguments.extend(numbers.map(|n| n.to_string()));
@@ -45,6 +47,7 @@ impl Churn {
             sessions_per_mapping: number()? as u32,
             fresh_live: number()?,
             fresh_per_second: number()?,
+            fresh_total: number()?,
         };
         Some(Self { config, traffic })
     }
@@ -105,6 +108,8 @@ pub struct Counts {
     pub created: u64,
     pub removed: u64,
     pub drops: u64,
+    /// That timers and the sweep took.
+    pub sweep_cycles: u64,
 }
 
 impl Counts {
@@ -117,13 +122,15 @@ impl Counts {
             removed: counters.sessions_removed.get(),
             created: counters.sessions_created.get(),
             drops: counters.drops.iter().map(|d| d.get()).sum(),
+            sweep_cycles: counters.stages[Stage::Timers as usize].cycles.get(),
         }
     }
 
     fn json(&self) -> String {
-        let Self { sent, tx, forwarded, created, removed, drops } = self;
+        let Self { sent, tx, forwarded, created, removed, drops, sweep_cycles } = self;
         serde_json::json!({
-            "sent": sent, "tx": tx, "forwarded": forwarded, "created": created, "removed": removed, "drops": drops
+            "sent": sent, "tx": tx, "forwarded": forwarded, "created": created, "removed": removed, "drops": drops,
+            "sweep_cycles": sweep_cycles,
         })
         .to_string()
     }
@@ -138,6 +145,7 @@ impl Counts {
             created: get("created")?,
             removed: get("removed")?,
             drops: get("drops")?,
+            sweep_cycles: get("sweep_cycles")?,
         })
     }
 

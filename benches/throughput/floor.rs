@@ -5,6 +5,7 @@ use ces::dpdk::{
     BURST, Burst, Eal, EalOptions, HugePages, LcoreSpec, Mbuf, Pool, PoolOptions, Port, PortOptions, RxQueue,
     TxQueue,
 };
+use crossbeam::utils::CachePadded;
 use std::io::BufRead;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,17 +13,19 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 /// What the parent says on the command line.
 pub struct Floor {
     pub prefix: String,
-    pub core: usize,
+    /// One a worker.
+    pub cores: Vec<usize>,
     pub mbufs: u32,
     pub data_room: u16,
-    /// (source, sink) virtual devices.
+    /// (source, sink) virtual devices, which the workers take in turns.
     pub pairs: Vec<(String, String)>,
 }
 
 /// Forwards until standard input ends; answers each line with the packets sent so far.
 pub fn run(floor: Floor) -> Result<(), Box<dyn std::error::Error>> {
     let mut options = EalOptions::new(floor.prefix, 0);
-    options.lcores = vec![LcoreSpec { lcore_id: 1, core: floor.core }];
+    let lcores = floor.cores.iter().enumerate();
+    options.lcores = lcores.map(|(n, &core)| LcoreSpec { lcore_id: 1 + n as u32, core }).collect();
     options.huge_pages = HugePages::Auto;
     options.vdevs = floor.pairs.iter().flat_map(|(a, b)| [a.clone(), b.clone()]).collect();
     options.extra_args.push("--log-level=*:error".into());
@@ -31,23 +34,29 @@ pub fn run(floor: Floor) -> Result<(), Box<dyn std::error::Error>> {
     pool.data_room = floor.data_room;
     let pool = Pool::new(&eal, &pool)?;
     let mut ports = vec![];
-    let mut queues = vec![];
-    for (source, sink) in &floor.pairs {
+    let mut queues: Vec<Vec<_>> = floor.cores.iter().map(|_| vec![]).collect();
+    for (n, (source, sink)) in floor.pairs.iter().enumerate() {
         let (a, rx, _) = Port::start(&eal, &PortOptions::new(source), &pool)?;
         let (b, _, tx) = Port::start(&eal, &PortOptions::new(sink), &pool)?;
         ports.push((a, b));
-        queues.extend(rx.into_iter().zip(tx));
+        let workers = queues.len();
+        queues[n % workers].extend(rx.into_iter().zip(tx));
     }
-    let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-    let (stop2, sent2) = (stop.clone(), sent.clone());
-    let lcore = eal.launch(1, "ces-floor", move || forward(&mut queues, &stop2, &sent2))?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let (mut lcores, mut sent) = (vec![], vec![]);
+    for (n, mut queues) in queues.into_iter().enumerate() {
+        let (stop, count) = (stop.clone(), Arc::new(CachePadded::new(AtomicU64::new(0))));
+        sent.push(count.clone());
+        let work = move || forward(&mut queues, &stop, &count);
+        lcores.push(eal.launch(1 + n as u32, &format!("ces-floor-{n}"), work)?);
+    }
     println!("ready {BURST}");
     for line in std::io::stdin().lock().lines() {
         line?;
-        println!("{}", sent.load(Ordering::Relaxed));
+        println!("{}", sent.iter().map(|count| count.load(Ordering::Relaxed)).sum::<u64>());
     }
     stop.store(true, Ordering::Relaxed);
-    lcore.join();
+    lcores.into_iter().for_each(|lcore| lcore.join());
     Ok(())
 }
 

@@ -28,6 +28,8 @@ pub struct Traffic {
     pub fresh_live: u64,
     /// And how many are sent in a second at most: else what came in a wave goes in one, again and again.
     pub fresh_per_second: u64,
+    /// And how many in all.
+    pub fresh_total: u64,
 }
 
 impl Traffic {
@@ -92,7 +94,8 @@ pub fn run(
         // Asked once a wave: the worker would wait at each of its counters for the line to come back from here.
         if now != wave {
             wave = now;
-            may_be = (wave * WAVE_MS * traffic.fresh_per_second / 1000).min(traffic.fresh_live + removed());
+            let in_time = wave * WAVE_MS * traffic.fresh_per_second / 1000;
+            may_be = in_time.min(traffic.fresh_live + removed()).min(traffic.fresh_total);
         }
         while !burst.is_full() {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

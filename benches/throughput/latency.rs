@@ -57,7 +57,8 @@ impl Latency {
 /// Starts the process under measurement; it prints the rows.
 pub fn latency(place: &Place<'_>, json: bool) -> Outcome<()> {
     let directory = place.directory.into();
-    let case = Case { kind: Kind::Nat44, load: Load::SMALL, directory, flows: FLOWS, core: place.core };
+    let case =
+        Case { kind: Kind::Nat44, load: Load::SMALL, directory, flows: FLOWS, cores: vec![place.core] };
     let config = place.directory.join("latency.toml");
     let ports = [
         ("in-source", "net_null2,no-rx=1".to_owned()),
@@ -124,6 +125,7 @@ pub fn run(latency: Latency) -> Outcome<()> {
             sessions_per_mapping: 1,
             fresh_live: 0,
             fresh_per_second: 0,
+            fresh_total: 0,
         },
         pool: &pool,
         into: &mut tx[0],

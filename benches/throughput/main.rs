@@ -10,10 +10,13 @@
 mod bed;
 mod capture;
 mod churn;
+mod expiry;
 mod floor;
 mod generator;
 mod latency;
+mod misses;
 mod pages;
+mod scaling;
 mod setup;
 #[path = "../support/template.rs"]
 mod template;
@@ -45,6 +48,10 @@ struct Options {
     setup: bool,
     mixed: bool,
     latency: bool,
+    scaling: bool,
+    removal: bool,
+    sweep: bool,
+    misses: bool,
     full: bool,
 }
 
@@ -58,9 +65,13 @@ cargo bench --bench throughput -- [OPTION]...
       cetp_encap          packets of hosts into tunnels to another edge, in the same sizes
       cetp_decap          and out of them
       vlan, ecmp          what 802.1Q tags, and two next hops, add to it
+      nat44_miss          packets from outside that are nobody's
       nat44_setup         every packet opens a session, as many go: sessions a second of CPU time
       nat44_mixed         1 % and 10 % of the packets open a session
       latency             how long packets stay, at 50, 90 and 99 % of what is reached
+      scaling             two workers beside one, a second of CPU time; of a million flows, too, with --full
+      removal             sessions that expire, a second of CPU time
+      sweep               64,512 flows beside eight million sessions, and while they expire; with --full or by name
   --flows N,N             sizes of those whose sessions live
   --direction out|in|both of those
   --prepare N             only make the captures that configs/bench.toml names";
@@ -76,13 +87,17 @@ fn options() -> Outcome<Options> {
         setup: true,
         mixed: true,
         latency: true,
+        scaling: true,
+        removal: true,
+        sweep: false,
+        misses: true,
         full: false,
     };
     let mut arguments = std::env::args().skip(1);
     while let Some(a) = arguments.next() {
         match a.as_str() {
             "--json" => o.json = true,
-            "--full" => o.full = true,
+            "--full" => (o.full, o.sweep) = (true, o.sweep || !o.all),
             // What cargo itself passes.
             "--bench" => (),
             "--prepare" => {
@@ -100,7 +115,9 @@ fn options() -> Outcome<Options> {
                 let names = arguments.next().unwrap_or_default();
                 let is_asked = |case: &str| names.split(',').any(|name| name == case);
                 o.kinds.retain(|k| is_asked(k.name()));
-                [o.setup, o.mixed, o.latency] = ["nat44_setup", "nat44_mixed", "latency"].map(is_asked);
+                [o.setup, o.mixed, o.latency, o.scaling] =
+                    ["nat44_setup", "nat44_mixed", "latency", "scaling"].map(is_asked);
+                [o.removal, o.sweep, o.misses] = ["removal", "sweep", "nat44_miss"].map(is_asked);
                 o.all = true;
             }
             "--help" | "-h" => {
@@ -113,7 +130,9 @@ fn options() -> Outcome<Options> {
     if o.flows.is_empty() {
         o.flows = HOSTS.iter().map(|h| h * capture::PORTS_PER_HOST).collect();
     }
-    if o.kinds.is_empty() && !o.setup && !o.mixed && !o.latency {
+    if o.kinds.is_empty()
+        && ![o.setup, o.mixed, o.latency, o.scaling, o.removal, o.sweep, o.misses].contains(&true)
+    {
         return Err(format!("--case wants a list of these:\n{HELP}").into());
     }
     if o.directions.is_empty() {
@@ -151,10 +170,18 @@ fn main() -> Outcome<()> {
         return Ok(());
     }
     let most = if options.full { FULL.iter().map(|size| size.flows).max() } else { None };
+    let scaled = &scaling::FLOWS[..if options.full { 2 } else { 1 }];
+    let scaled = if options.scaling { scaled } else { &[] };
     let replayed =
         if options.kinds.is_empty() { None } else { options.flows.iter().copied().max().max(most) };
-    let _pages =
-        pages::reserve(replayed.unwrap_or(0), if options.setup || options.mixed { setup::MOST } else { 0 });
+    let replayed = replayed.max(scaled.iter().copied().max());
+    let fresh = [
+        (options.setup || options.mixed, setup::MOST),
+        (options.removal, expiry::REMOVED),
+        (options.sweep, expiry::SWEPT + expiry::SWEPT / 10),
+    ];
+    let fresh = fresh.into_iter().filter(|(is_asked, _)| *is_asked).map(|(_, sessions)| sessions);
+    let _pages = pages::reserve(replayed.unwrap_or(0), fresh.max().unwrap_or(0));
     let hertz = tsc_hertz();
     replay(&options, &directory.0, core, hertz)?;
     let place = setup::Place { directory: &directory.0, core, hertz };
@@ -166,6 +193,19 @@ fn main() -> Outcome<()> {
     }
     if options.latency {
         latency::latency(&place, options.json)?;
+    }
+    if options.misses {
+        misses::misses(&place, options.json)?;
+    }
+    if options.removal {
+        expiry::removal(&place, options.json)?;
+    }
+    if options.sweep {
+        expiry::sweep(&place, options.json)?;
+    }
+    let cores: Vec<usize> = cores.iter().map(|core| core.id).collect();
+    for &flows in scaled {
+        scaling::scaling(&directory.0, &cores, flows, options.json)?;
     }
     Ok(())
 }
@@ -258,7 +298,7 @@ const FULL: [Size; 11] = {
 
 /// Makes the captures of a case: inside, translated (and checked), answers.
 fn captures(directory: &std::path::Path, kind: Kind, load: Load, flows: u32, core: usize) -> Outcome<Case> {
-    let case = Case { kind, load, directory: directory.into(), flows, core };
+    let case = Case { kind, load, directory: directory.into(), flows, cores: vec![core] };
     let hosts = flows / capture::PORTS_PER_HOST;
     capture::inside(&case.file("inside"), hosts, kind, load)?;
     capture::opening(&case.file("opening"), hosts, kind, load)?;
@@ -315,7 +355,7 @@ fn measure(case: &Case, direction: Direction, hertz: f64) -> Outcome<Row> {
         floors.push(f);
         above.push(c - f);
     }
-    let load_average = std::fs::read_to_string("/proc/loadavg")?.split(' ').next().unwrap_or("0").parse()?;
+    let load_average = load_average()?;
     let cycles = Spread::of(cycles);
     let mpps = hertz / 1e6 / cycles.0;
     Ok(Row {
@@ -372,6 +412,11 @@ impl Row {
         })
         .to_string()
     }
+}
+
+/// Of the last minute.
+fn load_average() -> Outcome<f64> {
+    Ok(std::fs::read_to_string("/proc/loadavg")?.split(' ').next().unwrap_or("0").parse()?)
 }
 
 fn round(x: f64) -> f64 {

@@ -48,7 +48,13 @@ pub struct Place<'a> {
 impl Place<'_> {
     fn case(&self, sessions: u32) -> Case {
         let load = Load::SMALL;
-        Case { kind: Kind::Nat44, load, directory: self.directory.into(), flows: sessions, core: self.core }
+        Case {
+            kind: Kind::Nat44,
+            load,
+            directory: self.directory.into(),
+            flows: sessions,
+            cores: vec![self.core],
+        }
     }
 
     /// Each frame of the generator is translated rightly, and every one has a public endpoint of its own.
@@ -60,7 +66,8 @@ impl Place<'_> {
         capture::check(&case.file("translated"), CHECKED, Kind::Nat44, Load::SMALL).map(|_| ())
     }
 
-    fn start(&self, sessions: u32, timeout: u32, traffic: Traffic) -> Outcome<Running> {
+    /// Starts a worker with room for so many sessions, of an idle time in seconds, and the generator.
+    pub fn start(&self, sessions: u32, timeout: u32, traffic: Traffic) -> Outcome<Running> {
         let case = self.case(sessions);
         let config = self.directory.join("churn.toml");
         let ports = [
@@ -77,21 +84,23 @@ impl Place<'_> {
     }
 }
 
-struct Running(Asked);
+/// A worker and its generator.
+pub struct Running(Asked);
 
-struct Reading {
-    at: Instant,
-    cpu_ns: u64,
-    counts: Counts,
+pub struct Reading {
+    pub at: Instant,
+    pub cpu_ns: u64,
+    pub counts: Counts,
 }
 
 impl Running {
-    fn read(&mut self) -> Outcome<Reading> {
+    pub fn read(&mut self) -> Outcome<Reading> {
         let (cpu_ns, line) = self.0.ask("ces-worker-0")?;
         Ok(Reading { at: Instant::now(), cpu_ns, counts: Counts::parse(&line)? })
     }
 
-    fn window(&mut self, length: Duration) -> Outcome<(Reading, Reading)> {
+    /// What is read before and after so long, in which nothing may be dropped.
+    pub fn window(&mut self, length: Duration) -> Outcome<(Reading, Reading)> {
         let before = self.read()?;
         std::thread::sleep(length);
         let after = self.read()?;
@@ -133,7 +142,8 @@ fn is_live(counts: &Counts) -> bool {
 /// [`LIVE`] sessions, made evenly over their idle time, that are replaced as they go.
 fn only_fresh(sessions_per_mapping: u32, timeout: u32) -> Traffic {
     let fresh_per_second = LIVE / u64::from(timeout);
-    Traffic { held: 0, fresh_percent: 100, sessions_per_mapping, fresh_live: LIVE, fresh_per_second }
+    let (fresh_live, fresh_total) = (LIVE, u64::MAX);
+    Traffic { held: 0, fresh_percent: 100, sessions_per_mapping, fresh_live, fresh_per_second, fresh_total }
 }
 
 /// `nat44_setup`, once for every way of sharing mappings.
@@ -237,7 +247,9 @@ pub fn mixed(place: &Place<'_>, json: bool) -> Outcome<()> {
     for fresh_percent in FRESH {
         let fresh_live = u64::from(MIXED_ROOM);
         let fresh_per_second = u64::from(u32::MAX);
-        let traffic = Traffic { held, fresh_percent, sessions_per_mapping: 1, fresh_live, fresh_per_second };
+        let (sessions_per_mapping, fresh_total) = (1, u64::MAX);
+        let traffic =
+            Traffic { held, fresh_percent, sessions_per_mapping, fresh_live, fresh_per_second, fresh_total };
         let mut running = place.start(MOST, MIXED_TIMEOUT, traffic)?;
         std::thread::sleep(Duration::from_secs(6));
         let (mut created, mut removed, mut sent, mut live) = (0, 0, 0, 0);

@@ -32,12 +32,10 @@ impl Interrupts {
             if !device.has_interrupts() {
                 return None;
             }
+            let epoll = interrupts.descriptor();
             // SAFETY: a queue of a started port, and an epoll instance that is there until the queue is taken out of it.
-            device
-                .control("interrupt", || unsafe {
-                    ffi::ces_rx_interrupt_add(device.id(), number, interrupts.descriptor())
-                })
-                .ok()?;
+            let add = || unsafe { ffi::ces_rx_interrupt_add(device.id(), number, epoll) };
+            device.control("interrupt", add).ok()?;
             interrupts.queues.push((device.clone(), number));
         }
         Some(interrupts)

@@ -1,0 +1,163 @@
+//! What it costs that sessions end. `removal`: of sessions that nobody uses any more, by the sweep, and nothing else to do. `sweep`: beside
+//! a load that goes on, with as many sessions more that only have to be looked at, and then expire all together.
+
+use crate::bed::{Case, Direction, Kind, Measured, Outcome, Reading};
+use crate::capture::{self, Load, PORTS_PER_HOST};
+use crate::generator::Traffic;
+use crate::setup::{Place, Running};
+use crate::{ROUNDS, Spread, load_average, round};
+use std::time::{Duration, Instant};
+
+/// Sessions that end.
+pub const REMOVED: u32 = 16_384 * PORTS_PER_HOST;
+/// Seconds without a packet after which they do.
+const IDLE: u32 = 2;
+/// Sessions that the load is of, and those that are swept beside them.
+const HELD: u32 = 1024 * PORTS_PER_HOST;
+pub const SWEPT: u32 = 131_072 * PORTS_PER_HOST - HELD;
+/// Seconds after which those expire: long after all have been opened and some windows are over.
+const SWEPT_IDLE: u32 = 60;
+const WINDOW: Duration = Duration::from_millis(400);
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Opens `total` sessions, a million a second.
+fn traffic(total: u32) -> Traffic {
+    let fresh_total = u64::from(total);
+    Traffic {
+        held: 0,
+        fresh_percent: 100,
+        sessions_per_mapping: 1,
+        fresh_live: fresh_total,
+        fresh_per_second: 1_000_000,
+        fresh_total,
+    }
+}
+
+/// Waits until `is_so` of what was (created, removed).
+fn wait(running: &mut Running, what: &str, is_so: impl Fn(u64, u64) -> bool) -> Outcome<()> {
+    let start = Instant::now();
+    loop {
+        let counts = running.read()?.counts;
+        if is_so(counts.created, counts.removed) {
+            return Ok(());
+        }
+        if start.elapsed() > PATIENCE {
+            return Err(format!("{what}: {counts:?} after {PATIENCE:?}").into());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// By the worker's own account of its timers: it naps in between, which is none of it.
+pub fn removal(place: &Place<'_>, json: bool) -> Outcome<()> {
+    let total = u64::from(REMOVED);
+    let mut running = place.start(REMOVED, IDLE, traffic(REMOVED))?;
+    wait(&mut running, "to be opened", |created, _| created == total)?;
+    wait(&mut running, "the first to go", |_, removed| removed > total / 100)?;
+    let before = running.read()?;
+    wait(&mut running, "the last to go", |_, removed| removed > total / 100 * 99)?;
+    let after = running.read()?;
+    let removed = after.counts.removed - before.counts.removed;
+    if removed < total / 2 || after.counts.created != total || after.counts.drops != 0 {
+        return Err(format!("from {:?} to {:?}", before.counts, after.counts).into());
+    }
+    let cycles = (after.counts.sweep_cycles - before.counts.sweep_cycles) as f64 / removed as f64;
+    let (rate, wall) = (place.hertz / cycles, (after.at - before.at).as_secs_f64());
+    if json {
+        let row = serde_json::json!({
+            "case": "removal", "sessions": REMOVED, "removed": removed, "cycles_per_session": round(cycles),
+            "sessions_per_second": rate.round(), "seconds": round(wall),
+        });
+        println!("{row}");
+    } else {
+        println!(
+            "removal of {removed} sessions that expire: {cycles:.0} cycles each, the sweep included: {rate:.0} a second of CPU time \
+             ({wall:.1} s)"
+        );
+    }
+    Ok(())
+}
+
+/// The load alone, beside sessions that live, and while they expire: two edges in turns, of which one has those sessions.
+pub fn sweep(place: &Place<'_>, json: bool) -> Outcome<()> {
+    let case = |flows| Case {
+        kind: Kind::Nat44,
+        load: Load::SMALL,
+        directory: place.directory.into(),
+        flows,
+        cores: vec![place.core],
+    };
+    let (small, large) = (case(HELD), case(HELD + SWEPT));
+    let [load, opening] = ["load", "opening"].map(|what| large.file(what));
+    let held_hosts = HELD / PORTS_PER_HOST;
+    capture::part(&load, held_hosts, |_| true)?;
+    capture::part(&opening, large.flows / PORTS_PER_HOST, |host| host >= held_hosts)?;
+    let source = ("in-source", format!("net_pcap0,rx_pcap={},infinite_rx=1", load.display()));
+    let sink = |n: u32| format!("net_null{n},no-rx=1");
+    let mut ports = vec![source, ("in-sink", sink(0)), ("out-sink", sink(1))];
+    let mbufs = small.mbufs(Direction::Out);
+    let text = small.config("bench-sweep-alone", mbufs, &ports, "");
+    let mut alone = small.start_of("bench-sweep-alone", text, HELD)?;
+    ports.push(("in-opening", format!("net_pcap1,rx_pcap={}", opening.display())));
+    let text = large.config("bench-sweep", mbufs, &ports, "");
+    let text = format!("{text}[nat44.timeouts]\nudp = {SWEPT_IDLE}\n");
+    let mut swept = large.start_of("bench-sweep", text, large.flows)?;
+    std::fs::remove_file(&opening)?;
+    let per_packet = |reading: Reading| reading.cpu_ns as f64 * place.hertz / 1e9 / reading.packets as f64;
+    let [mut by_itself, mut beside, mut during] = [vec![], vec![], vec![]];
+    let (all, held) = (u64::from(large.flows), u64::from(HELD));
+    for turn in 0..=ROUNDS {
+        let cycles = per_packet(alone.measure(WINDOW)?);
+        let (reading, _) = swept.measure_while(WINDOW, |before, after| (before, after) == (all, all))?;
+        // The first turn warms up.
+        if turn > 0 {
+            by_itself.push(cycles);
+            beside.push(per_packet(reading) / cycles);
+        }
+    }
+    let first = swept.run_until(|sessions| sessions < all - all / 100)?;
+    let (mut left, mut ran, start) = (first, Duration::ZERO, Instant::now());
+    while left > held + all / 10 {
+        let cycles = per_packet(alone.measure(WINDOW)?);
+        let goes_on = Instant::now();
+        let (reading, after) =
+            swept.measure_while(WINDOW, |before, after| before >= after && after >= held)?;
+        // Not while those that are left are not due yet.
+        if after < left {
+            during.push(per_packet(reading) / cycles);
+            (left, ran) = (after, ran + goes_on.elapsed());
+        }
+        if start.elapsed() > PATIENCE {
+            return Err(format!("{left} sessions of {all} have not expired").into());
+        }
+    }
+    let rate = (first - left) as f64 / ran.as_secs_f64();
+    let windows = during.len();
+    let slower = |ratios: Vec<f64>| {
+        let Spread(median, least, most) = Spread::of(ratios);
+        [median, least, most].map(|ratio| round(100.0 * (ratio - 1.0)))
+    };
+    let (by_itself, beside, during) = (Spread::of(by_itself), slower(beside), slower(during));
+    if json {
+        let row = serde_json::json!({
+            "case": "sweep", "flows": HELD, "beside": SWEPT, "cycles_per_packet": round(by_itself.0),
+            "live_slower_percent": beside[0], "live_slower_range": beside[1..], "expiring_slower_percent": during[0],
+            "expiring_slower_range": during[1..], "expired_per_second": rate.round(), "windows": windows,
+            "load_average": load_average()?,
+        });
+        println!("{row}");
+    } else {
+        println!(
+            "sweep, {HELD} flows: {} cycles a packet; slower by {} % ({} to {}) beside {SWEPT} sessions that live, by {} % ({} to {}) \
+             while they expire, {rate:.0} a second",
+            by_itself.text(),
+            beside[0],
+            beside[1],
+            beside[2],
+            during[0],
+            during[1],
+            during[2]
+        );
+    }
+    Ok(())
+}
