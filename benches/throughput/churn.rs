@@ -108,7 +108,7 @@ pub struct Counts {
     pub created: u64,
     pub removed: u64,
     pub drops: u64,
-    /// That timers and the sweep took.
+    /// That the sweep took.
     pub sweep_cycles: u64,
 }
 
@@ -122,7 +122,7 @@ impl Counts {
             removed: counters.sessions_removed.get(),
             created: counters.sessions_created.get(),
             drops: counters.drops.iter().map(|d| d.get()).sum(),
-            sweep_cycles: counters.stages[Stage::Timers as usize].cycles.get(),
+            sweep_cycles: counters.stages[Stage::Sweep as usize].cycles.get(),
         }
     }
 

@@ -48,7 +48,7 @@ fn wait(running: &mut Running, what: &str, is_so: impl Fn(u64, u64) -> bool) -> 
     }
 }
 
-/// By the worker's own account of its timers: it naps in between, which is none of it.
+/// By the worker's own account of its sweep: it naps in between, which is none of it.
 pub fn removal(place: &Place<'_>, json: bool) -> Outcome<()> {
     let total = u64::from(REMOVED);
     let mut running = place.start(REMOVED, IDLE, traffic(REMOVED))?;
@@ -87,11 +87,12 @@ pub fn sweep(place: &Place<'_>, json: bool) -> Outcome<()> {
         flows,
         cores: vec![place.core],
     };
-    let (small, large) = (case(HELD), case(HELD + SWEPT));
+    // With room for a quarter more.
+    let (small, large) = (case(HELD), case((HELD + SWEPT) / 4 * 5));
     let [load, opening] = ["load", "opening"].map(|what| large.file(what));
     let held_hosts = HELD / PORTS_PER_HOST;
     capture::part(&load, held_hosts, |_| true)?;
-    capture::part(&opening, large.flows / PORTS_PER_HOST, |host| host >= held_hosts)?;
+    capture::part(&opening, (HELD + SWEPT) / PORTS_PER_HOST, |host| host >= held_hosts)?;
     let source = ("in-source", format!("net_pcap0,rx_pcap={},infinite_rx=1", load.display()));
     let sink = |n: u32| format!("net_null{n},no-rx=1");
     let mut ports = vec![source, ("in-sink", sink(0)), ("out-sink", sink(1))];
@@ -101,11 +102,11 @@ pub fn sweep(place: &Place<'_>, json: bool) -> Outcome<()> {
     ports.push(("in-opening", format!("net_pcap1,rx_pcap={}", opening.display())));
     let text = large.config("bench-sweep", mbufs, &ports, "");
     let text = format!("{text}[nat44.timeouts]\nudp = {SWEPT_IDLE}\n");
-    let mut swept = large.start_of("bench-sweep", text, large.flows)?;
+    let mut swept = large.start_of("bench-sweep", text, HELD + SWEPT)?;
     std::fs::remove_file(&opening)?;
     let per_packet = |reading: Reading| reading.cpu_ns as f64 * place.hertz / 1e9 / reading.packets as f64;
     let [mut by_itself, mut beside, mut during] = [vec![], vec![], vec![]];
-    let (all, held) = (u64::from(large.flows), u64::from(HELD));
+    let (all, held) = (u64::from(HELD + SWEPT), u64::from(HELD));
     for turn in 0..=ROUNDS {
         let cycles = per_packet(alone.measure(WINDOW)?);
         let (reading, _) = swept.measure_while(WINDOW, |before, after| (before, after) == (all, all))?;

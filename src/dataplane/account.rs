@@ -58,8 +58,10 @@ stages! {
     TakeOver = "take_over",
     /// What the control threads send, and what they ask for.
     Control = "control",
-    /// The sweep of sessions, neighbours, fragments, announcements: once a millisecond.
+    /// Neighbours, fragments, announcements, what is told of sessions: once a millisecond.
     Timers = "timers",
+    /// Sessions that are over, looked for a slice at a time.
+    Sweep = "sweep",
     /// Rounds that found nothing.
     Idle = "idle",
     /// Naps, where a worker may take some.

@@ -19,6 +19,7 @@
 //! | [`vlan`] | tags off at the door, on at the way out |
 //! | [`rewrite`] | a record's compiled rewrite, executed |
 //! | [`worker`] | the loop: bursts, stages, sweep, sleep |
+//! | [`sweep`] | the pace at which sessions that are over are looked for |
 //! | [`core`](mod@core) | what the stages of a worker work with |
 //! | [`forward`] | a burst on its way |
 //! | [`lanes`] | the stages that its packets go through together: look-up, with prefetch, and act |
@@ -88,6 +89,7 @@ pub mod rewrite;
 pub mod slow;
 pub mod slow6;
 pub mod sources;
+mod sweep;
 pub mod tcp;
 pub mod tunnels;
 pub mod unsolicited;

@@ -12,6 +12,7 @@ use super::pcp::{self, Announcing};
 use super::punt::{self, Punts};
 use super::resolve::{self, NeighborOwner};
 use super::slow::{self, Arrival};
+use super::sweep::Pace;
 use super::unsolicited::{self, Unsolicited};
 use super::world::World;
 use crate::dpdk::{BURST, Burst, Interrupts, Pool, RxQueue, cycles_hz, pause};
@@ -31,13 +32,14 @@ use std::time::Duration;
 /// A full round of the sweep takes about this long, in milliseconds, or a quarter of the shortest idle time where that is less:
 /// sessions live that much longer at most.
 const SWEEP_ROUND: u32 = 10_000;
-/// Records that one round of the loop sweeps at most: some ten microseconds.
-const SWEEP_BUDGET: usize = 4096;
+/// The families of records, as the sweep's pace numbers them.
+const V4: usize = 0;
+const V6: usize = 1;
 /// Empty rounds before a worker that may sleep does.
 const EMPTY_ROUNDS: u32 = 200;
 /// Of a worker that has to look for packets.
 const NAP: Duration = Duration::from_micros(50);
-/// And of one that packets wake: its timers are late by so much. A longer one would have the sweep of 20 million records fall behind.
+/// And of one that packets wake: its timers are late by so much.
 const LONG_NAP: Duration = Duration::from_millis(2);
 /// Silence, in milliseconds, that ends a port's input where input can end.
 const END_OF_INPUT: u32 = 50;
@@ -114,11 +116,6 @@ pub struct RxSide {
     pub port: usize,
     /// Packets that this queue may bring in, where there is a limit.
     pub rate: Option<TokenBucket>,
-}
-
-/// How many of `records` are to be swept after `elapsed` milliseconds, where a full round is to take `round`.
-fn due(records: usize, elapsed: usize, round: u32) -> usize {
-    (records * elapsed / round as usize + 1).min(SWEEP_BUDGET)
 }
 
 /// What a full round of the sweep is to take: a part of the shortest idle time, so that sessions live a little longer at most.
@@ -198,6 +195,7 @@ pub struct Worker {
     /// Milliseconds that a full round of the sweep takes: of IPv4, of IPv6.
     sweep_rounds: [u32; 2],
     ticked: u32,
+    pace: Pace,
     silence: Silence,
     empty: u32,
 }
@@ -263,6 +261,7 @@ impl Worker {
             idle: parts.idle,
             clock,
             ticked: 0,
+            pace: Pace::new(cycles_hz()),
             silence: Silence::default(),
             empty: 0,
         }
@@ -350,6 +349,9 @@ impl Worker {
         if self.core.now != self.ticked {
             self.tick(world);
         }
+        if self.pace.may(got == 0) {
+            self.sweep(world, got == 0);
+        }
         let counters = &self.core.out.counters;
         counters.polls.add(1);
         if got == 0 {
@@ -401,31 +403,23 @@ impl Worker {
         got
     }
 
-    /// A millisecond or more has passed: a step of the sweep, the neighbours' timers, the levels.
+    /// A millisecond or more has passed: what the sweep owes, the neighbours' timers, the levels.
     fn tick(&mut self, world: &World) {
         let core = &mut self.core;
-        let elapsed = core.now.wrapping_sub(self.ticked).min(SWEEP_ROUND) as usize;
+        let elapsed = core.now.wrapping_sub(self.ticked).min(SWEEP_ROUND);
         self.ticked = core.now;
         core.out.counters.now_ms.set(u64::from(core.now));
-        let mut removed = 0;
+        self.pace.tick(elapsed, core.out.counters.sessions_created.get());
+        self.pace.owe(V4, core.flows.owned_records_of::<Record4>(), elapsed, self.sweep_rounds[V4]);
+        if core.firewall.is_some() {
+            self.pace.owe(V6, core.flows.owned_records_of::<Record6>(), elapsed, self.sweep_rounds[V6]);
+        }
         if let Some(nat) = &mut core.nat {
-            let records = core.flows.owned_records_of::<Record4>();
-            removed += nat.sweep(&mut core.flows, due(records, elapsed, self.sweep_rounds[0]), core.now);
             let (mappings, subscribers) = nat.population();
             core.out.counters.mappings.set(mappings as u64);
             core.out.counters.subscribers.set(subscribers as u64);
             core.out.counters.asked_mappings.set(nat.asked_for() as u64);
-        } else if let Some(tunnels) = &world.tunnels {
-            let records = core.flows.owned_records_of::<Record4>();
-            let mut judge = tunnel::Flows { table: &tunnels.table, timeouts: &tunnels.timeouts };
-            let budget = due(records, elapsed, self.sweep_rounds[0]);
-            removed += core.flows.sweep::<Record4>(budget, core.now, &mut judge);
         }
-        if let Some(firewall) = &mut core.firewall {
-            let records = core.flows.owned_records_of::<Record6>();
-            removed += firewall.sweep(&mut core.flows, due(records, elapsed, self.sweep_rounds[1]), core.now);
-        }
-        core.out.counters.sessions_removed.add(removed as u64);
         claims::tell(core);
         unsolicited::tick(core, world);
         pcp::tick(core, world);
@@ -433,6 +427,28 @@ impl Worker {
         fragments::tick(core, world);
         core.account.lap(Stage::Timers, 0);
         core.flush();
+    }
+
+    /// A slice of the sweep, after a round in which packets came, or none.
+    #[inline(never)]
+    fn sweep(&mut self, world: &World, is_idle: bool) {
+        let (family, records) = self.pace.slice();
+        let core = &mut self.core;
+        let start = core.account.stamp();
+        let removed = match (family, &mut core.nat, &mut core.firewall, &world.tunnels) {
+            (V4, Some(nat), ..) => nat.sweep(&mut core.flows, records, core.now),
+            (V4, None, _, Some(tunnels)) => {
+                let mut judge = tunnel::Flows { table: &tunnels.table, timeouts: &tunnels.timeouts };
+                core.flows.sweep::<Record4>(records, core.now, &mut judge)
+            }
+            (V6, _, Some(firewall), _) => firewall.sweep(&mut core.flows, records, core.now),
+            _ => 0,
+        };
+        core.out.counters.sessions_removed.add(removed as u64);
+        core.account.lap(Stage::Sweep, 0);
+        if !is_idle {
+            self.pace.spend(core.account.stamp().wrapping_sub(start));
+        }
     }
 
     /// After an empty round: the end of an input, a nap, or just the next round.
@@ -449,7 +465,7 @@ impl Worker {
             // Whoever is woken may have something for this worker in no time, and wakes it then.
             self.empty = self.empty.max(EMPTY_ROUNDS);
         }
-        if self.idle == Idle::Poll || self.empty < EMPTY_ROUNDS {
+        if self.idle == Idle::Poll || self.empty < EMPTY_ROUNDS || self.pace.owes() {
             pause();
             self.core.account.lap(Stage::Idle, 0);
         } else if self.arm() {
@@ -528,8 +544,5 @@ mod tests {
         assert_eq!(round_of([1_000, 240_000]), 250);
         assert_eq!(round_of([0]), 1);
         assert_eq!(round_of([]), SWEEP_ROUND);
-        assert_eq!(due(100_000, 1, SWEEP_ROUND), 11);
-        assert_eq!(due(100_000, 1, 250), 401);
-        assert_eq!(due(1 << 24, 250, 250), SWEEP_BUDGET);
     }
 }

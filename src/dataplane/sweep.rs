@@ -1,0 +1,158 @@
+//! The pace of the sweep, which looks for sessions that are over: a slice of a few records at the end of a round, so that no packet waits
+//! for more than that, however many sessions end at once.
+//!
+//! Guarantees: a round without packets costs nobody anything, and always has its slice. While packets come the sweep has one part in
+//! [`SHARE`] of the worker's time, and what the removal of a session takes for each that was made: who opens sessions pays for those
+//! that end, and the others hardly notice. So where every cycle goes to packets, sessions that are over may stay longer than a round.
+//! Never: decides what is over.
+
+/// Records of a slice: some microseconds when all of them are over.
+const SLICE: usize = 32;
+/// While packets come: one cycle of so many.
+const SHARE: u64 = 20;
+/// Cycles for each session made: more than a removal takes.
+const OF_A_SESSION: u64 = 4_000;
+/// Earnings of so many milliseconds may wait to be spent.
+const SAVED: u64 = 2;
+
+/// Families: IPv4, IPv6.
+const FAMILIES: usize = 2;
+
+/// What the sweep of a worker owes and may spend.
+#[derive(Debug)]
+pub struct Pace {
+    /// Records that are due to be looked at, by family.
+    owed: [usize; FAMILIES],
+    /// Cycles, while packets come; what the last slice took too much is owed.
+    credit: i64,
+    /// Sessions ever made, when that was last looked at.
+    made: u64,
+    cycles_a_ms: u64,
+}
+
+impl Pace {
+    pub fn new(cycles_hz: u64) -> Pace {
+        Pace { owed: [0; FAMILIES], credit: 0, made: 0, cycles_a_ms: cycles_hz / 1000 }
+    }
+
+    /// After so many milliseconds, with so many sessions ever made.
+    pub fn tick(&mut self, elapsed: u32, made: u64) {
+        let made = made.wrapping_sub(std::mem::replace(&mut self.made, made));
+        let time = self.cycles_a_ms / SHARE;
+        let earned = time * u64::from(elapsed) + made * OF_A_SESSION;
+        let most = SAVED * (time + made * OF_A_SESSION);
+        self.credit = self.credit.saturating_add_unsigned(earned).min(most as i64);
+    }
+
+    /// A family has so many records, of which a full round takes `round` milliseconds; `elapsed` of them have passed.
+    pub fn owe(&mut self, family: usize, records: usize, elapsed: u32, round: u32) {
+        let owed = &mut self.owed[family];
+        *owed = (*owed + records * elapsed as usize / round as usize + 1).min(records.max(1));
+    }
+
+    /// Whether there is something to look at.
+    #[inline(always)]
+    pub fn owes(&self) -> bool {
+        self.owed != [0; FAMILIES]
+    }
+
+    /// Whether a round in which packets came, or none, may have a slice.
+    #[inline(always)]
+    pub fn may(&self, is_idle: bool) -> bool {
+        self.owes() && (is_idle || self.credit > 0)
+    }
+
+    /// The next slice: of which family, and how many records.
+    pub fn slice(&mut self) -> (usize, usize) {
+        let family = usize::from(self.owed[0] < self.owed[1]);
+        let slice = self.owed[family].min(SLICE);
+        self.owed[family] -= slice;
+        (family, slice)
+    }
+
+    /// What the slice of a round in which packets came has taken.
+    pub fn spend(&mut self, cycles: u64) {
+        self.credit = self.credit.saturating_sub_unsigned(cycles);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const HZ: u64 = 2_000_000_000;
+
+    /// A worker of a round every `round_us` microseconds, with `records` that are all over, for `ms` milliseconds; how many it has looked
+    /// at, and how many microseconds that took of its time and at most of a round's.
+    fn run(ms: u32, round_us: u32, records: usize, is_idle: bool, made_a_ms: u64) -> (usize, f64, f64) {
+        const CYCLES_EACH: u64 = 1_000;
+        let mut pace = Pace::new(HZ);
+        let (mut looked, mut spent, mut longest) = (0, 0, 0);
+        for now in 1..=ms {
+            pace.tick(1, u64::from(now) * made_a_ms);
+            pace.owe(0, records, 1, 10_000);
+            for _ in 0..1000 / round_us {
+                if pace.may(is_idle) {
+                    let (family, slice) = pace.slice();
+                    assert_eq!(family, 0);
+                    let cycles = slice as u64 * CYCLES_EACH;
+                    if !is_idle {
+                        pace.spend(cycles);
+                    }
+                    (looked, spent, longest) = (looked + slice, spent + cycles, longest.max(cycles));
+                }
+            }
+        }
+        (looked, spent as f64 / (HZ / 1_000_000) as f64, longest as f64 / (HZ / 1_000_000) as f64)
+    }
+
+    #[test]
+    fn packets_lose_a_twentieth_to_it_and_an_idle_worker_goes_round_in_time() {
+        // Sixteen million in ten seconds, for one.
+        let (looked, ..) = run(10_000, 5, 16_000_000, true, 0);
+        assert!(looked >= 16_000_000, "{looked}");
+        let (looked, micros, longest) = run(1_000, 5, 16_000_000, false, 0);
+        assert!((45_000.0..=51_000.0).contains(&micros), "{micros} of a million");
+        assert!(longest <= 16.0 && looked > 90_000, "{looked} {longest}");
+    }
+
+    #[test]
+    fn who_opens_sessions_pays_for_those_that_end() {
+        let made_a_ms = 300;
+        let (looked, ..) = run(1_000, 5, 16_000_000, false, made_a_ms);
+        assert!(looked as u64 >= 1_000 * made_a_ms, "{looked} looked at, {} made", 1_000 * made_a_ms);
+    }
+
+    #[test]
+    fn few_records_cost_nothing_to_speak_of() {
+        let (looked, micros, _) = run(10_000, 5, 1_000, false, 0);
+        assert!((1_000..=12_000).contains(&looked) && micros < 10_000.0, "{looked} {micros}");
+    }
+
+    proptest! {
+        /// No more is owed than there is, both families have their turn, and what is owed is looked at when there is time.
+        #[test]
+        fn what_is_owed_is_bounded_and_paid(
+            steps in prop::collection::vec((1..20_000_u32, 0..3_000_000_usize, 0..3_000_000_usize, any::<u32>()), 1..40)
+        ) {
+            let mut pace = Pace::new(HZ);
+            let mut made = 0;
+            for (elapsed, v4, v6, more) in steps {
+                made += u64::from(more);
+                pace.tick(elapsed, made);
+                pace.owe(0, v4, elapsed, 10_000);
+                pace.owe(1, v6, elapsed, 250);
+                prop_assert!(pace.owed[0] <= v4.max(1) && pace.owed[1] <= v6.max(1));
+                let mut looked = [0; FAMILIES];
+                let owed = pace.owed;
+                while pace.may(true) {
+                    let (family, slice) = pace.slice();
+                    prop_assert!((1..=SLICE).contains(&slice));
+                    looked[family] += slice;
+                }
+                prop_assert_eq!(looked, owed);
+            }
+        }
+    }
+}
