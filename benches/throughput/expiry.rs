@@ -18,6 +18,8 @@ pub const SWEPT: u32 = 131_072 * PORTS_PER_HOST - HELD;
 /// Seconds after which those expire: long after all have been opened and some windows are over.
 const SWEPT_IDLE: u32 = 60;
 const WINDOW: Duration = Duration::from_millis(400);
+/// Windows in which sessions expire.
+const EXPIRING: usize = 20;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Opens `total` sessions, a million a second.
@@ -53,12 +55,11 @@ pub fn removal(place: &Place<'_>, json: bool) -> Outcome<()> {
     let total = u64::from(REMOVED);
     let mut running = place.start(REMOVED, IDLE, traffic(REMOVED))?;
     wait(&mut running, "to be opened", |created, _| created == total)?;
-    wait(&mut running, "the first to go", |_, removed| removed > total / 100)?;
     let before = running.read()?;
     wait(&mut running, "the last to go", |_, removed| removed > total / 100 * 99)?;
     let after = running.read()?;
     let removed = after.counts.removed - before.counts.removed;
-    if removed < total / 2 || after.counts.created != total || after.counts.drops != 0 {
+    if removed < total / 100 * 98 || after.counts.created != total || after.counts.drops != 0 {
         return Err(format!("from {:?} to {:?}", before.counts, after.counts).into());
     }
     let cycles = (after.counts.sweep_cycles - before.counts.sweep_cycles) as f64 / removed as f64;
@@ -117,8 +118,9 @@ pub fn sweep(place: &Place<'_>, json: bool) -> Outcome<()> {
         }
     }
     let first = swept.run_until(|sessions| sessions < all - all / 100)?;
-    let (mut left, mut ran, start) = (first, Duration::ZERO, Instant::now());
-    while left > held + all / 10 {
+    let (mut left, mut ran) = (first, Duration::ZERO);
+    // A worker that is as busy as it can be takes its time over them.
+    for _ in 0..EXPIRING {
         let cycles = per_packet(alone.measure(WINDOW)?);
         let goes_on = Instant::now();
         let (reading, after) =
@@ -128,9 +130,9 @@ pub fn sweep(place: &Place<'_>, json: bool) -> Outcome<()> {
             during.push(per_packet(reading) / cycles);
             (left, ran) = (after, ran + goes_on.elapsed());
         }
-        if start.elapsed() > PATIENCE {
-            return Err(format!("{left} sessions of {all} have not expired").into());
-        }
+    }
+    if during.len() < EXPIRING / 2 {
+        return Err(format!("sessions expired in {} windows of {EXPIRING}", during.len()).into());
     }
     let rate = (first - left) as f64 / ran.as_secs_f64();
     let windows = during.len();
