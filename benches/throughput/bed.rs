@@ -2,7 +2,8 @@
 
 use crate::capture::{EDGE_MAC, Load};
 use crate::floor::Floor;
-use crate::tunnels::{self, Tunnelling};
+use crate::installed::{Installed, InstalledProcess};
+use crate::{prgw, tunnels};
 use ces::manage::client::Client;
 use ces::manage::protocol::Request;
 use ces::manage::{Counters, Status};
@@ -49,11 +50,20 @@ pub enum Kind {
     CetpEncap,
     /// Out of them.
     CetpDecap,
+    /// Of connections that came in by the circular pool.
+    PrgwEstablished,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 6] =
-        [Kind::Nat44, Kind::Vlan, Kind::Ecmp, Kind::Tcp, Kind::CetpEncap, Kind::CetpDecap];
+    pub const ALL: [Kind; 7] = [
+        Kind::Nat44,
+        Kind::Vlan,
+        Kind::Ecmp,
+        Kind::Tcp,
+        Kind::CetpEncap,
+        Kind::CetpDecap,
+        Kind::PrgwEstablished,
+    ];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -63,11 +73,17 @@ impl Kind {
             Kind::Tcp => "nat44_tcp",
             Kind::CetpEncap => "cetp_encap",
             Kind::CetpDecap => "cetp_decap",
+            Kind::PrgwEstablished => "prgw_established",
         }
     }
 
     pub fn is_tunnelled(self) -> bool {
         matches!(self, Kind::CetpEncap | Kind::CetpDecap)
+    }
+
+    /// Whether its sessions are put in before any packet comes.
+    fn is_installed(self) -> bool {
+        self.is_tunnelled() || self == Kind::PrgwEstablished
     }
 
     /// The directions that there are.
@@ -170,6 +186,9 @@ impl Case {
         if self.kind.is_tunnelled() {
             text += &tunnels::sections(self.hosts());
         }
+        if self.kind == Kind::PrgwEstablished {
+            text += prgw::SECTIONS;
+        }
         // The flows are 95 % of the sessions that fit; of several workers one may have more than its part of them.
         let sessions = (self.flows / 95 * 100 + 100) / 4 * if self.cores.len() > 1 { 5 } else { 4 };
         text + &format!(
@@ -192,7 +211,7 @@ impl Case {
         let text = self.config("bench-translate", 32_767, &ports, "stop = \"end-of-input\"\n");
         let path = self.directory.join("translate.toml");
         std::fs::write(&path, text)?;
-        let mut command = if self.kind.is_tunnelled() { self.tunnelling(path, 0)? } else { cesd(&path) };
+        let mut command = if self.kind.is_installed() { self.installed(path, 0)? } else { cesd(&path) };
         let status = command.stdout(Stdio::null()).status()?;
         if status.success() { Ok(()) } else { Err(format!("cesd ended with {status}").into()) }
     }
@@ -201,33 +220,34 @@ impl Case {
         self.flows / crate::capture::PORTS_PER_HOST
     }
 
-    fn tunnelling(&self, config: PathBuf, flows: u64) -> Outcome<Command> {
+    fn installed(&self, config: PathBuf, flows: u64) -> Outcome<Command> {
         let mut command = Command::new(std::env::current_exe()?);
-        command.arg("--tunnelling").args(Tunnelling { config, hosts: self.hosts(), flows }.arguments());
+        command.arg("--installed").args(Installed { config, hosts: self.hosts(), flows }.arguments());
         Ok(command)
     }
 
     /// Starts what is to be measured and waits until every session lives. It is left paused.
     pub fn start(&self, direction: Direction) -> Outcome<Box<dyn Measured>> {
-        Ok(match self.kind.is_tunnelled() {
-            true => Box::new(self.start_tunnels(direction)?),
+        Ok(match self.kind.is_installed() {
+            true => Box::new(self.start_installed(direction)?),
             false => Box::new(self.start_edge(direction)?),
         })
     }
 
-    fn start_tunnels(&self, direction: Direction) -> Outcome<TunnelProcess> {
+    fn start_installed(&self, direction: Direction) -> Outcome<InstalledProcess> {
         let name = format!("bench-{}-{}", self.kind.name().replace('_', "-"), self.flows);
         let mut ports =
             vec![("in-sink", "net_null0,no-rx=1".into()), ("out-sink", "net_null1,no-rx=1".into())];
-        ports.push(match direction {
-            Direction::In => ("out-source", self.source(1, "answers", true)),
-            _ => ("in-source", self.source(0, "inside", true)),
-        });
+        if direction != Direction::In {
+            ports.push(("in-source", self.source(0, "inside", true)));
+        }
+        if direction != Direction::Out {
+            ports.push(("out-source", self.source(1, "answers", true)));
+        }
         let path = self.directory.join(format!("{name}.toml"));
         std::fs::write(&path, self.config(&name, self.mbufs(direction), &ports, ""))?;
-        let process = TunnelProcess(Asked::start(self.tunnelling(path, self.flows.into())?)?);
-        process.0.process.pause()?;
-        Ok(process)
+        let flows = self.flows.into();
+        InstalledProcess::start(self.installed(path, flows)?, flows)
     }
 
     fn start_edge(&self, direction: Direction) -> Outcome<Edge> {
@@ -321,11 +341,11 @@ fn cesd(config: &Path) -> Command {
 }
 
 /// A process of ours that can be paused, so that two that share a core are measured in turns. Ended when dropped.
-struct Process(Child, End);
+pub struct Process(Child, End);
 
 /// What a process ends by.
 #[derive(PartialEq, Eq)]
-enum End {
+pub enum End {
     Signal,
     /// Of its input, which was closed before.
     Input,
@@ -335,10 +355,10 @@ impl Process {
     fn pid(&self) -> Pid {
         Pid::from_raw(self.0.id() as i32)
     }
-    fn pause(&self) -> Outcome<()> {
+    pub fn pause(&self) -> Outcome<()> {
         Ok(kill(self.pid(), Signal::SIGSTOP)?)
     }
-    fn go_on(&self) -> Outcome<()> {
+    pub fn go_on(&self) -> Outcome<()> {
         Ok(kill(self.pid(), Signal::SIGCONT)?)
     }
 
@@ -382,7 +402,8 @@ pub trait Measured {
 /// Time to warm caches up after a pause.
 const SETTLE: Duration = Duration::from_millis(150);
 
-fn run_window(window: Duration, mut read: impl FnMut() -> Outcome<Reading>) -> Outcome<Reading> {
+/// What it did in `window`, after a while.
+pub fn run_window(window: Duration, mut read: impl FnMut() -> Outcome<Reading>) -> Outcome<Reading> {
     std::thread::sleep(SETTLE);
     let before = read()?;
     std::thread::sleep(window);
@@ -498,7 +519,7 @@ pub struct Asked {
     // In this order: the input is closed before the process is waited for.
     ask: ChildStdin,
     answers: BufReader<ChildStdout>,
-    process: Process,
+    pub process: Process,
 }
 
 impl Asked {
@@ -526,33 +547,6 @@ impl Asked {
     /// (CPU time of that thread of its, what it answers).
     pub fn ask(&mut self, thread: &str) -> Outcome<(u64, String)> {
         Ok((self.process.cpu_time(thread)?, self.answer()?))
-    }
-}
-
-/// A running worker whose hosts have sessions with those behind another edge.
-pub struct TunnelProcess(Asked);
-
-impl TunnelProcess {
-    /// And its drops and flows.
-    fn read(&mut self) -> Outcome<(Reading, [u64; 2])> {
-        let (cpu_ns, line) = self.0.ask("ces-worker-0")?;
-        let numbers: Vec<u64> = line.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
-        let [packets, drops, flows] = numbers[..] else { return Err(format!("\"{line}\"").into()) };
-        Ok((Reading { packets, cpu_ns }, [drops, flows]))
-    }
-}
-
-impl Measured for TunnelProcess {
-    fn measure(&mut self, window: Duration) -> Outcome<Reading> {
-        self.0.process.go_on()?;
-        let before = self.read()?.1;
-        let reading = run_window(window, || Ok(self.read()?.0))?;
-        let after = self.read()?.1;
-        self.0.process.pause()?;
-        if before != after {
-            return Err(format!("[drops, flows] went from {before:?} to {after:?} during a window").into());
-        }
-        Ok(reading)
     }
 }
 

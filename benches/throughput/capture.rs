@@ -3,6 +3,7 @@
 //! memory), or other lengths ([`Load`]).
 
 use crate::bed::Kind;
+use crate::prgw;
 use ces::packet::{Ipv4, Link, MacAddr, Protocol, Tag, Tags, Tcp, TcpFlags, Udp, build};
 use ces::packet::{ipv4, tcp, udp};
 use pcap_file::pcap::{PcapHeader, PcapPacket, PcapReader, PcapWriter};
@@ -34,6 +35,11 @@ impl Load {
     /// What file names and rows call it.
     pub fn name(self) -> String {
         format!("{}{}", self.frames.name(), if self.is_zipf { "-zipf" } else { "" })
+    }
+
+    /// In which order `flows` have their first packets, where hosts open them.
+    pub fn opening_order(self, flows: u32) -> Vec<u32> {
+        self.order(flows, 42)
     }
 
     /// Which of `flows` the frames of a capture are of, in their order.
@@ -156,7 +162,7 @@ pub fn inside(path: &Path, hosts: u32, kind: Kind, load: Load) -> Result<(), Box
 
 /// The inside capture of small frames of those of `hosts` hosts that `is_of` takes.
 pub fn part(path: &Path, hosts: u32, is_of: impl Fn(u32) -> bool) -> Result<(), Box<dyn std::error::Error>> {
-    let flows = Load::SMALL.order(hosts * PORTS_PER_HOST, 42).into_iter();
+    let flows = Load::SMALL.opening_order(hosts * PORTS_PER_HOST).into_iter();
     let part = flows.filter(|flow| is_of(flow / PORTS_PER_HOST));
     write(path, part.map(|flow| inside_frame(flow, Kind::Nat44, Carried::Udp, Load::SMALL)))
 }
@@ -185,15 +191,21 @@ fn inside_of(
     carried: Carried,
     load: Load,
 ) -> Result<(), Box<dyn std::error::Error>> {
-    let flows = load.order(hosts * PORTS_PER_HOST, 42).into_iter();
+    let flows = load.opening_order(hosts * PORTS_PER_HOST).into_iter();
     write(path, flows.map(|flow| inside_frame(flow, kind, carried, load)))
+}
+
+/// Of a flow, the host's, and that of whom it talks to.
+pub fn sockets(flow: u32) -> ((Ipv4Addr, u16), (Ipv4Addr, u16)) {
+    let port = 1024 + (flow % PORTS_PER_HOST) as u16;
+    let (near, far) = ends(flow / PORTS_PER_HOST);
+    ((near, port), (far, port))
 }
 
 /// Of a flow, from its host.
 fn inside_frame(flow: u32, kind: Kind, carried: Carried, load: Load) -> Vec<u8> {
-    let (host, port) = (flow / PORTS_PER_HOST, 1024 + (flow % PORTS_PER_HOST) as u16);
-    let (near, far) = ends(host);
-    packet((near, port), (far, port), kind.vlan(false), carried, load.frames.length(flow))
+    let (near, far) = sockets(flow);
+    packet(near, far, kind.vlan(false), carried, load.frames.length(flow))
 }
 
 /// What a translated capture shows, checked frame by frame.
@@ -205,7 +217,7 @@ pub struct Checked {
 }
 
 /// Reads the capture that `cesd` has made of an inside one and checks every frame: addresses translated, TTL taken, both
-/// checksums right, one public endpoint a flow, in the right VLAN, and every gateway has its part of the flows.
+/// checksums right, one public endpoint a flow, or that of the circular pool, in the right VLAN, and every gateway has its part of the flows.
 pub fn check(path: &Path, flows: u32, kind: Kind, load: Load) -> Result<Checked, Box<dyn std::error::Error>> {
     let mut reader = PcapReader::new(BufReader::new(File::open(path)?))?;
     let mut seen = std::collections::HashSet::new();
@@ -232,11 +244,17 @@ pub fn check(path: &Path, flows: u32, kind: Kind, load: Load) -> Result<Checked,
         if !right || ip.ttl() != 63 || ip.source().octets()[0] != 198 {
             return Err(format!("a frame was not translated rightly: {ip:?}").into());
         }
-        let public = (ip.source(), ports.0);
-        if !seen.insert(public) {
+        let (public, remote) = ((ip.source(), ports.0), (ip.destination(), ports.1));
+        let is_claimed = kind == Kind::PrgwEstablished;
+        let host = u32::from(remote.0).wrapping_sub(ends(0).1.into());
+        if is_claimed && public != (prgw::address(host), remote.1) {
+            return Err(format!("{public:?} is not where {remote:?} found its host").into());
+        }
+        // Those who came by the circular pool share what they came to.
+        if !seen.insert((public, is_claimed.then_some(remote))) {
             return Err(format!("two flows share {public:?}").into());
         }
-        checked.flows.push((public, (ip.destination(), ports.1)));
+        checked.flows.push((public, remote));
     }
     if checked.flows.len() != flows as usize {
         return Err(format!("{} of {flows} flows were translated", checked.flows.len()).into());

@@ -13,9 +13,11 @@ mod churn;
 mod expiry;
 mod floor;
 mod generator;
+mod installed;
 mod latency;
 mod misses;
 mod pages;
+mod prgw;
 mod scaling;
 mod setup;
 #[path = "../support/template.rs"]
@@ -64,6 +66,7 @@ cargo bench --bench throughput -- [OPTION]...
       nat44_tcp           the same of TCP, whose windows are followed
       cetp_encap          packets of hosts into tunnels to another edge, in the same sizes
       cetp_decap          and out of them
+      prgw_established    of connections that came in by the Realm Gateway, to their hosts and back; in three sizes with --full
       vlan, ecmp          what 802.1Q tags, and two next hops, add to it
       nat44_miss          packets from outside that are nobody's
       nat44_setup         every packet opens a session, as many go: sessions a second of CPU time
@@ -147,8 +150,10 @@ fn main() -> Outcome<()> {
         Some("--floor") => {
             return floor::run(bed::floor_of(arguments).ok_or("the floor is started by the bench itself")?);
         }
-        Some("--tunnelling") => {
-            return tunnels::run(tunnels::Tunnelling::parse(arguments).ok_or("the bench itself starts it")?);
+        Some("--installed") => {
+            return installed::run(
+                installed::Installed::parse(arguments).ok_or("the bench itself starts it")?,
+            );
         }
         Some("--latency") => {
             return latency::run(latency::Latency::parse(arguments).ok_or("the bench itself starts it")?);
@@ -215,7 +220,7 @@ fn replay(options: &Options, directory: &std::path::Path, core: usize, hertz: f6
     if !options.json && !options.kinds.is_empty() {
         println!(
             "One worker on core {core}, TSC {:.2} GHz, medians of {ROUNDS} (range)\n\
-             {:>11}  {:>9}  {:>4}  {:>7}  {:>20}  {:>20}  {:>20}  {:>9}  load",
+             {:>16}  {:>9}  {:>4}  {:>7}  {:>20}  {:>20}  {:>20}  {:>9}  load",
             hertz / 1e9,
             "case",
             "flows",
@@ -244,6 +249,8 @@ fn replay(options: &Options, directory: &std::path::Path, core: usize, hertz: f6
                 (Kind::Nat44 | Kind::CetpEncap | Kind::CetpDecap, _) | (_, true) => {
                     (&options.flows[..], &options.directions[..])
                 }
+                (Kind::PrgwEstablished, _) if options.full => (&options.flows[..], &options.directions[..]),
+                (Kind::PrgwEstablished, _) => (&OTHERS[..], &options.directions[..]),
                 _ => (&OTHERS[..], &[Direction::Both][..]),
             };
             if !sizes.contains(&flows) {
@@ -374,7 +381,7 @@ fn measure(case: &Case, direction: Direction, hertz: f64) -> Outcome<Row> {
 impl Row {
     fn text(&self) -> String {
         format!(
-            "{:>11}  {:>9}  {:>4}  {:>7.2}  {:>20}  {:>20}  {:>20}  {:>9}  {:.1}",
+            "{:>16}  {:>9}  {:>4}  {:>7.2}  {:>20}  {:>20}  {:>20}  {:>9}  {:.1}",
             self.kind.name(),
             self.flows,
             self.direction.name(),

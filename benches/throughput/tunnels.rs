@@ -1,17 +1,13 @@
-//! The process under measurement where hosts have sessions with hosts behind another edge: the worker of `cesd`, made as `cesd` makes
-//! it from its configuration, with those sessions put in; and its captures.
+//! Sessions of hosts with hosts behind another edge, as [`installed`](crate::installed) has them put in; and their captures.
 //!
 //! Each host has one session, with the host that its packets are for, and all of them lead to the one edge. The tags follow from the
 //! configured seed: those of the run that makes the captures are those of the runs that are measured.
 
 use crate::bed::Outcome;
 use crate::capture::{self, EDGE_MAC};
-use ces::appliance::{assemble, plan};
-use ces::config;
-use ces::dataplane::{Worker, WorkerCounters};
-use ces::dpdk::Eal;
+use ces::appliance::assemble::Parts;
 use ces::flow::Realm;
-use ces::flow::tunnel::{Ends, RlocOptions, Service, SessionOptions, Tunnels};
+use ces::flow::tunnel::{Ends, RlocOptions, Service, SessionOptions};
 use ces::packet::cetp::{Inner, Payload};
 use ces::packet::{Ipv4, Link, Udp};
 use pcap_file::pcap::PcapReader;
@@ -20,10 +16,9 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::BufReader;
 use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::Path;
 
 pub const OWN: Ipv4Addr = Ipv4Addr::new(198, 51, 101, 1);
 const THEIRS: Ipv4Addr = Ipv4Addr::new(198, 51, 101, 9);
@@ -38,26 +33,9 @@ pub fn sections(hosts: u32) -> String {
     )
 }
 
-/// What the parent says on the command line.
-pub struct Tunnelling {
-    pub config: PathBuf,
-    pub hosts: u32,
-    /// Flows that are to live before it is ready; 0 for a run to the end of its input.
-    pub flows: u64,
-}
-
-impl Tunnelling {
-    pub fn arguments(&self) -> [String; 3] {
-        [self.config.display().to_string(), self.hosts.to_string(), self.flows.to_string()]
-    }
-
-    pub fn parse(mut arguments: impl Iterator<Item = String>) -> Option<Self> {
-        let config = arguments.next()?.into();
-        Some(Self { config, hosts: arguments.next()?.parse().ok()?, flows: arguments.next()?.parse().ok()? })
-    }
-}
-
-fn install(tunnels: &mut Tunnels, hosts: u32) -> Outcome<()> {
+/// Before the worker runs.
+pub fn install(parts: &mut Parts, hosts: u32) -> Outcome<()> {
+    let (tunnels, _) = parts.tunnels.as_mut().ok_or("no tunnels are configured")?;
     let peer = tunnels.add_peer()?;
     let ends = Ends::V4 { local: OWN, remote: THEIRS };
     let rloc = tunnels.add_rloc(&RlocOptions { ends, realm: Realm(2), mtu: 1500 })?;
@@ -71,43 +49,6 @@ fn install(tunnels: &mut Tunnels, hosts: u32) -> Outcome<()> {
         tunnels.install(tag, &options, 0)?;
     }
     Ok(())
-}
-
-/// Runs until standard input ends, or its own input does; answers each line with what was counted so far.
-pub fn run(own: Tunnelling) -> Outcome<()> {
-    let config = config::load(&own.config)?;
-    let mut options = plan::eal(&config, &plan::cores(&config.workers)?);
-    options.extra_args.push("--log-level=*:error".into());
-    let eal = Eal::init(options)?;
-    let mut parts = assemble::assemble(&config, &eal)?;
-    let (mut tunnels, _rings) = parts.tunnels.take().ok_or("no tunnels are configured")?;
-    install(&mut tunnels, own.hosts)?;
-    let worker = parts.workers.remove(0);
-    let lcore = eal.launch(plan::lcore(0), &plan::thread_name(0), move || Worker::new(worker).run())?;
-    let counters = &parts.counters[0];
-    if own.flows == 0 {
-        while !parts.control.input_is_over() {
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    } else {
-        while counters.sessions_created.get() < own.flows {
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        println!("ready");
-        for _ in std::io::stdin().lock().lines().map_while(Result::ok) {
-            println!("{}", line(counters));
-        }
-    }
-    parts.control.stop();
-    lcore.join();
-    Ok(())
-}
-
-/// Packets sent, packets dropped, flows that live.
-fn line(counters: &WorkerCounters) -> String {
-    let drops: u64 = counters.drops.iter().map(|d| d.get()).sum();
-    let flows = counters.sessions_created.get() - counters.sessions_removed.get();
-    format!("{} {drops} {flows}", counters.tx_packets.get())
 }
 
 /// Reads the capture of what went into the tunnels, checks every frame (outer headers, tags, time to live, the checksum with the tags
