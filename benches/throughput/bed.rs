@@ -540,7 +540,12 @@ impl Asked {
     }
 
     fn answer(&mut self) -> Outcome<String> {
-        writeln!(self.ask)?;
+        self.tell("")
+    }
+
+    /// What it answers to that line.
+    pub fn tell(&mut self, what: &str) -> Outcome<String> {
+        writeln!(self.ask, "{what}")?;
         self.line()
     }
 

@@ -3,11 +3,13 @@
 
 use crate::bed::Outcome;
 use crate::generator::{self, Traffic};
-use ces::appliance::{assemble, plan};
+use ces::appliance::assemble::{self, Parts};
+use ces::appliance::plan;
 use ces::config::{self, Config};
 use ces::dataplane::account::Stage;
 use ces::dataplane::{RxSide, Worker, WorkerCounters};
 use ces::dpdk::{Eal, Pool, PoolOptions, Port, PortOptions, RxQueue};
+use ces::nat::{self, Nat44, PoolState};
 use std::io::BufRead;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,6 +17,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 /// The ring, and its place among the configured ports: there the configuration names a device that receives nothing.
 const RING: &str = "net_ring0";
 const SOURCE: usize = 0;
+
+/// The line that is more than a question: every pool is removed, as `cesctl pool remove` has it.
+pub const REMOVE_POOL: &str = "remove-pool";
 
 /// What the parent says on the command line.
 pub struct Churn {
@@ -67,32 +72,37 @@ pub fn run(churn: Churn) -> Outcome<()> {
     let pool = Pool::new(&eal, &pool)?;
     let (_port, mut rx, mut tx) = Port::start(&eal, &PortOptions::new(RING), &pool)?;
     let (rx, tx) = (rx.remove(0), &mut tx[0]);
-    edge(&config, &eal, rx, |counters| {
+    edge(&config, &eal, rx, |parts| {
+        let counters = &*parts.counters[0];
+        let pools = parts.world.nat.as_deref().map_or(&[][..], Nat44::pools);
         let (stop, sent) = (AtomicBool::new(false), AtomicU64::new(0));
         std::thread::scope(|threads| {
-            threads.spawn(|| answer(&stop, || Counts::of(counters, &sent).json()));
+            threads.spawn(|| answer(&stop, pools, || Counts::of(counters, &sent).json()));
             generator::run(churn.traffic, &pool, tx, &stop, &sent, || counters.sessions_removed.get());
         });
     })
 }
 
 /// The worker on the queue `rx`, for as long as `work` lasts.
-fn edge(config: &Config, eal: &Eal, rx: RxQueue, work: impl FnOnce(&WorkerCounters)) -> Outcome<()> {
+fn edge(config: &Config, eal: &Eal, rx: RxQueue, work: impl FnOnce(&Parts)) -> Outcome<()> {
     let mut parts = assemble::assemble(config, eal)?;
     let mut worker = parts.workers.remove(0);
     let source = worker.rx.iter_mut().find(|side| side.port == SOURCE).ok_or("no source is configured")?;
     *source = RxSide { queue: rx, port: SOURCE, rate: None };
     let lcore = eal.launch(plan::lcore(0), &plan::thread_name(0), move || Worker::new(worker).run())?;
-    work(&parts.counters[0]);
+    work(&parts);
     parts.control.stop();
     lcore.join();
     Ok(())
 }
 
 /// Answers each line of standard input; at its end says stop.
-fn answer(stop: &AtomicBool, counts: impl Fn() -> String) {
+fn answer(stop: &AtomicBool, pools: &[nat::Pool], counts: impl Fn() -> String) {
     println!("ready");
-    for _ in std::io::stdin().lock().lines().map_while(Result::ok) {
+    for line in std::io::stdin().lock().lines().map_while(Result::ok) {
+        if line == REMOVE_POOL {
+            pools.iter().for_each(|pool| assert!(pool.set_state(PoolState::Removed), "once only"));
+        }
         println!("{}", counts());
     }
     stop.store(true, Ordering::Relaxed);

@@ -1,4 +1,5 @@
-//! What it costs that sessions end. `removal`: of sessions that nobody uses any more, by the sweep, and nothing else to do. `sweep`: beside
+//! What it costs that sessions end. `removal`: of sessions that nobody uses any more, or whose pool is removed, by the sweep, and nothing
+//! else to do. `sweep`: beside
 //! a load that goes on, with as many sessions more that only have to be looked at, and then expire all together.
 
 use crate::bed::{Case, Direction, Kind, Measured, Outcome, Reading};
@@ -9,9 +10,10 @@ use crate::{ROUNDS, Spread, load_average, round};
 use std::time::{Duration, Instant};
 
 /// Sessions that end.
-pub const REMOVED: u32 = 16_384 * PORTS_PER_HOST;
-/// Seconds without a packet after which they do.
+pub const REMOVED: [u32; 2] = [1024 * PORTS_PER_HOST, 16_384 * PORTS_PER_HOST];
+/// Seconds without a packet after which they do; and after which they would, had their pool not been removed before.
 const IDLE: u32 = 2;
+const LONG_IDLE: u32 = 20;
 /// Sessions that the load is of, and those that are swept beside them.
 const HELD: u32 = 1024 * PORTS_PER_HOST;
 pub const SWEPT: u32 = 131_072 * PORTS_PER_HOST - HELD;
@@ -50,30 +52,59 @@ fn wait(running: &mut Running, what: &str, is_so: impl Fn(u64, u64) -> bool) -> 
     }
 }
 
-/// By the worker's own account of its sweep: it naps in between, which is none of it.
+/// What ends all sessions.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// Nobody uses them.
+    Idle,
+    /// Their pool is removed.
+    Pool,
+}
+
+/// At each size, in each way.
 pub fn removal(place: &Place<'_>, json: bool) -> Outcome<()> {
-    let total = u64::from(REMOVED);
-    let mut running = place.start(REMOVED, IDLE, traffic(REMOVED))?;
+    for end in [End::Idle, End::Pool] {
+        REMOVED.iter().try_for_each(|&sessions| removal_of(place, sessions, end, json))?;
+    }
+    Ok(())
+}
+
+/// By the worker's own account of its sweep: it naps in between, which is none of it.
+fn removal_of(place: &Place<'_>, sessions: u32, end: End, json: bool) -> Outcome<()> {
+    let total = u64::from(sessions);
+    let (idle, by) = if end == End::Idle { (IDLE, "idle") } else { (LONG_IDLE, "pool_removed") };
+    let mut running = place.start(sessions, idle, traffic(sessions))?;
+    let start = Instant::now();
     wait(&mut running, "to be opened", |created, _| created == total)?;
     let before = running.read()?;
+    if end == End::Pool {
+        if before.counts.removed != 0 {
+            return Err(format!("some went by themselves: {:?}", before.counts).into());
+        }
+        running.remove_pool()?;
+    }
     wait(&mut running, "the last to go", |_, removed| removed > total / 100 * 99)?;
     let after = running.read()?;
     let removed = after.counts.removed - before.counts.removed;
-    if removed < total / 100 * 98 || after.counts.created != total || after.counts.drops != 0 {
-        return Err(format!("from {:?} to {:?}", before.counts, after.counts).into());
+    let is_in_time = end == End::Idle || start.elapsed() < Duration::from_secs(LONG_IDLE.into());
+    if removed < total / 100 * 98 || after.counts.created != total || after.counts.drops != 0 || !is_in_time {
+        return Err(
+            format!("{by}, {:?}: from {:?} to {:?}", start.elapsed(), before.counts, after.counts).into()
+        );
     }
     let cycles = (after.counts.sweep_cycles - before.counts.sweep_cycles) as f64 / removed as f64;
     let (rate, wall) = (place.hertz / cycles, (after.at - before.at).as_secs_f64());
     if json {
         let row = serde_json::json!({
-            "case": "removal", "sessions": REMOVED, "removed": removed, "cycles_per_session": round(cycles),
-            "sessions_per_second": rate.round(), "seconds": round(wall),
+            "case": "removal", "by": by, "sessions": sessions, "removed": removed, "cycles_per_session": round(cycles),
+            "sessions_per_second": rate.round(), "seconds": round(wall), "load_average": load_average()?,
         });
         println!("{row}");
     } else {
+        let what = if end == End::Idle { "that expire" } else { "whose pool is removed" };
         println!(
-            "removal of {removed} sessions that expire: {cycles:.0} cycles each, the sweep included: {rate:.0} a second of CPU time \
-             ({wall:.1} s)"
+            "removal of {removed} sessions of {sessions} {what}: {cycles:.0} cycles each, the sweep included: {rate:.0} a second of CPU \
+             time ({wall:.1} s)"
         );
     }
     Ok(())

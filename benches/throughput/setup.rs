@@ -3,7 +3,7 @@
 
 use crate::bed::{Asked, Case, Kind, Outcome};
 use crate::capture::{self, Load, PORTS_PER_HOST};
-use crate::churn::{Churn, Counts};
+use crate::churn::{self, Churn, Counts};
 use crate::generator::{self, HOSTS, Traffic};
 use crate::{Spread, round};
 use std::path::Path;
@@ -97,6 +97,11 @@ impl Running {
     pub fn read(&mut self) -> Outcome<Reading> {
         let (cpu_ns, line) = self.0.ask("ces-worker-0")?;
         Ok(Reading { at: Instant::now(), cpu_ns, counts: Counts::parse(&line)? })
+    }
+
+    /// Has the operator's word said that the pool is removed.
+    pub fn remove_pool(&mut self) -> Outcome<()> {
+        self.0.tell(churn::REMOVE_POOL).map(|_| ())
     }
 
     /// What is read before and after so long, in which nothing may be dropped.
