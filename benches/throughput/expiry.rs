@@ -6,7 +6,7 @@ use crate::bed::{Case, Direction, Kind, Measured, Outcome, Reading};
 use crate::capture::{self, Load, PORTS_PER_HOST};
 use crate::generator::Traffic;
 use crate::setup::{Place, Running};
-use crate::{ROUNDS, Spread, load_average, round};
+use crate::{ROUNDS, Spread, latency, load_average, round};
 use std::time::{Duration, Instant};
 
 /// Sessions that end.
@@ -193,5 +193,7 @@ pub fn sweep(place: &Place<'_>, json: bool) -> Outcome<()> {
             during[2]
         );
     }
-    Ok(())
+    // Their memory is wanted for the next.
+    drop((alone, swept));
+    latency::beside(place, SWEPT, SWEPT_IDLE, json)
 }

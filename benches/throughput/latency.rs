@@ -7,6 +7,8 @@
 //!
 //! The load is a share of what the two cores reach together when the ring is kept full, which frames that change cores bound: the row
 //! says how busy the worker is by its own account. Every packet must come back.
+//!
+//! `sweep` asks the same at 90 %, alone, beside eight million sessions more that live, and while those expire.
 
 use crate::bed::{Case, Kind, Outcome};
 use crate::capture::{self, Load};
@@ -23,10 +25,14 @@ use hdrhistogram::Histogram;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// In per cent of what is reached.
 const LOADS: [u32; 3] = [50, 90, 99];
+/// And where there are sessions beside.
+const BESIDE_LOAD: u32 = 90;
+/// Until those are opened, and have expired.
+const PATIENCE: Duration = Duration::from_secs(180);
 const ROUNDS: usize = 5;
 const WINDOW: Duration = Duration::from_secs(1);
 const FLOWS: u32 = 1024 * capture::PORTS_PER_HOST;
@@ -44,31 +50,45 @@ const CHECKSUM: std::ops::Range<usize> = 40..42;
 pub struct Latency {
     config: PathBuf,
     flows: u32,
+    /// Sessions more, which nobody uses once they are open.
+    beside: u32,
     hertz: f64,
 }
 
 impl Latency {
     pub fn parse(mut arguments: impl Iterator<Item = String>) -> Option<Self> {
         let config = arguments.next()?.into();
-        Some(Self { config, flows: arguments.next()?.parse().ok()?, hertz: arguments.next()?.parse().ok()? })
+        let mut number = || arguments.next()?.parse::<u32>().ok();
+        let (flows, beside) = (number()?, number()?);
+        Some(Self { config, flows, beside, hertz: arguments.next()?.parse().ok()? })
     }
 }
 
-/// Starts the process under measurement; it prints the rows.
+/// `latency`.
 pub fn latency(place: &Place<'_>, json: bool) -> Outcome<()> {
+    start(place, 0, "", json)
+}
+
+/// `sweep`'s: beside so many sessions, which expire after `idle` seconds.
+pub fn beside(place: &Place<'_>, sessions: u32, idle: u32, json: bool) -> Outcome<()> {
+    start(place, sessions, &format!("[nat44.timeouts]\nudp = {idle}\n"), json)
+}
+
+/// Starts the process under measurement; it prints the rows.
+fn start(place: &Place<'_>, beside: u32, more: &str, json: bool) -> Outcome<()> {
     let directory = place.directory.into();
-    let case =
-        Case { kind: Kind::Nat44, load: Load::SMALL, directory, flows: FLOWS, cores: vec![place.core] };
+    let flows = FLOWS + beside;
+    let case = Case { kind: Kind::Nat44, load: Load::SMALL, directory, flows, cores: vec![place.core] };
     let config = place.directory.join("latency.toml");
     let ports = [
         ("in-source", "net_null2,no-rx=1".to_owned()),
         ("in-sink", "net_null0,no-rx=1".into()),
         ("out-sink", "net_ring1".into()),
     ];
-    std::fs::write(&config, case.config("bench-latency", 16_383, &ports, ""))?;
+    std::fs::write(&config, case.config("bench-latency", 16_383, &ports, "") + more)?;
     let output = Command::new(std::env::current_exe()?)
         .arg("--latency")
-        .args([config.display().to_string(), FLOWS.to_string(), place.hertz.to_string()])
+        .args([config.display().to_string(), FLOWS.to_string(), beside.to_string(), place.hertz.to_string()])
         .stderr(std::process::Stdio::inherit())
         .output()?;
     let text = String::from_utf8(output.stdout)?;
@@ -78,16 +98,19 @@ pub fn latency(place: &Place<'_>, json: bool) -> Outcome<()> {
         match json {
             true => println!("{line}"),
             false => println!(
-                "latency at {} % of {:.2} Mpps (worker {:.0} % busy), {FLOWS} flows: p50 {:.1} µs, p99 {:.1} ({:.1}-{:.1}), p99.9 {:.1}, max {:.0}; medians of {ROUNDS}",
+                "{} at {} % of {:.2} Mpps (worker {:.0} % busy), {FLOWS} flows{}: p50 {:.1} µs, p99 {:.1} ({:.1}-{:.1}), p99.9 {:.1}, max {:.0}; medians of {}",
+                row["case"].as_str().unwrap_or(""),
                 row["load_percent"],
                 us("capacity_mpps"),
                 us("worker_busy_percent"),
+                row["others"].as_str().map_or(String::new(), |others| format!(", {beside} others {others}")),
                 us("p50_us"),
                 us("p99_us"),
                 us("p99_us_least"),
                 us("p99_us_most"),
                 us("p999_us"),
                 us("max_us"),
+                row["rounds"],
             ),
         }
     }
@@ -131,9 +154,11 @@ pub fn run(latency: Latency) -> Outcome<()> {
         into: &mut tx[0],
         arrived,
         hertz: latency.hertz,
+        first: 0,
+        count: latency.flows,
         flow: 0,
     };
-    let measured = bench.measure(&parts.counters[0]);
+    let measured = bench.measure(&parts.counters[0], latency.beside);
     parts.control.stop();
     lcore.join();
     measured
@@ -146,59 +171,127 @@ struct Bench<'a> {
     into: &'a mut TxQueue,
     arrived: RxQueue,
     hertz: f64,
+    /// The flows that are sent of, and the place among them.
+    first: u32,
+    count: u32,
     flow: u32,
 }
 
+/// What a second of a load was like.
+struct Round {
+    rate: f64,
+    busy: f64,
+    /// In microseconds: p50, p99, p99.9, the most.
+    waited: [f64; 4],
+}
+
+/// A row of medians.
+fn row(case: &str, others: Option<&str>, load: u32, capacity: f64, flows: u32, rounds: &[Round]) -> String {
+    let of = |value: &dyn Fn(&Round) -> f64| Spread::of(rounds.iter().map(value).collect());
+    let [p50, p99, p999, max] = [0, 1, 2, 3].map(|n| of(&|round| round.waited[n]));
+    let mut row = serde_json::json!({
+        "case": case,
+        "load_percent": load,
+        "flows": flows,
+        "frame_bytes": crate::FRAME_BYTES,
+        "capacity_mpps": round(capacity / 1e6),
+        "mpps": round(of(&|round| round.rate).0 / 1e6),
+        "worker_busy_percent": round(of(&|round| round.busy).0),
+        "p50_us": round(p50.0),
+        "p99_us": round(p99.0),
+        "p99_us_least": round(p99.1),
+        "p99_us_most": round(p99.2),
+        "p999_us": round(p999.0),
+        "max_us": round(max.0),
+        "rounds": rounds.len(),
+    });
+    if let Some(others) = others {
+        row["others"] = others.into();
+    }
+    row.to_string()
+}
+
 impl Bench<'_> {
-    fn measure(mut self, counters: &WorkerCounters) -> Outcome<()> {
+    fn measure(mut self, counters: &WorkerCounters, beside: u32) -> Outcome<()> {
         // Each flow's session is opened, and everything is warm.
         let mut histogram = Histogram::<u64>::new(3)?;
         self.drive(None, WINDOW, &mut histogram)?;
+        let flows = self.count;
         let sessions = counters.sessions_created.get();
-        if sessions != u64::from(self.traffic.held) {
-            return Err(format!("{sessions} sessions of {}", self.traffic.held).into());
+        if sessions != u64::from(flows) {
+            return Err(format!("{sessions} sessions of {flows}").into());
         }
         let reached: Outcome<Vec<f64>> =
             (0..ROUNDS).map(|_| self.drive(None, WINDOW, &mut histogram)).collect();
         let capacity = Spread::of(reached?).0;
+        if beside > 0 {
+            return self.measure_beside(counters, beside, capacity);
+        }
         for load in LOADS {
-            let (mut rates, mut busy, mut of) = (vec![], vec![], [(); 4].map(|()| vec![]));
-            for _ in 0..ROUNDS {
-                histogram.reset();
-                let (start, idle) = (cycles(), idle(counters));
-                rates.push(self.drive(Some(capacity * f64::from(load) / 100.0), WINDOW, &mut histogram)?);
-                let rested = (self::idle(counters) - idle) as f64 / (cycles() - start) as f64;
-                busy.push(100.0 * (1.0 - rested));
-                let us = |cycles: u64| cycles as f64 * 1e6 / self.hertz;
-                let told = [50.0, 99.0, 99.9].map(|percent| us(histogram.value_at_percentile(percent)));
-                for (values, value) in of.iter_mut().zip(told.into_iter().chain([us(histogram.max())])) {
-                    values.push(value);
-                }
-            }
-            let drops: u64 = counters.drops.iter().map(|drop| drop.get()).sum();
-            if drops > 0 {
-                return Err(format!("{drops} packets were dropped").into());
-            }
-            let [p50, p99, p999, max] = of.map(Spread::of);
-            let row = serde_json::json!({
-                "case": "latency",
-                "load_percent": load,
-                "flows": self.traffic.held,
-                "frame_bytes": crate::FRAME_BYTES,
-                "capacity_mpps": round(capacity / 1e6),
-                "mpps": round(Spread::of(rates).0 / 1e6),
-                "worker_busy_percent": round(Spread::of(busy).0),
-                "p50_us": round(p50.0),
-                "p99_us": round(p99.0),
-                "p99_us_least": round(p99.1),
-                "p99_us_most": round(p99.2),
-                "p999_us": round(p999.0),
-                "max_us": round(max.0),
-                "rounds": ROUNDS,
-            });
-            println!("{row}");
+            let rounds = self.rounds(counters, capacity * f64::from(load) / 100.0)?;
+            println!("{}", row("latency", None, load, capacity, flows, &rounds));
         }
         Ok(())
+    }
+
+    /// Alone, beside `others` that live, and while those expire.
+    fn measure_beside(mut self, counters: &WorkerCounters, others: u32, capacity: f64) -> Outcome<()> {
+        let (flows, rate) = (self.count, capacity * f64::from(BESIDE_LOAD) / 100.0);
+        let print = |what, rounds: &[Round]| {
+            println!("{}", row("sweep_latency", Some(what), BESIDE_LOAD, capacity, flows, rounds));
+        };
+        print("not there yet", &self.rounds(counters, rate)?);
+        let (start, all) = (Instant::now(), u64::from(flows + others));
+        let is_late = |what: &str| match start.elapsed() > PATIENCE {
+            true => Err(format!("{what}: {} created", counters.sessions_created.get())),
+            false => Ok(()),
+        };
+        (self.first, self.count) = (flows, others);
+        while counters.sessions_created.get() < all {
+            self.drive(None, WINDOW, &mut Histogram::new(3)?)?;
+            is_late("to be opened")?;
+        }
+        (self.first, self.count) = (0, flows);
+        let rounds = self.rounds(counters, rate)?;
+        let removed = || counters.sessions_removed.get();
+        if removed() > 0 {
+            return Err(format!("{} have expired too early", removed()).into());
+        }
+        print("live", &rounds);
+        let (mut rounds, most) = (vec![], u64::from(others));
+        while removed() < most / 10 * 9 {
+            let before = removed();
+            let round = self.round(counters, rate)?;
+            // Only of seconds in which they do.
+            if before > 0 && removed() > before {
+                rounds.push(round);
+            }
+            is_late("to expire")?;
+        }
+        if rounds.is_empty() || removed() > most || counters.sessions_created.get() != all {
+            return Err(format!("{} rounds, {} removed of {most}", rounds.len(), removed()).into());
+        }
+        print("expire", &rounds);
+        Ok(())
+    }
+
+    fn rounds(&mut self, counters: &WorkerCounters, rate: f64) -> Outcome<Vec<Round>> {
+        (0..ROUNDS).map(|_| self.round(counters, rate)).collect()
+    }
+
+    /// So many packets a second, of which none may be dropped.
+    fn round(&mut self, counters: &WorkerCounters, rate: f64) -> Outcome<Round> {
+        let mut histogram = Histogram::new(3)?;
+        let (start, idle) = (cycles(), idle(counters));
+        let rate = self.drive(Some(rate), WINDOW, &mut histogram)?;
+        let rested = (self::idle(counters) - idle) as f64 / (cycles() - start) as f64;
+        let drops: u64 = counters.drops.iter().map(|drop| drop.get()).sum();
+        if drops > 0 {
+            return Err(format!("{drops} packets were dropped").into());
+        }
+        let us = |cycles: u64| cycles as f64 * 1e6 / self.hertz;
+        let [p50, p99, p999] = [50.0, 99.0, 99.9].map(|percent| us(histogram.value_at_percentile(percent)));
+        Ok(Round { rate, busy: 100.0 * (1.0 - rested), waited: [p50, p99, p999, us(histogram.max())] })
     }
 
     /// Sends for so long, as many a second, or as the ring takes, and takes everything back; how many a second have come.
@@ -219,8 +312,8 @@ impl Bench<'_> {
                     None => now,
                 };
                 let Some(mut mbuf) = self.pool.alloc_copy(&self.template.frame) else { break };
-                self.flow = (self.flow + STRIDE) % self.traffic.held;
-                self.template.fill(mbuf.data_mut(), self.traffic.held(self.flow));
+                self.flow = (self.flow + STRIDE) % self.count;
+                self.template.fill(mbuf.data_mut(), self.traffic.held(self.first + self.flow));
                 stamp(mbuf.data_mut(), due);
                 burst.push(mbuf);
                 made += 1;

@@ -74,7 +74,8 @@ cargo bench --bench throughput -- [OPTION]...
       latency             how long packets stay, at 50, 90 and 99 % of what is reached
       scaling             two workers beside one, a second of CPU time; of a million flows, too, with --full
       removal             sessions that expire, and those of a pool that is removed, a second of CPU time, in two sizes
-      sweep               64,512 flows beside eight million sessions, and while they expire; with --full or by name
+      sweep               64,512 flows beside eight million sessions, and while they expire: cycles, and how long packets stay;
+                          with --full or by name
   --flows N,N             sizes of those whose sessions live
   --direction out|in|both of those
   --prepare N             only make the captures that configs/bench.toml names";
