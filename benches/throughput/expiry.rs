@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 /// Sessions that end.
 pub const REMOVED: [u32; 2] = [1024 * PORTS_PER_HOST, 16_384 * PORTS_PER_HOST];
-/// Seconds without a packet after which they do; and after which they would, had their pool not been removed before.
-const IDLE: u32 = 2;
+/// Seconds without a packet after which they do, more than opening all takes where others use the core, too; and after which they would, had their pool not been removed before.
+const IDLE: u32 = 4;
 const LONG_IDLE: u32 = 20;
 /// Sessions that the load is of, and those that are swept beside them.
 const HELD: u32 = 1024 * PORTS_PER_HOST;

@@ -15,6 +15,8 @@ pub fn reserve(flows: u32, fresh: u32) -> Reserved {
     if free >= needed {
         return Reserved(None);
     }
+    // Not the total: that has in it what others still use of what was reserved for them, and would be left behind.
+    let reserved = std::fs::read_to_string(COUNT).ok().and_then(|count| count.trim().parse().ok());
     let _ = std::fs::write(COUNT, (total + needed - free).to_string());
     let free = field("HugePages_Free:");
     if free < needed {
@@ -22,7 +24,7 @@ pub fn reserve(flows: u32, fresh: u32) -> Reserved {
             "only {free} of {needed} huge pages could be reserved: the figures mean little; run as root"
         );
     }
-    Reserved(Some(total))
+    Reserved(reserved)
 }
 
 fn field(name: &str) -> u32 {
