@@ -446,9 +446,8 @@ impl Worker {
         };
         core.out.counters.sessions_removed.add(removed as u64);
         core.account.lap(Stage::Sweep, 0);
-        if !is_idle {
-            self.pace.spend(core.account.stamp().wrapping_sub(start));
-        }
+        let spent = core.account.stamp().wrapping_sub(start);
+        self.pace.done(removed, (!is_idle).then_some(spent));
     }
 
     /// After an empty round: the end of an input, a nap, or just the next round.

@@ -170,13 +170,37 @@ impl Chunks {
 
     fn give_back<R: Record>(&mut self, slab: &Slab<R>, number: u32) {
         self.close(number);
-        let at = self.about[number as usize].at_owned;
-        self.owned.swap_remove(at as usize);
-        if let Some(&moved) = self.owned.get(at as usize) {
-            self.about[moved as usize].at_owned = at;
-        }
+        self.disown(self.about[number as usize].at_owned as usize);
         self.empty -= 1;
         slab.free.give(number);
+    }
+
+    /// Takes the chunk at a place out of `owned`. Where the sweep has been in its round stays in front of its cursor, and where it has not,
+    /// behind: none is left out because others go.
+    fn disown(&mut self, at: usize) {
+        let (cursor, last) = (self.cursor.0, self.owned.len() - 1);
+        let mut hole = at;
+        if at < cursor {
+            // The last that it has been in, the one that it is in, and the end: each moves up.
+            self.put(hole, cursor - 1);
+            hole = cursor - 1;
+            if cursor <= last {
+                self.put(hole, cursor);
+                hole = cursor;
+            }
+            self.cursor.0 -= 1;
+        } else if at == cursor {
+            self.cursor.1 = 0;
+        }
+        self.put(hole, last);
+        self.owned.pop();
+    }
+
+    /// What `owned` has at `from` stands at `to` as well.
+    fn put(&mut self, to: usize, from: usize) {
+        let number = self.owned[from];
+        self.owned[to] = number;
+        self.about[number as usize].at_owned = to as u32;
     }
 
     /// Records in this worker's chunks: what a full sweep looks at.
@@ -228,6 +252,35 @@ mod tests {
     }
 
     proptest! {
+        /// What lives during a whole round of the sweep is seen in it once, whatever goes meanwhile, whole chunks too.
+        #[test]
+        fn a_round_leaves_nothing_out(
+            gone in prop::collection::vec(prop::collection::vec(any::<u16>(), 0..400), 1..40), stretch in 1..80usize
+        ) {
+            let slab = Slab::<Record4>::new(CHUNK * 12, 1);
+            let mut chunks = Chunks::new(&slab);
+            let mut held: Vec<u32> = std::iter::from_fn(|| chunks.allocate(&slab)).collect();
+            let mut seen = std::collections::HashMap::<usize, u32>::new();
+            let mut turns = gone.iter().cycle();
+            while chunks.cursor.0 < chunks.owned.len() {
+                chunks.next_stretch(stretch).for_each(|record| *seen.entry(record).or_default() += 1);
+                for pick in turns.next().into_iter().flatten() {
+                    if !held.is_empty() {
+                        // Neighbours go together, so that chunks become empty.
+                        let at = usize::from(*pick) % held.len() / 64 * 64;
+                        let record = held.remove(at.min(held.len() - 1));
+                        chunks.free(&slab, record);
+                    }
+                }
+            }
+            for record in held {
+                prop_assert_eq!(seen.get(&(record as usize)), Some(&1));
+            }
+            for (place, number) in chunks.owned.iter().enumerate() {
+                prop_assert_eq!(chunks.about[*number as usize].at_owned as usize, place);
+            }
+        }
+
         /// Two workers, random allocate and free: no record is held twice, a full sweep sees each live record once.
         #[test]
         fn exclusive_and_swept(ops in prop::collection::vec((0usize..2, any::<bool>(), any::<u16>()), 1..3000)) {
