@@ -192,7 +192,9 @@ impl Chunks {
         } else if at == cursor {
             self.cursor.1 = 0;
         }
-        self.put(hole, last);
+        if hole < last {
+            self.put(hole, last);
+        }
         self.owned.pop();
     }
 
@@ -272,12 +274,12 @@ mod tests {
                         chunks.free(&slab, record);
                     }
                 }
+                for (place, number) in chunks.owned.iter().enumerate() {
+                    prop_assert_eq!(chunks.about[*number as usize].at_owned as usize, place);
+                }
             }
             for record in held {
                 prop_assert_eq!(seen.get(&(record as usize)), Some(&1));
-            }
-            for (place, number) in chunks.owned.iter().enumerate() {
-                prop_assert_eq!(chunks.about[*number as usize].at_owned as usize, place);
             }
         }
 
