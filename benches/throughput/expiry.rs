@@ -7,6 +7,7 @@ use crate::capture::{self, Load, PORTS_PER_HOST};
 use crate::generator::Traffic;
 use crate::setup::{Place, Running};
 use crate::{ROUNDS, Spread, latency, load_average, round};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Sessions that end.
@@ -125,14 +126,20 @@ pub fn sweep(place: &Place<'_>, json: bool) -> Outcome<()> {
     let held_hosts = HELD / PORTS_PER_HOST;
     capture::part(&load, held_hosts, |_| true)?;
     capture::part(&opening, (HELD + SWEPT) / PORTS_PER_HOST, |host| host >= held_hosts)?;
-    let source = ("in-source", format!("net_pcap0,rx_pcap={},infinite_rx=1", load.display()));
     let sink = |n: u32| format!("net_null{n},no-rx=1");
-    let mut ports = vec![source, ("in-sink", sink(0)), ("out-sink", sink(1))];
+    // Both read a capture to its end, and look at that port ever after.
+    let ports = |opening: &Path| {
+        [
+            ("in-source", format!("net_pcap0,rx_pcap={},infinite_rx=1", load.display())),
+            ("in-sink", sink(0)),
+            ("out-sink", sink(1)),
+            ("in-opening", format!("net_pcap1,rx_pcap={}", opening.display())),
+        ]
+    };
     let mbufs = small.mbufs(Direction::Out);
-    let text = small.config("bench-sweep-alone", mbufs, &ports, "");
+    let text = small.config("bench-sweep-alone", mbufs, &ports(&load), "");
     let mut alone = small.start_of("bench-sweep-alone", text, HELD)?;
-    ports.push(("in-opening", format!("net_pcap1,rx_pcap={}", opening.display())));
-    let text = large.config("bench-sweep", mbufs, &ports, "");
+    let text = large.config("bench-sweep", mbufs, &ports(&opening), "");
     let text = format!("{text}[nat44.timeouts]\nudp = {SWEPT_IDLE}\n");
     let mut swept = large.start_of("bench-sweep", text, HELD + SWEPT)?;
     std::fs::remove_file(&opening)?;
