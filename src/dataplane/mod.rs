@@ -89,7 +89,7 @@ pub mod rewrite;
 pub mod slow;
 pub mod slow6;
 pub mod sources;
-mod sweep;
+pub mod sweep;
 pub mod tcp;
 pub mod tunnels;
 pub mod unsolicited;

@@ -2,7 +2,7 @@
 //! for more than that, however many sessions end at once.
 //!
 //! Guarantees: a round without packets costs nobody anything, and always has its slice. While packets come the sweep has one part in
-//! [`SHARE`] of the worker's time, and what the removal of a session takes for each that was made: who opens sessions pays for those
+//! twenty of the worker's time, and what the removal of a session takes for each that was made: who opens sessions pays for those
 //! that end, and the others hardly notice. So where every cycle goes to packets, sessions that are over may stay longer than a round.
 //! Never: decides what is over.
 
