@@ -78,7 +78,8 @@ impl ToPeer {
         self.ring.slots()
     }
 
-    /// Sends `count` packets from the front of `packets`, in one step that the reader sees at once, and wakes it if it naps; it must
+    /// Sends `count` packets from the front of `packets`, in one step that the reader sees at once, and wakes it if it naps (which enters
+    /// the kernel, and only where workers may sleep); it must
     /// be no more than there are slots.
     pub fn push_burst<const N: usize>(&mut self, packets: &mut arrayvec::ArrayVec<Handoff, N>, count: usize) {
         if let Ok(chunk) = self.ring.write_chunk_uninit(count) {
