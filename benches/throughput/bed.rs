@@ -3,10 +3,11 @@
 use crate::capture::{EDGE_MAC, Load};
 use crate::floor::Floor;
 use crate::installed::{Installed, InstalledProcess};
+use crate::quiet::{Look, SLICE, Slices};
 use crate::{prgw, tunnels};
 use ces::manage::client::Client;
 use ces::manage::protocol::Request;
-use ces::manage::{Counters, Status};
+use ces::manage::{Counters, Runtime, Status};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::io::{BufRead, BufReader, Write};
@@ -278,6 +279,7 @@ impl Case {
             socket: self.directory.join(format!("{name}.sock")),
             process: Process(child, End::Signal),
             workers: self.cores.len(),
+            asking: None,
         };
         let deadline = Instant::now() + Duration::from_secs(120);
         while edge.sessions().map_or(true, |live| live < u64::from(sessions)) {
@@ -299,7 +301,7 @@ impl Case {
         if direction != Direction::Out {
             pairs.push((self.source(1, "answers", true), "net_null1,no-rx=1".to_owned()));
         }
-        let name = format!("bench-floor-{}-{}-{}", self.kind.name(), direction.name(), self.flows);
+        let name = format!("floor-{}-{}-{}", self.kind.name(), direction.name(), self.flows);
         self.start_floor_on(&name, &pairs, self.mbufs(direction))
     }
 
@@ -363,7 +365,7 @@ impl Process {
     }
 
     /// CPU time of the thread of that name, in nanoseconds: the first field of its `schedstat`.
-    fn cpu_time(&self, thread: &str) -> Outcome<u64> {
+    pub fn cpu_time(&self, thread: &str) -> Outcome<u64> {
         for task in std::fs::read_dir(format!("/proc/{}/task", self.0.id()))? {
             let task = task?.path();
             if std::fs::read_to_string(task.join("comm"))?.trim() == thread {
@@ -387,10 +389,18 @@ impl Drop for Process {
 }
 
 /// Packets and the CPU time that they took.
-#[derive(Clone, Copy)]
 pub struct Reading {
     pub packets: u64,
     pub cpu_ns: u64,
+    /// A worker's or a floor's thread each.
+    pub slices: Vec<Slices>,
+}
+
+impl Reading {
+    /// Cycles a packet.
+    pub fn cycles(&self, hertz: f64) -> f64 {
+        self.cpu_ns as f64 * hertz / 1e9 / self.packets as f64
+    }
 }
 
 /// Something to measure.
@@ -399,16 +409,33 @@ pub trait Measured {
     fn measure(&mut self, window: Duration) -> Outcome<Reading>;
 }
 
+/// Something that runs, read from outside.
+pub trait Watched {
+    /// (packets, CPU time in nanoseconds) so far.
+    fn totals(&mut self) -> Outcome<(u64, u64)>;
+    /// The counts of each of its threads.
+    fn look(&mut self) -> Outcome<Vec<Look>>;
+}
+
 /// Time to warm caches up after a pause.
 const SETTLE: Duration = Duration::from_millis(150);
 
 /// What it did in `window`, after a while.
-pub fn run_window(window: Duration, mut read: impl FnMut() -> Outcome<Reading>) -> Outcome<Reading> {
+pub fn run_window(window: Duration, watched: &mut dyn Watched) -> Outcome<Reading> {
     std::thread::sleep(SETTLE);
-    let before = read()?;
-    std::thread::sleep(window);
-    let after = read()?;
-    Ok(Reading { packets: after.packets - before.packets, cpu_ns: after.cpu_ns - before.cpu_ns })
+    let before = watched.totals()?;
+    let end = Instant::now() + window;
+    let mut looks: Vec<Vec<Look>> = vec![];
+    while Instant::now() < end {
+        for (thread, look) in watched.look()?.into_iter().enumerate() {
+            looks.resize_with(looks.len().max(thread + 1), Vec::new);
+            looks[thread].push(look);
+        }
+        std::thread::sleep(SLICE);
+    }
+    let after = watched.totals()?;
+    let slices = looks.iter().map(|looks| Slices::between(looks)).collect();
+    Ok(Reading { packets: after.0 - before.0, cpu_ns: after.1 - before.1, slices })
 }
 
 /// A running `cesd`.
@@ -416,6 +443,8 @@ pub struct Edge {
     socket: PathBuf,
     process: Process,
     workers: usize,
+    /// For looks, which follow each other too soon to connect for each.
+    asking: Option<Client>,
 }
 
 impl Edge {
@@ -427,11 +456,9 @@ impl Edge {
         Ok(self.ask::<Status>(&Request::Status {})?.sessions)
     }
 
-    fn read(&self) -> Outcome<Reading> {
-        let cpu_ns = (0..self.workers).map(|n| self.process.cpu_time(&format!("ces-worker-{n}")));
-        let cpu_ns = cpu_ns.sum::<Outcome<_>>()?;
-        let counters: Counters = self.ask(&Request::Counters {})?;
-        Ok(Reading { packets: counters.workers.iter().map(|w| w.tx_packets).sum(), cpu_ns })
+    /// In nanoseconds, of its workers so far.
+    fn cpu_ns(&self) -> Outcome<u64> {
+        (0..self.workers).map(|n| self.process.cpu_time(&format!("ces-worker-{n}"))).sum()
     }
 
     /// Drops of the run so far, under all names.
@@ -442,31 +469,46 @@ impl Edge {
 
     /// Lets it run for `window`: packets that were dropped under that name, if nothing else has become of any.
     pub fn measure_drops(&mut self, window: Duration, name: &str) -> Outcome<Reading> {
-        let of = |counters: &Counters, is_it: bool| -> u64 {
-            let drops = counters.drops.iter().filter(|(reason, _)| (*reason == name) == is_it);
-            drops.map(|(_, drop)| drop.total).sum()
+        // (sent, dropped under other names), dropped under it
+        let of = |edge: &Edge| -> Outcome<((u64, u64), u64)> {
+            let counters: Counters = edge.ask(&Request::Counters {})?;
+            let dropped = |is_it: bool| -> u64 {
+                let drops = counters.drops.iter().filter(|(reason, _)| (*reason == name) == is_it);
+                drops.map(|(_, drop)| drop.total).sum()
+            };
+            Ok(((counters.workers.iter().map(|w| w.tx_packets).sum(), dropped(false)), dropped(true)))
         };
         self.process.go_on()?;
-        let counters = |edge: &Edge| edge.ask::<Counters>(&Request::Counters {});
-        let before = counters(self)?;
-        let reading = run_window(window, || {
-            let cpu_ns = self.read()?.cpu_ns;
-            Ok(Reading { packets: of(&counters(self)?, true), cpu_ns })
-        })?;
-        let after = counters(self)?;
+        let before = of(self)?;
+        let reading = run_window(window, self)?;
+        let after = of(self)?;
         self.process.pause()?;
-        // (sent, dropped under other names)
-        let [was, is] = [&before, &after].map(|counters| {
-            (counters.workers.iter().map(|worker| worker.tx_packets).sum::<u64>(), of(counters, false))
-        });
-        if was != is || reading.packets == 0 {
+        if before.0 != after.0 || after.1 - before.1 < reading.packets {
+            let dropped = after.1 - before.1;
             return Err(format!(
-                "(sent, dropped otherwise) from {was:?} to {is:?}, {} {name}",
-                reading.packets
+                "(sent, dropped otherwise) from {:?} to {:?}, {dropped} {name}",
+                before.0, after.0
             )
             .into());
         }
         Ok(reading)
+    }
+}
+
+impl Watched for Edge {
+    /// Those that came in: where nothing is dropped, as many as went out.
+    fn totals(&mut self) -> Outcome<(u64, u64)> {
+        let counters: Counters = self.ask(&Request::Counters {})?;
+        Ok((counters.workers.iter().map(|w| w.rx_packets).sum(), self.cpu_ns()?))
+    }
+
+    fn look(&mut self) -> Outcome<Vec<Look>> {
+        if self.asking.is_none() {
+            self.asking = Some(Client::connect(&self.socket)?);
+        }
+        let client = self.asking.as_mut().ok_or("no connection")?;
+        let runtime: Runtime = serde_json::from_value(client.ask(&Request::Runtime {})?)?;
+        Ok(Look::of_workers(&runtime))
     }
 }
 
@@ -480,7 +522,7 @@ impl Edge {
     ) -> Outcome<(Reading, u64)> {
         self.process.go_on()?;
         let before = (self.drops()?, self.sessions()?);
-        let reading = run_window(window, || self.read())?;
+        let reading = run_window(window, self)?;
         let after = (self.drops()?, self.sessions()?);
         self.process.pause()?;
         if before.0 != after.0 || !is_so(before.1, after.1) {
@@ -559,17 +601,32 @@ impl Asked {
 pub struct FloorProcess(Asked, usize);
 
 impl FloorProcess {
-    fn read(&mut self) -> Outcome<Reading> {
+    /// Packets sent, by thread, and the time stamp counter.
+    fn ask(&mut self) -> Outcome<(Vec<u64>, u64)> {
+        let numbers: Vec<u64> =
+            self.0.answer()?.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
+        let [sent @ .., cycles] = &numbers[..] else { return Err("the floor says nothing".into()) };
+        Ok((sent.to_vec(), *cycles))
+    }
+}
+
+impl Watched for FloorProcess {
+    fn totals(&mut self) -> Outcome<(u64, u64)> {
         let threads = (0..self.1).map(|n| self.0.process.cpu_time(&format!("ces-floor-{n}")));
         let cpu_ns = threads.sum::<Outcome<_>>()?;
-        Ok(Reading { packets: self.0.answer()?.trim().parse()?, cpu_ns })
+        Ok((self.ask()?.0.iter().sum(), cpu_ns))
+    }
+
+    fn look(&mut self) -> Outcome<Vec<Look>> {
+        let (sent, cycles) = self.ask()?;
+        Ok(sent.into_iter().map(|packets| Look { packets, cycles: vec![cycles] }).collect())
     }
 }
 
 impl Measured for FloorProcess {
     fn measure(&mut self, window: Duration) -> Outcome<Reading> {
         self.0.process.go_on()?;
-        let reading = run_window(window, || self.read())?;
+        let reading = run_window(window, self)?;
         self.0.process.pause()?;
         Ok(reading)
     }

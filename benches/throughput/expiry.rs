@@ -6,7 +6,8 @@ use crate::bed::{Case, Direction, Kind, Measured, Outcome, Reading};
 use crate::capture::{self, Load, PORTS_PER_HOST};
 use crate::generator::Traffic;
 use crate::setup::{Place, Running};
-use crate::{ROUNDS, Spread, latency, load_average, round};
+use crate::turns::Spread;
+use crate::{ROUNDS, latency, load_average, round};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -143,7 +144,7 @@ pub fn sweep(place: &Place<'_>, json: bool) -> Outcome<()> {
     let text = format!("{text}[nat44.timeouts]\nudp = {SWEPT_IDLE}\n");
     let mut swept = large.start_of("bench-sweep", text, HELD + SWEPT)?;
     std::fs::remove_file(&opening)?;
-    let per_packet = |reading: Reading| reading.cpu_ns as f64 * place.hertz / 1e9 / reading.packets as f64;
+    let per_packet = |reading: Reading| reading.cycles(place.hertz);
     let [mut by_itself, mut beside, mut during] = [vec![], vec![], vec![]];
     let (all, held) = (u64::from(HELD + SWEPT), u64::from(HELD));
     for turn in 0..=ROUNDS {

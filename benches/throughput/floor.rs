@@ -3,7 +3,7 @@
 
 use ces::dpdk::{
     BURST, Burst, Eal, EalOptions, HugePages, LcoreSpec, Mbuf, Pool, PoolOptions, Port, PortOptions, RxQueue,
-    TxQueue,
+    TxQueue, cycles,
 };
 use crossbeam::utils::CachePadded;
 use std::io::BufRead;
@@ -21,7 +21,8 @@ pub struct Floor {
     pub pairs: Vec<(String, String)>,
 }
 
-/// Forwards until standard input ends; answers each line with the packets sent so far.
+/// Forwards until standard input ends; answers each line with the packets that each worker has sent so far, and the time
+/// stamp counter.
 pub fn run(floor: Floor) -> Result<(), Box<dyn std::error::Error>> {
     let mut options = EalOptions::new(floor.prefix, 0);
     let lcores = floor.cores.iter().enumerate();
@@ -53,11 +54,25 @@ pub fn run(floor: Floor) -> Result<(), Box<dyn std::error::Error>> {
     println!("ready {BURST}");
     for line in std::io::stdin().lock().lines() {
         line?;
-        println!("{}", sent.iter().map(|count| count.load(Ordering::Relaxed)).sum::<u64>());
+        println!("{}", counts(&sent));
     }
     stop.store(true, Ordering::Relaxed);
     lcores.into_iter().for_each(|lcore| lcore.join());
     Ok(())
+}
+
+/// At one time: read again if something came between.
+fn counts(sent: &[Arc<CachePadded<AtomicU64>>]) -> String {
+    loop {
+        let before = cycles();
+        let mut line: String =
+            sent.iter().map(|count| format!("{} ", count.load(Ordering::Relaxed))).collect();
+        let now = cycles();
+        if now - before < 5_000 {
+            line += &now.to_string();
+            return line;
+        }
+    }
 }
 
 /// Forwards from queue to queue until it is told to stop; `sent` counts.

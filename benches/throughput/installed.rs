@@ -1,10 +1,12 @@
 //! The process under measurement where sessions are put in before any packet comes: the worker of `cesd`, made as `cesd` makes it from its
 //! configuration. Those with hosts behind another edge are of [`tunnels`], those at the circular pool of [`prgw`].
 
-use crate::bed::{Asked, Measured, Outcome, Reading, run_window};
+use crate::bed::{Asked, Measured, Outcome, Reading, Watched, run_window};
+use crate::quiet::Look;
 use crate::{prgw, tunnels};
 use ces::appliance::{assemble, plan};
 use ces::config;
+use ces::dataplane::account::Stage;
 use ces::dataplane::{Worker, WorkerCounters};
 use ces::dpdk::Eal;
 use std::io::BufRead;
@@ -65,11 +67,13 @@ pub fn run(own: Installed) -> Outcome<()> {
     Ok(())
 }
 
-/// Packets sent, packets dropped, flows that live.
+/// Packets dropped, flows that live, packets received, and the cycles of each stage.
 fn line(counters: &WorkerCounters) -> String {
     let drops: u64 = counters.drops.iter().map(|d| d.get()).sum();
     let flows = counters.sessions_created.get() - counters.sessions_removed.get();
-    format!("{} {drops} {flows}", counters.tx_packets.get())
+    let received = counters.stages[Stage::Receive as usize].packets.get();
+    let cycles = counters.stages.iter().map(|stage| format!(" {}", stage.cycles.get()));
+    format!("{drops} {flows} {received}{}", cycles.collect::<String>())
 }
 
 /// A running worker whose sessions were put in, and how many flows they have.
@@ -83,21 +87,35 @@ impl InstalledProcess {
         Ok(process)
     }
 
-    /// And its drops and flows.
-    fn read(&mut self) -> Outcome<(Reading, [u64; 2])> {
-        let (cpu_ns, line) = self.0.ask("ces-worker-0")?;
+    /// [drops, flows], and what a look gives.
+    fn ask(&mut self) -> Outcome<([u64; 2], Look)> {
+        let line = self.0.tell("")?;
         let numbers: Vec<u64> = line.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
-        let [packets, drops, flows] = numbers[..] else { return Err(format!("\"{line}\"").into()) };
-        Ok((Reading { packets, cpu_ns }, [drops, flows]))
+        let [drops, flows, packets, ref cycles @ ..] = numbers[..] else {
+            return Err(format!("\"{line}\"").into());
+        };
+        Ok(([drops, flows], Look { packets, cycles: cycles.to_vec() }))
+    }
+}
+
+impl Watched for InstalledProcess {
+    /// Those that came in: nothing is dropped.
+    fn totals(&mut self) -> Outcome<(u64, u64)> {
+        let cpu_ns = self.0.process.cpu_time("ces-worker-0")?;
+        Ok((self.ask()?.1.packets, cpu_ns))
+    }
+
+    fn look(&mut self) -> Outcome<Vec<Look>> {
+        Ok(vec![self.ask()?.1])
     }
 }
 
 impl Measured for InstalledProcess {
     fn measure(&mut self, window: Duration) -> Outcome<Reading> {
         self.0.process.go_on()?;
-        let before = self.read()?.1;
-        let reading = run_window(window, || Ok(self.read()?.0))?;
-        let after = self.read()?.1;
+        let before = self.ask()?.0;
+        let reading = run_window(window, self)?;
+        let after = self.ask()?.0;
         self.0.process.pause()?;
         // None came to be beside those that are measured.
         if before != after || after[1] != self.1 {

@@ -13,9 +13,10 @@
 use crate::bed::{Case, Kind, Outcome};
 use crate::capture::{self, Load};
 use crate::generator::Traffic;
+use crate::round;
 use crate::setup::Place;
 use crate::template::Template;
-use crate::{Spread, round};
+use crate::turns::Spread;
 use ces::appliance::{assemble, plan};
 use ces::config;
 use ces::dataplane::account::Stage;

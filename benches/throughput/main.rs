@@ -4,7 +4,8 @@
 //! sessions live ([`bed`]) it is a plain `cesd` process's, sources are `net_pcap` captures replayed from memory; where they come
 //! and go ([`setup`]) the source is a ring that a generator fills. Sinks are `net_null`: a software path, without PCIe,
 //! descriptors or DDIO. The floor (same devices, same bursts, forwarding only) and `cesd` share a core and run in turns, so
-//! that what else the machine does hits both. Sweep, mappings and timers are on. A run counts only if the session count is
+//! that what else the machine does hits both; and beside the medians of the turns stands what a packet cost while the
+//! machine's neighbours were quiet ([`quiet`]). Sweep, mappings and timers are on. A run counts only if the session count is
 //! right and nothing was dropped; the translation is checked frame by frame in a run into a capture before.
 
 mod bed;
@@ -15,20 +16,24 @@ mod floor;
 mod generator;
 mod installed;
 mod latency;
+mod machine;
 mod misses;
 mod pages;
 mod prgw;
+mod quiet;
 mod scaling;
 mod setup;
 #[path = "../support/template.rs"]
 mod template;
 mod tunnels;
+mod turns;
 
 use bed::{Case, Direction, Kind, Measured, Outcome};
 use capture::{Frames, Load};
 use ces::dpdk::cycles;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
+use turns::{Above, Spread, Turns};
 
 const ROUNDS: usize = 5;
 const WINDOW: Duration = Duration::from_millis(500);
@@ -54,6 +59,7 @@ struct Options {
     removal: bool,
     sweep: bool,
     misses: bool,
+    machine: bool,
     full: bool,
 }
 
@@ -69,6 +75,7 @@ cargo bench --bench throughput -- [OPTION]...
   --json                  a JSON object a line
   --full                  frames of 512 and 1,500 bytes and IMIX, flows by Zipf's law, and eight million of them, too (8 GB of memory)
   --case LIST             of these, most by default, in less than five minutes:
+      machine             what the core and its memory do without any packet: a line of a table of that size, waited for or not
       nat44               sessions that live, in three sizes; in each direction by itself, too, with --full or by name
       nat44_tcp           the same of TCP, whose windows are followed
       cetp_encap          packets of hosts into tunnels to another edge, in the same sizes
@@ -102,6 +109,7 @@ fn options() -> Outcome<Options> {
         removal: false,
         sweep: false,
         misses: true,
+        machine: true,
         full: false,
     };
     let mut arguments = std::env::args().skip(1);
@@ -128,7 +136,8 @@ fn options() -> Outcome<Options> {
                 o.kinds.retain(|k| is_asked(k.name()));
                 [o.setup, o.mixed, o.latency, o.scaling] =
                     ["nat44_setup", "nat44_mixed", "latency", "scaling"].map(is_asked);
-                [o.removal, o.sweep, o.misses] = ["removal", "sweep", "nat44_miss"].map(is_asked);
+                [o.removal, o.sweep] = ["removal", "sweep"].map(is_asked);
+                [o.misses, o.machine] = ["nat44_miss", "machine"].map(is_asked);
                 o.all = true;
             }
             "--help" | "-h" => {
@@ -145,7 +154,7 @@ fn options() -> Outcome<Options> {
         o.flows = HOSTS.iter().map(|h| h * capture::PORTS_PER_HOST).collect();
     }
     if o.kinds.is_empty()
-        && ![o.setup, o.mixed, o.latency, o.scaling, o.removal, o.sweep, o.misses].contains(&true)
+        && ![o.setup, o.mixed, o.latency, o.scaling, o.removal, o.sweep, o.misses, o.machine].contains(&true)
     {
         return Err(format!("--case wants a list of these:\n{HELP}").into());
     }
@@ -199,6 +208,9 @@ fn main() -> Outcome<()> {
     let fresh = fresh.into_iter().filter(|(is_asked, _)| *is_asked).map(|(_, sessions)| sessions);
     let _pages = pages::reserve(replayed.unwrap_or(0), fresh.max().unwrap_or(0));
     let hertz = tsc_hertz();
+    if options.machine {
+        machine::machine(core, hertz, options.json)?;
+    }
     replay(&options, &directory.0, core, hertz)?;
     let place = setup::Place { directory: &directory.0, core, hertz };
     if options.setup {
@@ -231,7 +243,7 @@ fn replay(options: &Options, directory: &std::path::Path, core: usize, hertz: f6
     if !options.json && !options.kinds.is_empty() {
         println!(
             "One worker on core {core}, TSC {:.2} GHz, medians of {ROUNDS} (range)\n\
-             {:>16}  {:>9}  {:>4}  {:>7}  {:>20}  {:>20}  {:>20}  {:>9}  load",
+             {:>16}  {:>9}  {:>4}  {:>7}  {:>20}  {:>20}  {:>20}  {:>16}  {:>9}  load",
             hertz / 1e9,
             "case",
             "flows",
@@ -240,6 +252,7 @@ fn replay(options: &Options, directory: &std::path::Path, core: usize, hertz: f6
             "cycles a packet",
             "floor",
             "above the floor",
+            "while quiet",
             "frames"
         );
     }
@@ -331,19 +344,6 @@ fn captures(directory: &std::path::Path, kind: Kind, load: Load, flows: u32, cor
     Ok(case)
 }
 
-/// Median, least and greatest.
-struct Spread(f64, f64, f64);
-
-impl Spread {
-    fn of(mut values: Vec<f64>) -> Self {
-        values.sort_by(f64::total_cmp);
-        Self(values[values.len() / 2], values[0], values[values.len() - 1])
-    }
-    fn text(&self) -> String {
-        format!("{:.1} ({:.1}-{:.1})", self.0, self.1, self.2)
-    }
-}
-
 struct Row {
     kind: Kind,
     load: Load,
@@ -352,6 +352,7 @@ struct Row {
     cycles: Spread,
     floor: Spread,
     above: Spread,
+    quiet: Option<Above>,
     mpps: f64,
     load_average: f64,
 }
@@ -360,23 +361,16 @@ struct Row {
 fn measure(case: &Case, direction: Direction, hertz: f64) -> Outcome<Row> {
     let mut edge = case.start(direction)?;
     let mut floor = case.start_floor(direction)?;
-    let per_packet = |m: &mut dyn Measured| -> Outcome<f64> {
-        let r = m.measure(WINDOW)?;
-        Ok(r.cpu_ns as f64 * hertz / 1e9 / r.packets as f64)
-    };
     // The first turn of each warms up: answers that overtook their session's first packet are dropped before it.
     std::thread::sleep(Duration::from_millis(100));
-    per_packet(&mut floor)?;
-    let _ = per_packet(&mut *edge);
-    let (mut cycles, mut floors, mut above) = (vec![], vec![], vec![]);
+    floor.measure(WINDOW)?;
+    let _ = edge.measure(WINDOW);
+    let mut turns = Turns::default();
     for _ in 0..ROUNDS {
-        let (f, c) = (per_packet(&mut floor)?, per_packet(&mut *edge)?);
-        cycles.push(c);
-        floors.push(f);
-        above.push(c - f);
+        turns.add(floor.measure(WINDOW)?, edge.measure(WINDOW)?, hertz);
     }
-    let load_average = load_average()?;
-    let cycles = Spread::of(cycles);
+    let quiet = turns.quiet();
+    let cycles = Spread::of(turns.cycles);
     let mpps = hertz / 1e6 / cycles.0;
     Ok(Row {
         kind: case.kind,
@@ -384,17 +378,18 @@ fn measure(case: &Case, direction: Direction, hertz: f64) -> Outcome<Row> {
         direction,
         flows: case.flows,
         cycles,
-        floor: Spread::of(floors),
-        above: Spread::of(above),
+        floor: Spread::of(turns.floors),
+        above: Spread::of(turns.above),
+        quiet,
         mpps,
-        load_average,
+        load_average: load_average()?,
     })
 }
 
 impl Row {
     fn text(&self) -> String {
         format!(
-            "{:>16}  {:>9}  {:>4}  {:>7.2}  {:>20}  {:>20}  {:>20}  {:>9}  {:.1}",
+            "{:>16}  {:>9}  {:>4}  {:>7.2}  {:>20}  {:>20}  {:>20}  {:>16}  {:>9}  {:.1}",
             self.kind.name(),
             self.flows,
             self.direction.name(),
@@ -402,6 +397,7 @@ impl Row {
             self.cycles.text(),
             self.floor.text(),
             self.above.text(),
+            self.quiet.as_ref().map_or_else(|| "-".into(), Above::text),
             self.load.name(),
             self.load_average
         )
@@ -427,6 +423,7 @@ impl Row {
             "floor_cycles_per_packet": round(self.floor.0),
             "cycles_above_floor": round(self.above.0),
             "cycles_above_floor_range": [round(self.above.1), round(self.above.2)],
+            "quiet": self.quiet.as_ref().map(Above::json),
             "rounds": ROUNDS,
             "load_average": self.load_average,
         })

@@ -3,7 +3,8 @@
 use crate::bed::{Case, Direction, Kind, Measured, Outcome};
 use crate::capture::{self, Load};
 use crate::setup::Place;
-use crate::{ROUNDS, Spread, WINDOW, load_average, round};
+use crate::turns::{Spread, Turns};
+use crate::{ROUNDS, WINDOW, load_average, round};
 
 const HOSTS: u32 = 1024;
 /// The name under which they are dropped.
@@ -21,30 +22,30 @@ pub fn misses(place: &Place<'_>, json: bool) -> Outcome<()> {
     let mbufs = case.mbufs(Direction::In);
     let mut edge = case.start_of("bench-miss", case.config("bench-miss", mbufs, &ports, ""), 0)?;
     let mut floor = case.start_floor_on("bench-floor-miss", &[(source(), sink(1))], mbufs)?;
-    let (mut floors, mut above) = (vec![], vec![]);
+    let mut turns = Turns::default();
     for turn in 0..=ROUNDS {
-        let [floor, edge] = [floor.measure(WINDOW)?, edge.measure_drops(WINDOW, REASON)?]
-            .map(|reading| reading.cpu_ns as f64 * place.hertz / 1e9 / reading.packets as f64);
+        let (floor, edge) = (floor.measure(WINDOW)?, edge.measure_drops(WINDOW, REASON)?);
         // The first turn warms up.
         if turn > 0 {
-            floors.push(floor);
-            above.push(edge - floor);
+            turns.add(floor, edge, place.hertz);
         }
     }
     std::fs::remove_file(&file)?;
-    let (floor, above) = (Spread::of(floors), Spread::of(above));
+    let quiet = turns.quiet();
+    let (floor, above) = (Spread::of(turns.floors), Spread::of(turns.above));
     if json {
         let row = serde_json::json!({
             "case": "nat44_miss", "flows": flows, "dropped_as": REASON, "floor_cycles_per_packet": round(floor.0),
             "cycles_above_floor": round(above.0), "cycles_above_floor_range": [round(above.1), round(above.2)],
-            "rounds": ROUNDS, "load_average": load_average()?,
+            "quiet": quiet.map(|quiet| quiet.json()), "rounds": ROUNDS, "load_average": load_average()?,
         });
         println!("{row}");
     } else {
         println!(
-            "nat44_miss, {flows} flows that are nobody's: dropped in {} cycles a packet above the floor, {}",
+            "nat44_miss, {flows} flows that are nobody's: dropped in {} cycles a packet above the floor, {}; quiet: {}",
             above.text(),
-            floor.text()
+            floor.text(),
+            quiet.map_or_else(|| "-".into(), |quiet| quiet.text())
         );
     }
     Ok(())

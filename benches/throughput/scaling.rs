@@ -6,7 +6,8 @@
 
 use crate::bed::{Case, Direction, Edge, FloorProcess, Kind, Measured, Outcome, Reading};
 use crate::capture::{self, Load};
-use crate::{ROUNDS, Spread, WINDOW, load_average, round};
+use crate::turns::Spread;
+use crate::{ROUNDS, WINDOW, load_average, round};
 use std::path::Path;
 
 /// The least and the most of what 63 flows a host make.

@@ -1,0 +1,183 @@
+//! `machine`: what the worker's core and its memory can do at all, without any packet: what the figures of the other cases are to be
+//! judged by. A look-up and a record are two cache lines that a packet touches at places which nothing foretells.
+
+#![allow(unsafe_code)]
+
+use crate::bed::Outcome;
+use crate::capture::PORTS_PER_HOST;
+use crate::{HOSTS, round};
+use ces::dpdk::cycles;
+use ces::flow::memory::{Region, prefetch};
+use std::hint::black_box;
+
+/// A cache line with a count, as a record has one.
+#[repr(align(64))]
+struct Line(std::cell::Cell<u64>);
+
+/// Lines that were asked for and are not used yet, as far ahead of their use as a look-up is.
+const ON_THE_WAY: usize = 16;
+/// Lines a sample: short enough to fall between what disturbs.
+const LINES: usize = 4_000;
+const SAMPLES: usize = 1_000;
+/// What a session needs of index and records; DESIGN's aim.
+const SESSION_BYTES: u32 = 151;
+/// The sizes of tables beside those of sessions: of the first two levels of caches.
+const SMALL: [u32; 2] = [16 << 10, 256 << 10];
+
+/// The quiet twentieth, and the median, of samples.
+struct Samples([f64; 2]);
+
+impl Samples {
+    fn of(sample: impl FnMut() -> f64) -> Self {
+        let mut taken: Vec<f64> = std::iter::repeat_with(sample).take(SAMPLES).collect();
+        taken.sort_by(f64::total_cmp);
+        Self([taken[SAMPLES / 20], taken[SAMPLES / 2]])
+    }
+
+    fn text(&self) -> String {
+        format!("{:.1} (median {:.1})", self.0[0], self.0[1])
+    }
+
+    fn json(&self) -> [f64; 2] {
+        self.0.map(round)
+    }
+}
+
+/// Measures on that core.
+pub fn machine(core: usize, hertz: f64, json: bool) -> Outcome<()> {
+    let work = std::thread::spawn(move || {
+        let is_there = core_affinity::set_for_current(core_affinity::CoreId { id: core });
+        is_there.then(|| measure(hertz, json)).ok_or("the core cannot be chosen")
+    });
+    Ok(work.join().map_err(|_| "the measuring thread panicked")??)
+}
+
+fn measure(hertz: f64, json: bool) {
+    let (name, product, sums) = (processor(), Samples::of(products), Samples::of(sums));
+    if json {
+        let row = serde_json::json!({
+            "case": "machine", "processor": name, "tsc_ghz": round(hertz / 1e9), "cycles_a_dependent_product": product.json(),
+            "cycles_a_sum": sums.json(),
+        });
+        println!("{row}");
+    } else {
+        println!(
+            "machine: {name}, TSC {:.2} GHz; cycles for a product that waits for the one before {} (three of the core's \
+             own), for a sum that does not {} (a quarter of one, if nobody shares the core)",
+            hertz / 1e9,
+            product.text(),
+            sums.text()
+        );
+    }
+    let sessions = HOSTS.map(|hosts| hosts * PORTS_PER_HOST * SESSION_BYTES);
+    for bytes in SMALL.into_iter().chain(sessions) {
+        let lines = Region::new(bytes as usize / 64, |i| Line(std::cell::Cell::new(i as u64)));
+        let mut random = 0x9e37_79b9_7f4a_7c15;
+        let waited = Samples::of(|| waited(&lines, &mut random));
+        let ahead = Samples::of(|| ahead(&lines, &mut random));
+        if json {
+            let row = serde_json::json!({
+                "case": "machine_line", "bytes": bytes, "huge_pages": lines.is_huge(), "cycles_waited_for": waited.json(),
+                "cycles_asked_for_ahead": ahead.json(),
+            });
+            println!("{row}");
+        } else {
+            println!(
+                "machine: a line of {bytes:>11} bytes, anywhere: {} cycles if waited for, {} if asked for {ON_THE_WAY} ahead and written",
+                waited.text(),
+                ahead.text()
+            );
+        }
+    }
+}
+
+/// "AMD EPYC, family 25, model 1", as far as the kernel says.
+fn processor() -> String {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let field = |name: &str| {
+        let value = text.lines().filter_map(|line| line.split_once(':'));
+        value
+            .map(|(key, value)| (key.trim(), value.trim()))
+            .find(|(key, _)| *key == name)
+            .map_or("?", |f| f.1)
+    };
+    format!("{}, family {}, model {}", field("model name"), field("cpu family"), field("model"))
+}
+
+/// A chain of products: the clock of the core itself, whoever shares it.
+#[cfg(target_arch = "x86_64")]
+fn products() -> f64 {
+    let mut product = 3_u64;
+    let start = cycles();
+    for _ in 0..LINES {
+        // SAFETY: reads and writes that register alone.
+        unsafe {
+            std::arch::asm!("imul {0}, {0}", inout(reg) product, options(pure, nomem, nostack));
+        }
+    }
+    black_box(product);
+    (cycles() - start) as f64 / LINES as f64
+}
+
+/// Sums that don't wait for each other, sixteen at a time: how much of the core is this thread's.
+#[cfg(target_arch = "x86_64")]
+fn sums() -> f64 {
+    let [mut a, mut b, mut c, mut d] = [1_u64, 2, 3, 4];
+    let start = cycles();
+    for _ in 0..LINES {
+        // SAFETY: reads and writes these registers alone.
+        unsafe {
+            std::arch::asm!(
+                "add {0}, 1", "add {1}, 1", "add {2}, 1", "add {3}, 1",
+                "add {0}, 1", "add {1}, 1", "add {2}, 1", "add {3}, 1",
+                "add {0}, 1", "add {1}, 1", "add {2}, 1", "add {3}, 1",
+                "add {0}, 1", "add {1}, 1", "add {2}, 1", "add {3}, 1",
+                inout(reg) a, inout(reg) b, inout(reg) c, inout(reg) d, options(pure, nomem, nostack)
+            );
+        }
+    }
+    black_box([a, b, c, d]);
+    (cycles() - start) as f64 / (16 * LINES) as f64
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn products() -> f64 {
+    f64::NAN
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn sums() -> f64 {
+    f64::NAN
+}
+
+/// A xorshift generator's next line.
+#[inline(always)]
+fn anywhere<'l>(lines: &'l [Line], random: &mut u64) -> &'l Line {
+    *random ^= *random << 13;
+    *random ^= *random >> 7;
+    *random ^= *random << 17;
+    &lines[(((*random >> 32) * lines.len() as u64) >> 32) as usize]
+}
+
+/// Cycles a line where each says which is next.
+fn waited(lines: &[Line], random: &mut u64) -> f64 {
+    let start = cycles();
+    for _ in 0..LINES {
+        // A count is never so large; the compiler does not know.
+        *random ^= anywhere(lines, random).0.get() >> 63;
+    }
+    (cycles() - start) as f64 / LINES as f64
+}
+
+/// Cycles a line where each is asked for a while before it is written.
+fn ahead(lines: &[Line], random: &mut u64) -> f64 {
+    let mut asked = [&lines[0]; ON_THE_WAY];
+    let start = cycles();
+    for i in 0..LINES {
+        let next = anywhere(lines, random);
+        prefetch(next);
+        let here = std::mem::replace(&mut asked[i % ON_THE_WAY], next);
+        here.0.set(here.0.get() + 1);
+    }
+    (cycles() - start) as f64 / LINES as f64
+}
