@@ -22,6 +22,8 @@ mod jumbo;
 mod live;
 #[path = "support/packets.rs"]
 mod packets;
+#[path = "tunnels/paths.rs"]
+mod paths;
 #[path = "tunnels/script.rs"]
 mod script;
 
@@ -65,6 +67,11 @@ fn nothing_passes_after_its_session() {
 #[test]
 fn jumbo_frames_pass() {
     alone("jumbo_frames_pass", jumbo::pass);
+}
+
+#[test]
+fn flows_spread_over_next_hops() {
+    alone("flows_spread_over_next_hops", paths::spread);
 }
 
 #[test]

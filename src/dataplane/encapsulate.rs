@@ -47,14 +47,10 @@ pub(super) fn entropy(key: &Key4) -> u16 {
 /// # Errors
 /// No packet can be so long, or there is no room.
 #[inline(always)]
-pub(super) fn wrap(
-    tunnels: &Tunnels,
-    way: &Way<'_>,
-    mbuf: &mut Mbuf,
-    entropy: u16,
-) -> Result<(), DropReason> {
+pub(super) fn wrap(tunnels: &Tunnels, way: &Way<'_>, mbuf: &mut Mbuf) -> Result<(), DropReason> {
     let header = *header_of(mbuf.data()).ok_or(DropReason::Truncated)?;
-    let head = outer::head(&way.ends, Tagged { header: &header }, way.peer.epoch(), tunnels.port, entropy);
+    let tagged = Tagged { header: &header };
+    let head = outer::head(&way.ends, tagged, way.peer.epoch(), tunnels.port, way.entropy);
     let head = head.ok_or(DropReason::TxTooBig)?;
     let bytes = head.bytes();
     let has_room = match bytes.len().checked_sub(INNER) {
@@ -87,19 +83,26 @@ pub(super) struct Way<'w> {
     pub peer: &'w Peer,
     pub rloc: &'w Rloc,
     pub ends: Ends,
+    /// Of the flow: in the source port outside, and in the choice of a next hop.
+    pub entropy: u16,
 }
 
 impl<'w> Way<'w> {
     /// Of the session of an own tag; `None` where it is over, local, or no RLOC leads to its edge.
-    pub fn of(tunnels: &'w Tunnels, tag: u32) -> Option<Self> {
-        Self::from(tunnels, tunnels.table.find(tag)?)
+    pub fn of(tunnels: &'w Tunnels, tag: u32, entropy: u16) -> Option<Self> {
+        Self::from(tunnels, tunnels.table.find(tag)?, entropy)
+    }
+
+    /// Of the session of an [`Action::ENCAPSULATE`] half.
+    fn of_half(tunnels: &'w Tunnels, record: &Record4) -> Option<Self> {
+        Self::of(tunnels, tunnel::own_tag(record), entropy(&record.key()))
     }
 
     #[inline(always)]
-    pub fn from(tunnels: &'w Tunnels, session: &'w Session) -> Option<Self> {
+    pub fn from(tunnels: &'w Tunnels, session: &'w Session, entropy: u16) -> Option<Self> {
         let peer = tunnels.table.peer(session)?;
         let rloc = tunnels.table.active(peer)?;
-        Some(Self { session, peer, rloc, ends: rloc.ends() })
+        Some(Self { session, peer, rloc, ends: rloc.ends(), entropy })
     }
 
     /// Bytes that a packet outside may have, where its next hop is known.
@@ -109,7 +112,7 @@ impl<'w> Way<'w> {
             Ends::Ethernet { interface, .. } => world.interfaces.get(usize::from(interface))?.mtu,
             _ => world
                 .adjacencies
-                .live(self.rloc.path())?
+                .live(self.rloc.path(self.entropy))?
                 .limit()
                 .saturating_sub(ethernet::HEADER_LENGTH as u16),
         };
@@ -137,7 +140,7 @@ pub(super) fn segment_limit(world: &World, record: &Record4) -> Option<u16> {
     if record.common().action().kind() == Action::LOCAL {
         return None;
     }
-    let way = Way::of(world.tunnels.as_ref()?, tunnel::own_tag(record))?;
+    let way = Way::of_half(world.tunnels.as_ref()?, record)?;
     Some(way.mtu_inside(world).0.saturating_sub(IPV4_AND_TCP))
 }
 
@@ -152,8 +155,8 @@ pub(super) fn act(
     arrival: Arrival,
 ) {
     let Place { ip, l4, protocol } = place;
-    let tag = tunnel::own_tag(record);
-    let Some((tunnels, way)) = world.tunnels.as_ref().and_then(|t| Some((t, Way::of(t, tag)?))) else {
+    let Some((tunnels, way)) = world.tunnels.as_ref().and_then(|t| Some((t, Way::of_half(t, record)?)))
+    else {
         return no_tunnel(core, world, mbuf, arrival);
     };
     trim(&mut mbuf);
@@ -176,13 +179,13 @@ pub(super) fn act(
         depart::clamp(world, &mut mbuf, l4, std::iter::once(arrival.interface), fits);
     }
     way.session.count_out(length as u32, core.now);
-    forward(core, world, tunnels, &way, mbuf, record);
+    forward(core, world, tunnels, &way, mbuf);
 }
 
 /// A fragment other than the first of a datagram of such a half.
 pub(super) fn later(core: &mut Core, world: &World, mut mbuf: Mbuf, record: &Record4, arrival: Arrival) {
-    let tag = tunnel::own_tag(record);
-    let Some((tunnels, way)) = world.tunnels.as_ref().and_then(|t| Some((t, Way::of(t, tag)?))) else {
+    let Some((tunnels, way)) = world.tunnels.as_ref().and_then(|t| Some((t, Way::of_half(t, record)?)))
+    else {
         return no_tunnel(core, world, mbuf, arrival);
     };
     trim(&mut mbuf);
@@ -192,19 +195,19 @@ pub(super) fn later(core: &mut Core, world: &World, mut mbuf: Mbuf, record: &Rec
     }
     record.common().count(length as u32, core.now);
     way.session.count_out(length as u32, core.now);
-    forward(core, world, tunnels, &way, mbuf, record);
+    forward(core, world, tunnels, &way, mbuf);
 }
 
 /// An ICMP error about a packet that came out of the tunnel of such a half travels along it.
 pub(super) fn report(core: &mut Core, world: &World, mut mbuf: Mbuf, record: &Record4, arrival: Arrival) {
-    let tag = tunnel::own_tag(record);
-    let Some((tunnels, way)) = world.tunnels.as_ref().and_then(|t| Some((t, Way::of(t, tag)?))) else {
+    let Some((tunnels, way)) = world.tunnels.as_ref().and_then(|t| Some((t, Way::of_half(t, record)?)))
+    else {
         return no_tunnel(core, world, mbuf, arrival);
     };
     trim(&mut mbuf);
     let (half, rewrite, action) = (record.key(), tunnel::rewrite_of(record), record.common().action());
     match icmp_error::translate(&mut mbuf.data_mut()[IP..], &half, &rewrite, action) {
-        Ok(()) => forward(core, world, tunnels, &way, mbuf, record),
+        Ok(()) => forward(core, world, tunnels, &way, mbuf),
         Err(why) => core.out.drop(mbuf, why),
     }
 }
@@ -225,24 +228,17 @@ fn trim(mbuf: &mut Mbuf) {
     }
 }
 
-fn forward(core: &mut Core, world: &World, tunnels: &Tunnels, way: &Way<'_>, mbuf: Mbuf, record: &Record4) {
+fn forward(core: &mut Core, world: &World, tunnels: &Tunnels, way: &Way<'_>, mbuf: Mbuf) {
     core.out.counters.forwarded_packets.add(1);
     core.out.counters.forwarded_bytes.add(mbuf.len() as u64);
-    send(core, world, tunnels, way, mbuf, entropy(&record.key()));
+    send(core, world, tunnels, way, mbuf);
 }
 
 /// Sends a tagged packet along a session, in pieces where it does not fit.
-pub(super) fn send(
-    core: &mut Core,
-    world: &World,
-    tunnels: &Tunnels,
-    way: &Way<'_>,
-    mut mbuf: Mbuf,
-    entropy: u16,
-) {
+pub(super) fn send(core: &mut Core, world: &World, tunnels: &Tunnels, way: &Way<'_>, mut mbuf: Mbuf) {
     trim(&mut mbuf);
     if way.fits(world, mbuf.data()) {
-        return send_whole(core, world, tunnels, way, mbuf, entropy);
+        return send_whole(core, world, tunnels, way, mbuf);
     }
     if mbuf.linearize().is_err() {
         return core.out.drop(mbuf, DropReason::FragmentationFailed);
@@ -267,7 +263,7 @@ pub(super) fn send(
             Some(mut piece) => {
                 trim(&mut piece);
                 core.out.counters.originated_packets.add(1);
-                send_whole(core, world, tunnels, way, piece, entropy);
+                send_whole(core, world, tunnels, way, piece);
             }
             None => return core.out.drop(mbuf, DropReason::NoBuffer),
         }
@@ -277,15 +273,8 @@ pub(super) fn send(
     core.out.free(mbuf);
 }
 
-fn send_whole(
-    core: &mut Core,
-    world: &World,
-    tunnels: &Tunnels,
-    way: &Way<'_>,
-    mut mbuf: Mbuf,
-    entropy: u16,
-) {
-    if let Err(why) = wrap(tunnels, way, &mut mbuf, entropy) {
+fn send_whole(core: &mut Core, world: &World, tunnels: &Tunnels, way: &Way<'_>, mut mbuf: Mbuf) {
+    if let Err(why) = wrap(tunnels, way, &mut mbuf) {
         return core.out.drop(mbuf, why);
     }
     if let Ends::Ethernet { interface, .. } = way.ends {
@@ -294,11 +283,11 @@ fn send_whole(
             None => core.out.drop(mbuf, DropReason::CetpNoTunnel),
         };
     }
-    match world.adjacencies.hop(way.rloc.path()) {
+    match world.adjacencies.hop(way.rloc.path(way.entropy)) {
         Some(hop) => core.send_to(mbuf, &hop),
         None => {
-            let keeper = (way.rloc as &dyn KeepsPath, 0);
-            resolve::towards(core, world, mbuf, way.rloc.realm(), Some(keeper), 0);
+            let (keeper, hash) = way.rloc.keeper(way.entropy);
+            resolve::towards(core, world, mbuf, way.rloc.realm(), Some((&keeper, hash)), 0);
         }
     }
 }

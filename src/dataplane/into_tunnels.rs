@@ -110,7 +110,7 @@ fn other(
     half: (&Record4, Place),
 ) -> Acted {
     let Some(session) = tunnels.table.find(tunnel::own_tag(half.0)) else { return Acted::Not };
-    match Way::from(tunnels, session) {
+    match Way::from(tunnels, session, entropy(&half.0.key())) {
         Some(way) => encapsulate(core, world, tunnels, mbuf, half, &way),
         None => match tunnels.table.twin(session) {
             Some(twin) => local(core, world, mbuf, half, (session, twin)),
@@ -171,7 +171,8 @@ fn common4(
     let Some(session) = tunnels.table.of_both(place, tags) else { return Acted::Not };
     let Some(peer) = tunnels.table.peer(session) else { return Acted::Not };
     let Some(way) = tunnels.table.active(peer) else { return Acted::Not };
-    let Some(hop) = world.adjacencies.live(way.path()) else { return Acted::Not };
+    let entropy = entropy(&record.key());
+    let Some(hop) = world.adjacencies.live(way.path(entropy)) else { return Acted::Not };
     let (ends, length) = (way.ends4(), mbuf.len());
     let Some(h) = mbuf.data_mut().first_chunk_mut::<HEADERS>() else { return Acted::Not };
     let total = u16::from_be_bytes([h[IP + 2], h[IP + 3]]);
@@ -199,7 +200,6 @@ fn common4(
     let Some(h) = mbuf.data_mut().first_chunk_mut::<HEAD>().filter(|_| has_room) else {
         return Acted::Dropped(DropReason::NoBuffer);
     };
-    let entropy = entropy(&record.key());
     common::wrap(h, &inside, &Outside { ends, epoch: peer.epoch(), port: tunnels.port, entropy });
     h[..12].copy_from_slice(&hop.macs());
     Acted::Out(hop.port(), Vlan(hop.vlan()))
@@ -240,7 +240,7 @@ fn encapsulate(
     }
     way.session.count_out(length, core.now);
     mbuf.truncate(end);
-    if let Err(why) = wrap(tunnels, way, mbuf, entropy(&half.0.key())) {
+    if let Err(why) = wrap(tunnels, way, mbuf) {
         return Acted::Dropped(why);
     }
     if let Ends::Ethernet { interface, .. } = way.ends {
@@ -248,7 +248,7 @@ fn encapsulate(
         return Acted::Out(own.port, own.vlan);
     }
     // It was there a few cycles ago.
-    match world.adjacencies.live(way.rloc.path()) {
+    match world.adjacencies.live(way.rloc.path(way.entropy)) {
         Some(hop) => leave(mbuf, &hop),
         None => Acted::Dropped(DropReason::NeighborUnreachable),
     }

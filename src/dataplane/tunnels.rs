@@ -248,7 +248,7 @@ pub(super) fn receiver<'w>(world: &'w World, record: &Record4) -> Option<&'w Ses
 pub(super) fn answer(core: &mut Core, world: &World, ip: &Ipv4<'_>, error: IcmpError) -> bool {
     let (own, peer) = (ip.destination(), ip.source());
     let Some(tunnels) = &world.tunnels else { return false };
-    let Some(way) = Way::of(tunnels, own.to_bits()) else { return false };
+    let Some(way) = Way::of(tunnels, own.to_bits(), (own.to_bits() >> 18) as u16) else { return false };
     if way.session.tags().1 != peer.to_bits() || !may_be_told(ip) {
         return false;
     }
@@ -258,6 +258,6 @@ pub(super) fn answer(core: &mut Core, world: &World, ip: &Ipv4<'_>, error: IcmpE
     let path = Path::untagged(MacAddr::ZERO, MacAddr::ZERO);
     let Some(message) = message::icmp_error(&core.pool, &path, own, error, ip) else { return false };
     core.out.counters.originated_packets.add(1);
-    encapsulate::send(core, world, tunnels, &way, message, (own.to_bits() >> 18) as u16);
+    encapsulate::send(core, world, tunnels, &way, message);
     true
 }

@@ -19,7 +19,7 @@ const SEGMENT: usize = 2000;
 const LONG: usize = 8000;
 
 /// What goes in by a port and what comes out by it.
-struct Side {
+pub struct Side {
     pool: Pool,
     into: TxQueue,
     out: RxQueue,
@@ -28,7 +28,7 @@ struct Side {
 
 impl Side {
     /// Of the edge's port, which is a ring whose other end the test has from now on; the worker gets what `ring` brings.
-    fn new(edge: &mut Edge, port: usize, ring: &str) -> Side {
+    pub fn new(edge: &mut Edge, port: usize, ring: &str) -> Side {
         let pool = Pool::new(&edge.eal, &PoolOptions::new(ring, 1023)).expect("a pool");
         let (_port, mut rx, mut tx) = Port::start(&edge.eal, &PortOptions::new(ring), &pool).expect("a ring");
         let sides = &mut edge.parts.workers[0].rx;
@@ -37,7 +37,7 @@ impl Side {
         Side { pool, into: tx.remove(0), out: own.queue, _port }
     }
 
-    fn send(&mut self, frame: &[u8]) {
+    pub fn send(&mut self, frame: &[u8]) {
         let mut segments = frame.chunks(SEGMENT).map(|part| self.pool.alloc_copy(part).expect("a buffer"));
         let mut whole = segments.next().expect("a frame is not empty");
         segments.for_each(|segment| assert!(whole.chain(segment).is_ok()));
@@ -48,7 +48,7 @@ impl Side {
     }
 
     /// The next packet; what the edge says to all on its link, of itself, is none.
-    fn receive(&mut self, edge: &Edge) -> Vec<u8> {
+    pub fn receive(&mut self, edge: &Edge) -> Vec<u8> {
         let start = Instant::now();
         loop {
             assert!(start.elapsed() < Duration::from_secs(10), "nothing comes: {:?}", edge.drops());

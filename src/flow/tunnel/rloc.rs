@@ -1,9 +1,7 @@
 //! Other edges, and the RLOCs between them and us.
 //!
-//! An RLOC remembers one next hop: where its route has several of equal cost all flows on it take the same, and it is for the routers
-//! behind that to spread them, by source port and flow label. To choose by flow its line would have some paths (there is room for
-//! five), one of them taken by the flow's entropy: a multiplication between two loads that now follow each other, and as many next
-//! hops' lines in the cache, for each packet of the fast way. That is to be measured before it is done.
+//! An RLOC remembers some next hops, one of which a flow takes by its entropy: where its route has several of equal cost, flows spread
+//! over them, and each keeps to its own.
 
 use crate::flow::adjacency::{KeepsPath, Path};
 use crate::flow::key::Realm;
@@ -13,6 +11,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// RLOCs that one edge may have here.
 pub const RLOCS_OF_A_PEER: usize = 14;
+
+/// Next hops that an RLOC remembers, a power of two. Each is one of the route's by a hash of its own, so that of two next hops
+/// each has 9 to 23 of them, but for one RLOC in a hundred.
+const PATHS: usize = 32;
 
 /// Where two edges meet: an address of ours and one of theirs, of one carrier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -55,7 +57,7 @@ pub struct RlocOptions {
     pub mtu: u16,
 }
 
-/// An RLOC pair: one cache line.
+/// An RLOC pair: one cache line, and two of next hops, of which a packet needs one.
 #[repr(C, align(64))]
 pub struct Rloc {
     /// Ours then theirs, two words each, wire order: IPv4 as IPv4-mapped, a MAC address in the first six bytes of its words.
@@ -64,14 +66,17 @@ pub struct Rloc {
     about: AtomicU64,
     /// Over IPv4: both addresses again, ours first, as headers have them; else 0.
     ends4: AtomicU64,
-    /// Written by any worker: the next hop.
-    path: AtomicU32,
     /// Written by the owner alone, also while it is published: what was told, by the other edge or by routers, may change.
     pub(super) mtu: AtomicU16,
+    paths: Paths,
 }
 
+/// Written by any worker: the next hops, by a flow's entropy.
+#[repr(C, align(64))]
+struct Paths([AtomicU32; PATHS]);
+
 #[cfg(not(ces_loom))]
-const _: () = assert!(size_of::<Rloc>() == 64 && size_of::<Peer>() == 64);
+const _: () = assert!(size_of::<Rloc>() == 192 && size_of::<Peer>() == 64 && PATHS.is_power_of_two());
 
 const V4: u64 = 1;
 const V6: u64 = 2;
@@ -105,8 +110,8 @@ impl Rloc {
             addresses: std::array::from_fn(|_| AtomicU64::new(0)),
             about: AtomicU64::new(0),
             ends4: AtomicU64::new(0),
-            path: AtomicU32::new(0),
             mtu: AtomicU16::new(0),
+            paths: Paths(std::array::from_fn(|_| AtomicU32::new(0))),
         }
     }
 
@@ -119,7 +124,7 @@ impl Rloc {
             _ => 0,
         };
         self.ends4.store(ends4, Ordering::Relaxed);
-        self.path.store(0, Ordering::Relaxed);
+        self.paths.0.iter().for_each(|path| path.store(0, Ordering::Relaxed));
         self.mtu.store(options.mtu, Ordering::Relaxed);
     }
 
@@ -171,17 +176,26 @@ impl Rloc {
         self.mtu.load(Ordering::Relaxed)
     }
 
-    /// The next hop to the other edge.
+    /// The next hop of a flow to the other edge.
     #[inline(always)]
-    pub fn path(&self) -> Path {
-        Path(self.path.load(Ordering::Relaxed))
+    pub fn path(&self, entropy: u16) -> Path {
+        Path(self.paths.0[usize::from(entropy) % PATHS].load(Ordering::Relaxed))
+    }
+
+    /// What remembers it, for all flows that share it, and by what hash they choose among a route's.
+    pub fn keeper(&self, entropy: u16) -> (FlowsPath<'_>, u64) {
+        let place = usize::from(entropy) % PATHS;
+        let of_edge = self.word(2) ^ self.word(3).rotate_left(32);
+        (FlowsPath(&self.paths.0[place]), of_edge.wrapping_add(place as u64))
     }
 }
 
-/// Packets to the other edge go that way.
-impl KeepsPath for Rloc {
+/// The next hop of some flows to another edge.
+pub struct FlowsPath<'r>(&'r AtomicU32);
+
+impl KeepsPath for FlowsPath<'_> {
     fn set_path(&self, path: Path) {
-        self.path.store(path.0, Ordering::Relaxed);
+        self.0.store(path.0, Ordering::Relaxed);
     }
 }
 

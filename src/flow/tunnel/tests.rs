@@ -3,6 +3,7 @@
 use super::services::SERVICES;
 use super::session::OTHERS;
 use super::*;
+use crate::flow::adjacency::{KeepsPath, Path};
 use crate::flow::quiescence::{Quiescence, Reporter};
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -365,5 +366,28 @@ proptest! {
             }
             prop_assert_eq!(table.sessions().count(), live.len());
         }
+    }
+}
+
+#[test]
+fn an_rloc_remembers_a_next_hop_for_some_flows_each() {
+    let mut tunnels = tunnels(16, &Arc::new(Quiescence::new(1)));
+    let peer = tunnels.add_peer().unwrap();
+    let number = tunnels.add_rloc(&rloc(v4(1, 1))).unwrap();
+    tunnels.set_rlocs(peer, &[number]).unwrap();
+    let tag = tunnels.reserve().unwrap();
+    tunnels.install(tag, &options(peer, 77, HOST), 5).unwrap();
+    let table = tunnels.shared().clone();
+    let way = table.active(table.peer(table.find(tag).unwrap()).unwrap()).unwrap();
+    let path = |entropy: u16| Path(0x1_0000 | u32::from(entropy % 32));
+    let mut hashes: Vec<u64> = (0..32).map(|entropy| way.keeper(entropy).1).collect();
+    hashes.dedup();
+    assert_eq!(hashes.len(), 32, "each chooses for itself");
+    (0..32).for_each(|entropy| way.keeper(entropy).0.set_path(path(entropy)));
+    for entropy in 0..1 << 14 {
+        assert_eq!(
+            (way.path(entropy), way.keeper(entropy).1),
+            (path(entropy), hashes[usize::from(entropy % 32)])
+        );
     }
 }
