@@ -219,8 +219,19 @@ impl Source for Fake {
     fn cetp(&self, filter: &CetpFilter) -> Result<CetpStatus, Refusal> {
         let counters = vec![CetpCounter { name: "calls".into(), count: filter.limit.get() as u64 }];
         let (sessions, local, edges, ways) = (vec![], vec![], vec![], vec![]);
-        let (refusals, reputations) = (vec![], vec![]);
-        Ok(CetpStatus { counters, total_matched: 0, sessions, local, edges, ways, refusals, reputations })
+        let (refusals, filtering, reputations) = (vec![], vec![], vec![]);
+        let total_matched = 0;
+        Ok(CetpStatus {
+            counters,
+            total_matched,
+            sessions,
+            local,
+            edges,
+            ways,
+            refusals,
+            filtering,
+            reputations,
+        })
     }
 
     fn policy(&self, filter: &manage::PolicyFilter) -> Result<manage::PolicyList, Refusal> {
@@ -332,8 +343,11 @@ impl Commands for Fake {
     }
 
     fn change_cetp(&self, change: &CetpChange) -> Result<CetpChanged, Refusal> {
-        let CetpChange::Terminate { all, .. } = change;
-        if *all { Ok(CetpChanged { ended: 7 }) } else { Err(Refusal::new("nothing says which", "say which")) }
+        match change {
+            CetpChange::Terminate { all: true, .. } => Ok(CetpChanged { ended: 7, pardoned: 0 }),
+            CetpChange::Pardon { all: true, .. } => Ok(CetpChanged { ended: 0, pardoned: 2 }),
+            _ => Err(Refusal::new("nothing says which", "say which")),
+        }
     }
 
     fn change_policy(&self, change: &manage::PolicyChange) -> Result<manage::PolicyChanged, Refusal> {
@@ -977,5 +991,10 @@ fn cesctl_shows_and_ends_sessions_with_hosts_behind_edges() {
     let text = expect(run(&["show", "cetp", "--host", "a.example", "--limit", "42"]), 0);
     assert!(text.contains("calls") && text.contains("42"), "{text}");
     assert_eq!(expect(run(&["cetp", "terminate", "--all"]), 0), "7 sessions ended\n");
+    assert_eq!(expect(run(&["cetp", "pardon", "--all"]), 0), "2 hosts may come again\n");
+    assert_eq!(
+        expect(run(&["cetp", "pardon", "--all", "--json"]), 0).split_whitespace().collect::<String>(),
+        r#"{"ended":0,"pardoned":2}"#
+    );
     expect(run(&["cetp", "terminate", "--edge", "ces.example"]), 1);
 }

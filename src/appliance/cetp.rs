@@ -16,7 +16,7 @@ use crate::edge::calls::own::{Credentials, Own, OwnRloc};
 use crate::edge::calls::refusals::Refusal as Kept;
 use crate::edge::calls::reputations::ShownReputation;
 use crate::edge::calls::service::Service;
-use crate::edge::calls::shown::{Shown, ShownEdge, ShownSession, Wanted};
+use crate::edge::calls::shown::{Shown, ShownEdge, ShownFilter, ShownSession, Told, Wanted};
 use crate::edge::calls::thread::{Cetp, Options};
 use crate::edge::cetp::message::{Direction, Limits, Rloc, Service as Wire};
 use crate::edge::cetp::negotiation::Size;
@@ -30,8 +30,8 @@ use crate::flow::Realm;
 use crate::flow::tunnel::{Ends, Tunnels};
 use crate::manage::Refusal;
 use crate::manage::cetp_model::{
-    CetpChange, CetpChanged, CetpCounter, CetpEdge, CetpFilter, CetpLocal, CetpRefusal, CetpReputation,
-    CetpSession, CetpStatus, CetpWay,
+    CetpChange, CetpChanged, CetpCounter, CetpEdge, CetpFilter, CetpFiltering, CetpLocal, CetpRefusal,
+    CetpReputation, CetpSession, CetpStatus, CetpWay,
 };
 use crate::packet::MacAddr;
 
@@ -191,23 +191,30 @@ pub fn show(config: &Config, cetp: Option<&Cetp>, filter: &CetpFilter) -> Result
         edges: shown.edges.into_iter().map(show_edge).collect(),
         ways: shown.ways.into_iter().map(|(edge, way)| show_way(edge, &way)).collect(),
         refusals: shown.refusals.iter().map(show_refusal).collect(),
+        filtering: shown.filters.into_iter().map(show_filter).collect(),
         reputations: shown.reputations.into_iter().map(show_reputation).collect(),
     })
 }
 
-/// Ends sessions.
+/// Ends sessions, or lets hosts come again.
 ///
 /// # Errors
 /// There are no tunnels, no answer, or nothing says which.
 pub fn change(cetp: Option<&Cetp>, change: &CetpChange) -> Result<CetpChanged, Refusal> {
     let cetp = cetp.ok_or_else(none)?;
-    let CetpChange::Terminate { host, edge, all } = change;
+    let (CetpChange::Terminate { host, edge, all } | CetpChange::Pardon { host, edge, all }) = change;
     if host.is_none() && edge.is_none() && !all {
-        return Err(Refusal::new("nothing says which sessions are to end", "name a host, an edge, or all"));
+        return Err(Refusal::new("nothing says whose they are", "name a host, an edge, or all"));
     }
     let wanted =
         Wanted { host: host.as_deref().map(folded), edge: edge.as_deref().map(folded), limit: usize::MAX };
-    Ok(CetpChanged { ended: cetp.terminate(wanted).map_err(silent)? })
+    let changed = match change {
+        CetpChange::Terminate { .. } => {
+            cetp.terminate(wanted).map(|ended| CetpChanged { ended, pardoned: 0 })
+        }
+        CetpChange::Pardon { .. } => cetp.pardon(wanted).map(|pardoned| CetpChanged { ended: 0, pardoned }),
+    };
+    changed.map_err(silent)
 }
 
 /// A name as it is kept.
@@ -237,6 +244,7 @@ fn counters(shown: &Shown) -> Vec<CetpCounter> {
         ("trespasses", service.trespasses),
         ("evidence-sent", service.evidence_sent),
         ("filtering-sent", service.filtering_sent),
+        ("filtering-lifted", service.filtering_lifted),
         ("filtering-taken", service.filtering_taken),
         ("filtering-ignored", service.filtering_ignored),
         ("refusals", shown.refused),
@@ -321,6 +329,22 @@ fn show_way(edge: Option<Box<str>>, way: &ShownWay) -> CetpWay {
         mtu: way.mtu,
         most: way.most,
         restored_in_ms: way.until,
+    }
+}
+
+fn show_filter(filter: ShownFilter) -> CetpFiltering {
+    let direction = match filter.told {
+        Told::Sent => "sent",
+        Told::Received => "received",
+        Told::Nobody => "own",
+    };
+    CetpFiltering {
+        edge: filter.edge.into(),
+        direction: direction.into(),
+        what: filter.what.into(),
+        from: filter.from.map(Into::into),
+        why: filter.why,
+        left_s: filter.left,
     }
 }
 

@@ -104,7 +104,7 @@ enum Verb {
         #[command(subcommand)]
         what: Policy,
     },
-    /// End sessions with hosts behind edges
+    /// End sessions with hosts behind edges, and let hosts come again that are kept away
     Cetp {
         /// Print the answer as JSON
         #[arg(long, global = true)]
@@ -361,7 +361,8 @@ fn main() -> ExitCode {
             }
         },
         Verb::Cetp { json, change } => {
-            ask(target, &CetpChange::from(change), json, |answer| Ok(cetp_model::changed(&parse(answer)?)))
+            let change = CetpChange::from(change);
+            ask(target, &change, json, |answer| Ok(cetp_model::changed(&parse(answer)?, &change)))
         }
         Verb::Nat44 { json, question } => {
             let request = Request::Nat44(nat44_question(question));

@@ -34,6 +34,15 @@ pub enum CetpChange {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         all: bool,
     },
+    /// Lets hosts come again, of those that meet every condition, that are kept away for what they have done; the other edges are told.
+    Pardon {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        host: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        edge: Option<String>,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        all: bool,
+    },
 }
 
 /// What a command has come to.
@@ -41,6 +50,9 @@ pub enum CetpChange {
 pub struct CetpChanged {
     /// Sessions that were ended.
     pub ended: u64,
+    /// Hosts that may come again.
+    #[serde(default)]
+    pub pardoned: u64,
 }
 
 /// `show cetp`.
@@ -58,6 +70,9 @@ pub struct CetpStatus {
     pub ways: Vec<CetpWay>,
     /// The last ones, the newest first.
     pub refusals: Vec<CetpRefusal>,
+    /// What is kept away.
+    #[serde(default)]
+    pub filtering: Vec<CetpFiltering>,
     /// Who is held to be worth least, the least first.
     #[serde(default)]
     pub reputations: Vec<CetpReputation>,
@@ -159,6 +174,24 @@ pub struct CetpRefusal {
     pub rule: Option<String>,
 }
 
+/// Something that is kept away from an edge, or from a host behind it, for a time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CetpFiltering {
+    /// The other edge.
+    pub edge: String,
+    /// `sent`: that edge was asked to keep its own from this one; `received`: it has asked this one; `own`: this edge turns it away, and
+    /// could not tell.
+    pub direction: String,
+    /// A host, or a domain, which begins with a dot: behind the other edge, or behind this one where it was received.
+    pub what: String,
+    /// The one host that it is kept from; none for all behind the edge that wants it.
+    pub from: Option<String>,
+    /// What the host has done; `rules` or `reputation`, of this edge; or the reason that the other one gives.
+    pub why: String,
+    /// For how many seconds more.
+    pub left_s: u16,
+}
+
 /// What an edge, or a host, is held to be worth.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CetpReputation {
@@ -177,12 +210,13 @@ pub fn text(status: &CetpStatus) -> String {
     status.counters.iter().for_each(|counter| counters.row([counter.name.clone(), count(counter.count)]));
     let (shown, total) = (count(status.sessions.len() as u64), count(status.total_matched));
     format!(
-        "{counters}\n{}{shown} of {total} matching sessions\n\n{}\n{}\n{}\n{}\n{}",
+        "{counters}\n{}{shown} of {total} matching sessions\n\n{}\n{}\n{}\n{}\n{}\n{}",
         sessions(&status.sessions),
         local(&status.local),
         edges(&status.edges),
         ways(&status.ways),
         refusals(&status.refusals),
+        filtering(&status.filtering),
         reputations(&status.reputations)
     )
 }
@@ -268,6 +302,22 @@ fn refusals(list: &[CetpRefusal]) -> Table {
     table
 }
 
+fn filtering(list: &[CetpFiltering]) -> Table {
+    let mut table = Table::new(&[LEFT, LEFT, LEFT, LEFT, LEFT, RIGHT]);
+    table.row(["filtering", "edge", "kept away", "from", "why", "left"].map(str::to_owned));
+    for of in list {
+        table.row([
+            of.direction.clone(),
+            of.edge.clone(),
+            of.what.clone(),
+            or_dash(of.from.as_ref()),
+            of.why.clone(),
+            duration(u64::from(of.left_s) * 1000),
+        ]);
+    }
+    table
+}
+
 fn reputations(list: &[CetpReputation]) -> Table {
     let mut table = Table::new(&[LEFT, LEFT, RIGHT]);
     table.row(["edge", "host", "reputation"].map(str::to_owned));
@@ -278,8 +328,11 @@ fn reputations(list: &[CetpReputation]) -> Table {
 }
 
 /// For people.
-pub fn changed(changed: &CetpChanged) -> String {
-    format!("{} sessions ended\n", count(changed.ended))
+pub fn changed(changed: &CetpChanged, change: &CetpChange) -> String {
+    match change {
+        CetpChange::Terminate { .. } => format!("{} sessions ended\n", count(changed.ended)),
+        CetpChange::Pardon { .. } => format!("{} hosts may come again\n", count(changed.pardoned)),
+    }
 }
 
 #[cfg(test)]
@@ -346,6 +399,14 @@ mod tests {
                 about: Some("domain".into()),
                 rule: Some("host quiet".into()),
             }],
+            filtering: vec![CetpFiltering {
+                edge: "ces.far.example".into(),
+                direction: "sent".into(),
+                what: "noisy.far.example".into(),
+                from: Some("quiet.home.example".into()),
+                why: "rules".into(),
+                left_s: 125,
+            }],
             reputations: vec![CetpReputation {
                 edge: Some("ces.bad.example".into()),
                 host: Some("spammer.example".into()),
@@ -363,11 +424,17 @@ mod tests {
             "17",
         ];
         let ways = ["203.0.113.8", "1300", "1500", "9m59s"];
-        for told in told.into_iter().chain(more).chain(last).chain(ways) {
+        let filtering = ["sent", "noisy.far.example", "quiet.home.example", "rules", "2m05s"];
+        for told in told.into_iter().chain(more).chain(last).chain(ways).chain(filtering) {
             assert!(text.contains(told), "{told}: {text}");
         }
         let json = serde_json::to_string(&status).unwrap();
         assert_eq!(serde_json::from_str::<CetpStatus>(&json).unwrap(), status);
-        assert_eq!(changed(&CetpChanged { ended: 3 }), "3 sessions ended\n");
+        let (host, edge, all) = (None, None, true);
+        let terminate = CetpChange::Terminate { host: host.clone(), edge: edge.clone(), all };
+        let told = changed(&CetpChanged { ended: 3, pardoned: 0 }, &terminate);
+        assert_eq!(told, "3 sessions ended\n");
+        let told = changed(&CetpChanged { ended: 0, pardoned: 2 }, &CetpChange::Pardon { host, edge, all });
+        assert_eq!(told, "2 hosts may come again\n");
     }
 }

@@ -40,11 +40,26 @@ pub enum Change {
         #[arg(long, conflicts_with_all = ["host", "edge"])]
         all: bool,
     },
+    /// Let hosts behind other edges come again that are kept away for what they have done; their edges are told
+    #[command(arg_required_else_help = true)]
+    Pardon {
+        /// This host
+        #[arg(long, value_name = "NAME")]
+        host: Option<String>,
+        /// Those behind this edge
+        #[arg(long, value_name = "NAME")]
+        edge: Option<String>,
+        /// All that there are
+        #[arg(long, conflicts_with_all = ["host", "edge"])]
+        all: bool,
+    },
 }
 
 impl From<Change> for CetpChange {
     fn from(change: Change) -> CetpChange {
-        let Change::Terminate { host, edge, all } = change;
-        CetpChange::Terminate { host, edge, all }
+        match change {
+            Change::Terminate { host, edge, all } => CetpChange::Terminate { host, edge, all },
+            Change::Pardon { host, edge, all } => CetpChange::Pardon { host, edge, all },
+        }
     }
 }

@@ -126,8 +126,7 @@ impl Service {
         }
         let edge = speaker.edge.as_ref().and_then(|edge| Fqdn::new(edge.as_str()));
         let Some(name) = Fqdn::new(name.as_str()) else { return };
-        if let Some(retry_after) = self.is_kept_from(pair.host, edge.map(|edge| edge.as_str()), lent, now) {
-            let backoff = Backoff { reason: Reason::BLOCKED, code: None, retry_after };
+        if let Some(backoff) = self.is_kept_from(&pair, edge.map(|edge| edge.as_str()), lent, now) {
             return self.refused(pair, backoff, true, lent, now);
         }
         let has_keys = self.credentials.keys.is_some();
@@ -268,8 +267,9 @@ impl Service {
         let (pair, local) = (agreed.pair, agreed.local);
         let is_callers = live::calls(&agreed.services);
         // It was asked for while it was under way, or before it was known whose edge that is.
-        if is_callers && self.is_kept_from(pair.host, agreed.edge.as_deref(), lent, now).is_some() {
-            self.close(local, Reason::BLOCKED, lent, now);
+        let kept = self.is_kept_from(&pair, agreed.edge.as_deref(), lent, now).filter(|_| is_callers);
+        if let Some(Backoff { reason, .. }) = kept {
+            self.close(local, reason, lent, now);
             return self.finish(&pair, Outcome::Refused);
         }
         let taken = match self.live.get_mut(local) {
@@ -448,7 +448,7 @@ impl Service {
         let Declined { peer, hash, edge, is_proved, is_flood, host, rloc, backoff } = declined;
         if let Some(fault) = reputations::fault(backoff, is_flood).filter(|_| is_proved) {
             let by = edge.clone().map_or(Key::At(rloc), Key::Named);
-            self.reputations.record(&by, (hash, &peer), fault, now.ms);
+            self.blame(&by, (hash, &peer), fault, lent, now);
         }
         if self.is_kept(backoff, now) {
             return;

@@ -186,6 +186,14 @@ impl<'c> Case<'c> {
     /// There is no such host any more, or nothing is asked for that the other side may open, or that the name stands for by which it
     /// calls.
     pub fn new(rooms: &'c Rooms<'c>, ask: &'c Ask<'c>) -> Result<Case<'c>, Backoff> {
+        Case::of_worth(rooms, ask, rooms.reputation(ask))
+    }
+
+    /// The same, if the other host were worth that, in hundredths.
+    ///
+    /// # Errors
+    /// As [`Case::new`].
+    pub fn of_worth(rooms: &'c Rooms<'c>, ask: &'c Ask<'c>, worth: u8) -> Result<Case<'c>, Backoff> {
         let unknown = backoff(Reason::UNKNOWN_HOST, None);
         let host = rooms.host(ask.host).ok_or(unknown)?;
         let named = Called::from(ask.host).services(&host).ok_or(unknown)?;
@@ -194,7 +202,7 @@ impl<'c> Case<'c> {
         let wanted = ask.services.iter().filter(|service| service.direction != Way::ToOutbound);
         let decide = |service: &Service| {
             let services = granted::from_the_wire(service).and(&named)?;
-            Some(rooms.lent.policy.decide(&query(&host, ask, direction, services, rooms.reputation(ask))))
+            Some(rooms.lent.policy.decide(&query(&host, ask, direction, services, worth)))
         };
         let decisions: Vec<_> = wanted.take(SERVICES).filter_map(decide).collect();
         if decisions.is_empty() {
@@ -233,6 +241,12 @@ impl<'c> Case<'c> {
             Some(decision) => Ok(self.terms_of(decision, &list)),
             None => Err(self.refused()),
         }
+    }
+
+    /// Whether some rule refuses each part, whatever else was told.
+    pub fn is_refused(&self) -> bool {
+        let mut parts = self.decisions.iter().flat_map(|decision| decision.parts());
+        parts.all(|part| part.refusing(self.direction).is_some())
     }
 
     /// Every part is refused by some rule: the first that is in its way.

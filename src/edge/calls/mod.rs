@@ -17,10 +17,12 @@
 //! | [`live`], [`edges`], [`tags`] | sessions, edges and tags in the table of tunnels |
 //! | [`path_mtu`] | what routers between the edges say of packets too big for them |
 //! | [`review`] | sessions whose hosts or rules have changed |
+//! | [`reports`], [`apart`] | who is kept away, and what is told of it; whom rules keep apart |
 //! | [`reputations`] | what others are held to be worth |
 //! | [`refusals`], [`shown`] | what was refused lately, and why; what an operator sees |
 //! | [`carrier`], [`thread`] | messages as frames carry them; the thread `ces-cetp` |
 
+pub mod apart;
 mod called;
 mod calling;
 pub mod carrier;

@@ -1,5 +1,5 @@
 //! What hosts behind other edges do that was not agreed on: told to their edges (Evidence), and kept away where it goes on
-//! (Filtering). And what other edges ask to be kept away of hosts behind this one.
+//! (Filtering). And what other edges ask to be kept away of hosts behind this one. Whom rules keep apart: [`super::apart`].
 //!
 //! ```text
 //!  packets that no service of their session is for ─► evidence, once in a while ─► the session ends, its host is kept away
@@ -20,26 +20,30 @@ use std::num::NonZeroUsize;
 use arrayvec::ArrayVec;
 use lru::LruCache;
 
+use super::apart::Apart;
 use super::called::Called;
 use super::edges::Key;
-use super::house::Lent;
+use super::house::{self, Lent};
 use super::live::Session;
 use super::reputations::What;
 use super::service::{Now, Service};
+use super::shown::{ShownFilter, Told, Wanted};
 use crate::edge::cetp::association::Report;
+use crate::edge::cetp::io::Pair;
 use crate::edge::cetp::message::{
-    Blocked, Evidence, Filtering, Fqdn, Id, IdType, Misbehaviour, Reason, Sessions, Tag,
+    Backoff, Blocked, Evidence, Filtering, Fqdn, Id, IdType, Misbehaviour, Reason, Sessions, Tag,
 };
 use crate::edge::cetp::rate::Rate;
-use crate::edge::cetp::terms::HostKey;
-use crate::edge::hosts::{HostId, NameHash};
+use crate::edge::hosts::{HostId, NameHash, name_hash};
 
 /// Hosts behind other edges whose packets are counted, and that are kept away.
-const HOSTS: NonZeroUsize = NonZeroUsize::new(1024).expect("not 0");
+pub(super) const HOSTS: NonZeroUsize = NonZeroUsize::new(1024).expect("not 0");
+/// Pairs of hosts of which another edge is asked to keep its own away from this edge's.
+pub(super) const PAIRS: NonZeroUsize = NonZeroUsize::new(256).expect("not 0");
 /// What an edge may ask to have kept away at a time.
-const OF_AN_EDGE: usize = 64;
+pub(super) const OF_AN_EDGE: usize = 64;
 /// Edges that may have asked.
-const EDGES: usize = 256;
+pub(super) const EDGES: usize = 256;
 /// So many packets in so many milliseconds are more than a mistake, and so many different ports are a scan.
 const TOO_MANY: u32 = 8;
 const WINDOW: u64 = 10_000;
@@ -48,11 +52,12 @@ const PORTS: usize = 4;
 const PAUSE: u64 = 30_000;
 const PATIENCE: u32 = 3;
 const FORGIVEN: u64 = 600_000;
-/// So often a second, and so often at once, an edge may ask: each time all sessions are looked through.
+/// So often a second, and so often at once, an edge may ask: each time all sessions are looked through. To end it it may as often as it
+/// likes, for which none are.
 const ASKS: u32 = 1;
 const ASKS_AT_ONCE: u32 = 8;
 /// Seconds for which another edge is asked to keep a host away, and most that one may ask.
-const AWAY: u16 = 600;
+pub(super) const AWAY: u16 = 600;
 const AWAY_MOST: u16 = 3600;
 
 /// What was seen of a host.
@@ -100,12 +105,15 @@ enum Kept {
     Host(HostId),
     /// Every host whose name is this or ends in it.
     Domain(Box<str>),
+    /// A host, from that one.
+    Pair(HostId, NameHash),
 }
 
 impl Kept {
-    fn has(&self, host: HostId, name: &str) -> bool {
+    fn has(&self, host: HostId, name: &str, peer: &NameHash) -> bool {
         match self {
             Kept::Host(kept) => *kept == host,
+            Kept::Pair(kept, from) => *kept == host && from == peer,
             Kept::Domain(kept) => {
                 name.strip_suffix(&**kept).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
             }
@@ -119,12 +127,14 @@ pub(super) struct Asked {
     pub edge: Box<str>,
     blocked: Option<AskedOf>,
     seconds: u16,
+    reason: Reason,
 }
 
 #[derive(Debug)]
 enum AskedOf {
     Host(IdType, Box<[u8]>),
     Domain(Box<str>),
+    Pair(NameHash, NameHash),
 }
 
 impl Asked {
@@ -132,11 +142,23 @@ impl Asked {
         let blocked = match filtering.blocked {
             Blocked::Host(id) => Some(AskedOf::Host(id.id_type, id.value.into())),
             Blocked::Domain(name) => Some(AskedOf::Domain(name.as_str().into())),
+            Blocked::Pair { host, from } => Some(AskedOf::Pair(*host, *from)),
             // A session is for all that was agreed on: single services are not taken out of it.
             Blocked::Service(_) => None,
         };
-        Asked { edge, blocked, seconds: filtering.seconds }
+        Asked { edge, blocked, seconds: filtering.seconds, reason: filtering.reason }
     }
+}
+
+/// A host behind another edge that is turned away.
+#[derive(Debug)]
+struct Away {
+    /// In milliseconds.
+    until: u64,
+    name: Box<str>,
+    why: Misbehaviour,
+    /// Its edge was asked to keep it away.
+    is_told: bool,
 }
 
 /// See the module.
@@ -144,8 +166,12 @@ impl Asked {
 pub struct Reports {
     /// Hosts behind other edges: a session anew is no clean slate.
     seen: LruCache<(Key, NameHash), Seen>,
-    /// Hosts behind other edges, and behind edges that have proved nothing, and until when, in milliseconds.
-    away: LruCache<(Option<Key>, NameHash), u64>,
+    /// Hosts behind other edges, and behind edges that have proved nothing.
+    away: LruCache<(Option<Key>, NameHash), Away>,
+    /// Of which the other edge was asked to keep its host from this one's.
+    pub(super) apart: LruCache<Pair, Apart>,
+    /// When those were last looked at, in milliseconds.
+    pub(super) looked: u64,
     /// By edge.
     kept: HashMap<Box<str>, Asks>,
 }
@@ -154,13 +180,27 @@ pub struct Reports {
 #[derive(Debug)]
 struct Asks {
     rate: Rate,
-    /// Each until then.
-    kept: ArrayVec<(Kept, u64), OF_AN_EDGE>,
+    kept: ArrayVec<Keeping, OF_AN_EDGE>,
+}
+
+/// One thing that it has asked for.
+#[derive(Debug)]
+struct Keeping {
+    kept: Kept,
+    /// In milliseconds.
+    until: u64,
+    reason: Reason,
 }
 
 impl Default for Reports {
     fn default() -> Reports {
-        Reports { seen: LruCache::new(HOSTS), away: LruCache::new(HOSTS), kept: HashMap::new() }
+        Reports {
+            seen: LruCache::new(HOSTS),
+            away: LruCache::new(HOSTS),
+            apart: LruCache::new(PAIRS),
+            looked: 0,
+            kept: HashMap::new(),
+        }
     }
 }
 
@@ -168,20 +208,31 @@ impl Reports {
     /// For how many seconds more a host behind another edge is kept away. Who has proved nothing and bears its name is taken for it.
     pub fn is_away(&self, edge: &Key, host: &NameHash, now: u64) -> Option<u16> {
         let proved = edge.name().is_some().then(|| edge.clone());
-        left(*self.away.peek(&(proved, *host))?, now)
+        left(self.away.peek(&(proved, *host))?.until, now)
     }
 
-    /// For how many seconds more a host behind this edge is kept away from another edge, by its word.
-    pub fn is_kept(&self, edge: &str, host: HostId, name: &str, now: u64) -> Option<u16> {
-        let kept = self.kept.get(edge)?.kept.iter().filter(|(kept, _)| kept.has(host, name));
-        kept.filter_map(|(_, until)| left(*until, now)).max()
+    /// For how many seconds more a host behind this edge is kept away from that one behind another edge, by its word, and why.
+    pub fn is_kept(
+        &self,
+        edge: &str,
+        (host, name): (HostId, &str),
+        peer: &NameHash,
+        now: u64,
+    ) -> Option<(u16, Reason)> {
+        let kept = self.kept.get(edge)?.kept.iter().filter(|of| of.kept.has(host, name, peer));
+        kept.filter_map(|of| Some((left(of.until, now)?, of.reason))).max_by_key(|(left, _)| *left)
     }
 
     /// That edge wants it, for so many seconds or no more; false where it asks too often, or there is no room.
-    fn keep(&mut self, edge: &str, kept: Kept, seconds: u16, now: u64) -> bool {
+    fn keep(&mut self, edge: &str, kept: Kept, (seconds, reason): (u16, Reason), now: u64) -> bool {
+        if seconds == 0 {
+            let asks = self.kept.get_mut(edge);
+            asks.into_iter().for_each(|asks| asks.kept.retain(|known| known.kept != kept));
+            return true;
+        }
         if !self.kept.contains_key(edge) && self.kept.len() >= EDGES {
             // Who asked for nothing that still counts gives way.
-            self.kept.retain(|_, asks| asks.kept.iter().any(|(_, until)| *until > now));
+            self.kept.retain(|_, asks| asks.kept.iter().any(|of| of.until > now));
             if self.kept.len() >= EDGES {
                 return false;
             }
@@ -191,19 +242,24 @@ impl Reports {
         if !asks.rate.allow(now) {
             return false;
         }
-        asks.kept.retain(|(known, until)| *until > now && *known != kept);
+        asks.kept.retain(|known| known.until > now && known.kept != kept);
         let until = now + u64::from(seconds.min(AWAY_MOST)) * 1000;
-        seconds == 0 || asks.kept.try_push((kept, until)).is_ok()
+        asks.kept.try_push(Keeping { kept, until, reason }).is_ok()
     }
 
     /// How much is kept: hosts that are counted, hosts that are kept away, and what edges have asked for.
     pub fn len(&self, now: u64) -> [usize; 3] {
         let kept = self.kept.values().flat_map(|asks| &asks.kept);
-        [self.seen.len(), self.away.len(), kept.filter(|(_, until)| *until > now).count()]
+        [self.seen.len(), self.away.len(), kept.filter(|of| of.until > now).count()]
+    }
+
+    /// Edges that something is kept of which they have asked for.
+    pub fn edges(&self) -> usize {
+        self.kept.len()
     }
 }
 
-fn left(until: u64, now: u64) -> Option<u16> {
+pub(super) fn left(until: u64, now: u64) -> Option<u16> {
     let seconds = until.checked_sub(now).filter(|left| *left > 0)?.div_ceil(1000);
     Some(u16::try_from(seconds).unwrap_or(u16::MAX))
 }
@@ -230,17 +286,17 @@ impl Service {
             return;
         }
         self.counters.evidence_sent += 1;
-        self.reputations.record(&edge, (peer, &name), What::Fault, now.ms);
+        self.blame(&edge, (peer, &name), What::Fault, lent, now);
         let seen = self.reports.seen.get_or_insert_mut(host, Seen::default);
         seen.told(now.ms);
         if seen.times >= PATIENCE {
-            self.send_away(&edge, (peer, &name), lent, now);
+            self.send_away(&edge, (peer, &name), misbehaviour, lent, now);
         }
         self.settle(lent, now);
     }
 
     /// Reports to an edge; false where there is no association, or too much waits.
-    fn tell(&mut self, edge: &str, report: &Report<'_>, lent: Lent<'_>, now: Now) -> bool {
+    pub(super) fn tell(&mut self, edge: &str, report: &Report<'_>, lent: Lent<'_>, now: Now) -> bool {
         let Some(edge) = Fqdn::new(edge) else { return false };
         self.drive(lent, now, |cetp, _, out| {
             cetp.peer(edge).is_some_and(|peer| cetp.report(peer, report, now.io(), out))
@@ -248,39 +304,80 @@ impl Service {
     }
 
     /// It has gone on: the other edge is asked to keep that host away, and this one turns it away meanwhile.
-    fn send_away(&mut self, edge: &Key, (peer, name): (NameHash, &str), lent: Lent<'_>, now: Now) {
+    fn send_away(
+        &mut self,
+        edge: &Key,
+        (peer, name): (NameHash, &str),
+        why: Misbehaviour,
+        lent: Lent<'_>,
+        now: Now,
+    ) {
         let (Some(edge_name), Some(id)) = (edge.name(), Id::new(IdType::FqdnHash, &peer)) else { return };
-        let filtering = Filtering { blocked: Blocked::Host(id), seconds: AWAY };
-        if self.tell(edge_name, &Report::Filtering(filtering), lent, now) {
-            self.counters.filtering_sent += 1;
-        }
+        let filtering = Filtering { blocked: Blocked::Host(id), seconds: AWAY, reason: Reason::BLOCKED };
+        let is_told = self.tell(edge_name, &Report::Filtering(filtering), lent, now);
+        self.counters.filtering_sent += u64::from(is_told);
         for by in [Some(edge.clone()), None] {
-            self.reports.away.put((by, peer), now.ms + u64::from(AWAY) * 1000);
+            let until = now.ms + u64::from(AWAY) * 1000;
+            self.reports.away.put((by, peer), Away { until, name: name.into(), why, is_told });
         }
         self.reports.seen.pop(&(edge.clone(), peer));
-        self.end_all(|session| session.edge == *edge && session.pair.peer == peer, lent, now);
+        let is_meant = |session: &Session| session.edge == *edge && session.pair.peer == peer;
+        self.end_all(is_meant, Reason::BLOCKED, lent, now);
         // Sessions that were used speak for it, and end now.
-        self.reputations.record(edge, (peer, name), What::Fault, now.ms);
+        self.blame(edge, (peer, name), What::Fault, lent, now);
+    }
+
+    /// An operator has looked at what hosts have done, and lets them come again; how many.
+    pub fn pardon(&mut self, wanted: &Wanted, lent: Lent<'_>, now: Now) -> u64 {
+        let all = self.reports.away.iter().filter(|((edge, peer), away)| {
+            let edge = edge.as_ref().and_then(Key::name);
+            edge.is_some_and(|edge| wanted.edge.as_deref().is_none_or(|wanted| wanted == edge))
+                && is_host(wanted, &away.name, peer)
+                && away.until > now.ms
+        });
+        let pardoned: Vec<(Key, NameHash)> =
+            all.filter_map(|((edge, peer), _)| Some((edge.clone()?, *peer))).collect();
+        for (edge, peer) in &pardoned {
+            for by in [Some(edge.clone()), None] {
+                self.reports.away.pop(&(by, *peer));
+            }
+            self.reports.seen.pop(&(edge.clone(), *peer));
+            if let (Some(edge), Some(id)) = (edge.name(), Id::new(IdType::FqdnHash, peer)) {
+                self.lift(edge, Blocked::Host(id), lent, now);
+            }
+        }
+        self.settle(lent, now);
+        pardoned.len() as u64
+    }
+
+    /// What an edge was asked to keep away it need not any more; false where it can't be told.
+    pub(super) fn lift(&mut self, edge: &str, blocked: Blocked<'_>, lent: Lent<'_>, now: Now) -> bool {
+        let filtering = Filtering { blocked, seconds: 0, reason: Reason::CLOSED };
+        let is_told = self.tell(edge, &Report::Filtering(filtering), lent, now);
+        self.counters.filtering_lifted += u64::from(is_told);
+        is_told
     }
 
     /// Ends sessions because of what was reported.
-    fn end_all(&mut self, is_meant: impl Fn(&Session) -> bool, lent: Lent<'_>, now: Now) {
+    fn end_all(&mut self, is_meant: impl Fn(&Session) -> bool, reason: Reason, lent: Lent<'_>, now: Now) {
         let all = self.live.iter().filter(|(_, session)| is_meant(session));
         let ended: Vec<Tag> = all.map(|(local, _)| local).collect();
-        ended.into_iter().for_each(|local| self.close(local, Reason::BLOCKED, lent, now));
+        ended.into_iter().for_each(|local| self.close(local, reason, lent, now));
     }
 
     /// Another edge, which has proved who it is, asks to have something of this side kept away from it.
     pub(super) fn keep_away(&mut self, asked: &Asked, lent: Lent<'_>, now: Now) {
+        let find = |id: Option<Id<'_>>| id.and_then(|id| lent.find(&id)).map(|called| called.host);
         let kept = match &asked.blocked {
-            Some(AskedOf::Host(id_type, value)) => {
-                Id::new(*id_type, value).and_then(|id| lent.find(&id)).map(|called| Kept::Host(called.host))
-            }
+            Some(AskedOf::Host(id_type, value)) => find(Id::new(*id_type, value)).map(Kept::Host),
             Some(AskedOf::Domain(name)) => Some(Kept::Domain(name.clone())),
+            Some(AskedOf::Pair(host, from)) => {
+                find(Id::new(IdType::FqdnHash, host)).map(|host| Kept::Pair(host, *from))
+            }
             None => None,
         };
-        let is_taken =
-            kept.clone().is_some_and(|kept| self.reports.keep(&asked.edge, kept, asked.seconds, now.ms));
+        let what = (asked.seconds, asked.reason);
+        let is_taken = kept.clone().is_some_and(|kept| self.reports.keep(&asked.edge, kept, what, now.ms));
         let Some(kept) = kept.filter(|_| is_taken) else {
             self.counters.filtering_ignored += 1;
             return;
@@ -290,21 +387,81 @@ impl Service {
             return;
         }
         let is_meant = |session: &Session| {
+            let host = Called::from(session.pair.host).host;
             session.edge.name() == Some(&*asked.edge)
-                && kept.has(Called::from(session.pair.host).host, &session.host_name)
+                && kept.has(host, &session.host_name, &session.pair.peer)
         };
-        self.end_all(is_meant, lent, now);
+        self.end_all(is_meant, asked.reason, lent, now);
     }
 
-    /// For how long a host behind this edge is kept away from one that it calls.
+    /// Whether, for how long and why a host behind this edge is kept away from one that it calls.
     pub(super) fn is_kept_from(
         &self,
-        host: HostKey,
+        pair: &Pair,
         edge: Option<&str>,
         lent: Lent<'_>,
         now: Now,
-    ) -> Option<u16> {
-        let known = lent.host(host)?;
-        self.reports.is_kept(edge?, known.id, known.parts().name, now.ms)
+    ) -> Option<Backoff> {
+        let known = lent.host(pair.host)?;
+        let host = (known.id, known.parts().name);
+        let (retry_after, reason) = self.reports.is_kept(edge?, host, &pair.peer, now.ms)?;
+        Some(Backoff { reason, code: None, retry_after })
     }
+
+    /// What is kept away, by this edge's word and by others'.
+    pub(super) fn shown_filters(&self, wanted: &Wanted, lent: Lent<'_>, now: Now) -> Vec<ShownFilter> {
+        let reports = &self.reports;
+        let away = reports.away.iter().filter(|((_, peer), away)| is_host(wanted, &away.name, peer));
+        let away = away.filter_map(|((edge, peer), away)| {
+            Some(ShownFilter {
+                edge: edge.as_ref()?.name()?.into(),
+                told: if away.is_told { Told::Sent } else { Told::Nobody },
+                what: named(&away.name, peer),
+                from: None,
+                why: away.why.to_string(),
+                left: left(away.until, now.ms)?,
+            })
+        });
+        let is_meant = |(pair, apart): &(&Pair, &Apart)| {
+            is_host(wanted, &apart.name, &pair.peer) || is_host(wanted, &apart.host_name, &apart.called)
+        };
+        let apart = reports.apart.iter().filter(is_meant).filter_map(|(pair, apart)| {
+            Some(ShownFilter {
+                edge: apart.edge.clone(),
+                told: Told::Sent,
+                what: named(&apart.name, &pair.peer),
+                from: Some(apart.host_name.clone()),
+                why: apart.why.name().into(),
+                left: left(apart.until, now.ms)?,
+            })
+        });
+        let kept = reports.kept.iter().flat_map(|(edge, asks)| asks.kept.iter().map(move |of| (edge, of)));
+        let received = kept.filter_map(|(edge, of)| {
+            let known =
+                |host| lent.register.get(host).map(|host| (Box::from(host.parts().name), *host.hash()));
+            let ((what, hash), from) = match &of.kept {
+                Kept::Host(host) => (known(*host)?, None),
+                Kept::Pair(host, from) => (known(*host)?, Some(from)),
+                Kept::Domain(domain) => ((format!(".{domain}").into(), name_hash(domain)), None),
+            };
+            let is_meant =
+                is_host(wanted, &what, &hash) || from.is_some_and(|from| is_host(wanted, "", from));
+            let from = from.map(|from| named("", from));
+            let (why, left) = (of.reason.to_string(), left(of.until, now.ms)?);
+            is_meant.then(|| ShownFilter { edge: edge.clone(), told: Told::Received, what, from, why, left })
+        });
+        let is_wanted = |shown: &ShownFilter| wanted.edge.as_deref().is_none_or(|edge| edge == &*shown.edge);
+        away.chain(apart).chain(received).filter(is_wanted).take(wanted.limit).collect()
+    }
+}
+
+/// Whether that is the host that is asked for, if one is: by its name, which not every session tells, or by the hash of it.
+fn is_host(wanted: &Wanted, name: &str, hash: &NameHash) -> bool {
+    wanted.host.as_deref().is_none_or(|wanted| wanted == name || name_hash(wanted) == *hash)
+}
+
+/// A host behind another edge, as an operator knows it: by its hash where nobody has told its name.
+fn named(name: &str, hash: &NameHash) -> Box<str> {
+    let id = || Id::new(IdType::FqdnHash, hash).unwrap_or(Id::NONE);
+    if name.is_empty() { house::peer_text(&id(), None) } else { name.into() }
 }

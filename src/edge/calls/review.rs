@@ -1,7 +1,9 @@
 //! Sessions of hosts that have changed, or whose rules have, are weighed again: what would not be agreed on any more ends.
 //!
-//! Guarantees: only sessions of those hosts are looked at, or all where it is not known any more which they are; at most [`TURN`] a
-//! turn. The other side is told why, and the operator which rule it was. Never: takes services out of a session: who still may have
+//! So are those with hosts behind other edges that have come to be worth less than a rule wants.
+//!
+//! Guarantees: only sessions of those hosts are weighed, or all where it is not known any more which they are; at most [`TURN`] are looked
+//! at a turn. The other side is told why, and the operator which rule it was. Never: takes services out of a session: who still may have
 //! some asks anew.
 
 use std::collections::VecDeque;
@@ -9,15 +11,17 @@ use std::ops::Bound;
 
 use super::called::{self, Called};
 use super::claims::Case;
+use super::edges::Key;
 use super::house::{Lent, Parts, Rooms};
 use super::local;
 use super::refusals::Rule;
+use super::reputations::What;
 use super::service::{Now, Service};
 use crate::config::Services;
 use crate::edge::cetp::io::Pair;
 use crate::edge::cetp::message::{Backoff, Reason, Tag};
 use crate::edge::cetp::terms::{HostKey, Side};
-use crate::edge::hosts::HostId;
+use crate::edge::hosts::{HostId, NameHash};
 
 /// Sessions, or pairs of hosts behind this edge, that are looked at a turn.
 pub const TURN: usize = 64;
@@ -25,10 +29,12 @@ pub const TURN: usize = 64;
 const HOSTS: usize = 2048;
 
 /// What is still to be looked at, from where on.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Span {
     Remote(Bound<Pair>, HostKey),
     Local(Bound<(HostId, HostId)>, HostId),
+    /// Those with that edge, and with that host where it is about one.
+    Worth(Bound<Pair>, Key, Option<NameHash>),
 }
 
 /// How far it has come.
@@ -40,11 +46,12 @@ pub struct Review {
 }
 
 impl Review {
-    /// Takes over what has changed; whether there is anything to look at.
+    /// Takes over what has changed; whether anything has.
     fn take(&mut self, lent: Lent<'_>) -> bool {
         let (hosts, rules) = (lent.register.changes(), lent.policy.changes());
         let counts = [hosts.count(), rules.count()];
-        if counts != self.seen {
+        let has_changed = counts != self.seen;
+        if has_changed {
             match (hosts.since(self.seen[0]), rules.since(self.seen[1])) {
                 (Some(hosts), Some(rules)) => {
                     hosts.for_each(|host| self.add(*host));
@@ -55,7 +62,7 @@ impl Review {
             }
             self.seen = counts;
         }
-        !self.spans.is_empty()
+        has_changed
     }
 
     fn add(&mut self, host: HostId) {
@@ -66,6 +73,13 @@ impl Review {
         let from = Bound::Included(Pair { host: key, peer: [0; 16] });
         self.spans.push_back(Span::Remote(from, Called::last(host)));
         self.spans.push_back(Span::Local(Bound::Included((host, first)), host));
+    }
+
+    fn add_worth(&mut self, edge: &Key, host: Option<NameHash>) {
+        if self.spans.len() >= 2 * HOSTS {
+            return self.add_all();
+        }
+        self.spans.push_back(Span::Worth(Bound::Unbounded, edge.clone(), host));
     }
 
     fn add_all(&mut self) {
@@ -80,14 +94,57 @@ fn backoff(reason: Reason) -> Backoff {
 }
 
 impl Service {
+    /// What the protocol asks of this edge, for who only looks.
+    pub(super) fn rooms<'r>(&'r self, lent: Lent<'r>, now: Now) -> Rooms<'r> {
+        let parts = Parts {
+            own: &self.own,
+            credentials: &self.credentials,
+            live: &self.live,
+            reputations: &self.reputations,
+            reports: &self.reports,
+            table: &self.shared,
+        };
+        Rooms::new(parts, &self.refusals, &self.judged, lent, now)
+    }
+
+    /// Something of a host behind another edge has turned out badly. Where rules tell what it, or its edge, is worth now from what it was
+    /// before, its sessions are weighed again.
+    pub(super) fn blame(&mut self, edge: &Key, host: (NameHash, &str), what: What, lent: Lent<'_>, now: Now) {
+        let worth =
+            |service: &Service| [None, Some(&host.0)].map(|host| service.reputations.of(edge, host, now.ms));
+        let before = worth(self);
+        self.reputations.record(edge, host, what, now.ms);
+        let after = worth(self);
+        let is_other = |at: usize| lent.policy.tells_apart(before[at], after[at]);
+        if is_other(0) {
+            self.review.add_worth(edge, None);
+        } else if is_other(1) {
+            self.review.add_worth(edge, Some(host.0));
+        }
+    }
+
     /// Looks at some sessions of hosts that have changed; whether there was anything to do.
     pub fn review(&mut self, lent: Lent<'_>, now: Now) -> bool {
-        if !self.review.take(lent) {
-            return false;
+        let has_changed = self.review.take(lent);
+        if has_changed {
+            self.reunite(true, lent, now);
+        }
+        if self.review.spans.is_empty() {
+            return has_changed;
         }
         for _ in 0..TURN {
-            match self.review.spans.front().copied() {
+            match self.review.spans.front().cloned() {
                 None => break,
+                Some(Span::Worth(from, edge, host)) => match self.live.next(from, HostKey(u64::MAX)) {
+                    Some((pair, local)) => {
+                        let is_its = self.live.get(local).is_some_and(|session| session.edge == edge);
+                        self.review.spans[0] = Span::Worth(Bound::Excluded(pair), edge, host);
+                        if is_its && host.is_none_or(|host| host == pair.peer) {
+                            self.review_session(local, lent, now);
+                        }
+                    }
+                    None => _ = self.review.spans.pop_front(),
+                },
                 Some(Span::Remote(from, last)) => match self.live.next(from, last) {
                     Some((pair, local)) => {
                         self.review.spans[0] = Span::Remote(Bound::Excluded(pair), last);
@@ -111,7 +168,9 @@ impl Service {
     fn review_session(&mut self, local: Tag, lent: Lent<'_>, now: Now) {
         if let Err(Backoff { reason, .. }) = self.weigh_session(local, lent, now) {
             self.counters.withdrawn += 1;
-            return self.close(local, reason, lent, now);
+            let apart = self.take_apart(local, lent, now);
+            self.close(local, reason, lent, now);
+            return apart.into_iter().for_each(|(pair, apart)| self.keep_apart(pair, apart, lent, now));
         }
         let host = self.live.get(local).and_then(|session| lent.host(session.pair.host));
         if let Some(host) = host {
@@ -122,15 +181,7 @@ impl Service {
     /// Whether a session would be agreed on.
     fn weigh_session(&self, local: Tag, lent: Lent<'_>, now: Now) -> Result<(), Backoff> {
         let Some(session) = self.live.get(local) else { return Ok(()) };
-        let parts = Parts {
-            own: &self.own,
-            credentials: &self.credentials,
-            live: &self.live,
-            reputations: &self.reputations,
-            reports: &self.reports,
-            table: &self.shared,
-        };
-        let rooms = Rooms::new(parts, &self.refusals, &self.judged, lent, now).of_sessions();
+        let rooms = self.rooms(lent, now).of_sessions();
         for side in [Side::Outbound, Side::Inbound] {
             let services = session.services_of(side);
             if services.is_empty() {

@@ -129,6 +129,8 @@ pub struct Counters {
     /// Evidence of that, and hosts that other edges were asked to keep away.
     pub evidence_sent: u64,
     pub filtering_sent: u64,
+    /// Of those what was ended before its time.
+    pub filtering_lifted: u64,
     /// What other edges have asked to have kept away, and what of it is not.
     pub filtering_taken: u64,
     pub filtering_ignored: u64,
@@ -229,8 +231,8 @@ impl Service {
 
     /// When [`Self::tick`] is to be called next, in milliseconds.
     pub fn next_deadline(&self) -> Option<u64> {
-        let is_looking = !(self.unheard.is_empty() && self.edges.is_empty());
-        let look = is_looking.then_some(self.looked + LOOK);
+        let is_idle = self.unheard.is_empty() && self.edges.is_empty() && self.reports.apart.is_empty();
+        let look = (!is_idle).then_some(self.looked + LOOK);
         let all = [self.cetp.next_deadline(), self.waits.next_deadline(), self.locals.next_deadline(), look];
         all.into_iter().flatten().min()
     }
@@ -389,6 +391,7 @@ impl Service {
             edges.moved(&super::edges::Key::Named(name.clone()), &at, own, &mut table.lock());
         }
         self.restore_ways(now);
+        self.reunite(false, lent, now);
         self.settle(lent, now);
     }
 

@@ -54,6 +54,31 @@ pub struct ShownEdge {
     pub heard: Option<u64>,
 }
 
+/// Who has asked for something to be kept away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// This edge, of the other one.
+    Sent,
+    /// The other edge, of this one.
+    Received,
+    /// Nobody: this edge turns it away without that.
+    Nobody,
+}
+
+/// What is kept away.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShownFilter {
+    pub edge: Box<str>,
+    pub told: Told,
+    /// A host; of a domain, its name after a dot. Behind the other edge, or behind this one where that was received.
+    pub what: Box<str>,
+    /// From whom; `None`: from all at the edge that wants it.
+    pub from: Option<Box<str>>,
+    pub why: String,
+    /// Seconds.
+    pub left: u16,
+}
+
 /// All that is shown.
 #[derive(Clone, Debug)]
 pub struct Shown {
@@ -69,6 +94,8 @@ pub struct Shown {
     pub ways: Vec<(Option<Box<str>>, ShownWay)>,
     pub refusals: Vec<Refusal>,
     pub refused: u64,
+    /// What is kept away.
+    pub filters: Vec<ShownFilter>,
     /// Who is worth least, the least first.
     pub reputations: Vec<ShownReputation>,
 }
@@ -141,6 +168,7 @@ impl Service {
             ways: self.shown_ways(wanted, now),
             refusals: self.refusals().iter().take(wanted.limit).cloned().collect(),
             refused: self.refusals().count(),
+            filters: self.shown_filters(wanted, lent, now),
             reputations: self.reputations.worst(wanted.limit, now.ms),
         }
     }

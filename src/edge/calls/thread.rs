@@ -69,6 +69,7 @@ pub struct Options {
 enum Command {
     Show(Wanted, Sender<Shown>),
     Terminate(Wanted, Sender<u64>),
+    Pardon(Wanted, Sender<u64>),
     Believe(Box<Authorities>),
     Worth(Option<Box<str>>, Box<str>, Sender<u8>),
 }
@@ -191,6 +192,14 @@ impl Cetp {
     /// [`Silent`]: it may end them yet.
     pub fn terminate(&self, wanted: Wanted) -> Result<u64, Silent> {
         self.ask(|answer| Command::Terminate(wanted, answer))
+    }
+
+    /// Lets hosts come again that are kept away for what they have done; how many.
+    ///
+    /// # Errors
+    /// [`Silent`]: it may do so yet.
+    pub fn pardon(&self, wanted: Wanted) -> Result<u64, Silent> {
+        self.ask(|answer| Command::Pardon(wanted, answer))
     }
 
     /// From now on those are believed: their revocation lists were read anew.
@@ -348,6 +357,9 @@ impl Work {
                     }
                     Command::Terminate(wanted, answer) => {
                         let _ = answer.try_send(service.terminate(&wanted, lent, now));
+                    }
+                    Command::Pardon(wanted, answer) => {
+                        let _ = answer.try_send(service.pardon(&wanted, lent, now));
                     }
                     Command::Worth(edge, host, answer) => {
                         let _ = answer.try_send(service.worth(edge.as_deref(), &host, now));

@@ -42,6 +42,8 @@ pub use judgement::{Agreement, Claims, Judgement, Own, Refusal};
 pub use names::{Name, NameSet};
 pub use rules::Rule;
 
+use std::collections::BTreeSet;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use super::journal::Journal;
@@ -65,6 +67,8 @@ pub struct Engine {
     users: UserRules,
     /// Hosts whose users' rules were changed.
     journal: Journal<DomainName>,
+    /// From which reputations on another rule may decide.
+    bounds: BTreeSet<u8>,
 }
 
 impl Engine {
@@ -85,6 +89,11 @@ impl Engine {
             default: default.iter().flatten().map(Rule::new).collect(),
             users: UserRules::new(capacity),
             journal: Journal::default(),
+            bounds: [&policy.operator, &policy.edge, &policy.host]
+                .into_iter()
+                .flatten()
+                .flat_map(|rule| [*rule.reputation.start(), rule.reputation.end().saturating_add(1)])
+                .collect(),
             policy,
         }
     }
@@ -102,6 +111,12 @@ impl Engine {
         self.users.set(host, rules, &self.policy)?;
         self.journal.push(host.clone());
         Ok(())
+    }
+
+    /// Whether somebody of the one reputation and somebody of the other, in hundredths, may find other rules.
+    pub fn tells_apart(&self, one: u8, other: u8) -> bool {
+        let between = (Bound::Excluded(one.min(other)), Bound::Included(one.max(other)));
+        one != other && self.bounds.range(between).next().is_some()
     }
 
     /// Hosts whose users' rules were changed.

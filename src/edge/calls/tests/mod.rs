@@ -2,6 +2,7 @@
 //! and reorders.
 
 mod addresses;
+mod apart;
 mod changes;
 mod lab;
 mod locals;

@@ -42,6 +42,15 @@ fn associated() -> Lab {
     lab
 }
 
+/// Edge 1 refuses whoever is worth little, and its host 2 everybody; hosts 1 and 4 behind edge 0 have sessions with its hosts 3 and 4.
+pub fn session_with_a_picky_edge() -> Lab {
+    let mut lab = associated();
+    let call = lab.call((0, 1), (1, 3));
+    lab.run(100);
+    lab.reached(0, call);
+    lab
+}
+
 #[test]
 fn who_is_refused_again_and_again_is_worth_less_until_time_heals() {
     let mut lab = associated();

@@ -310,14 +310,18 @@ pub enum Blocked<'a> {
     Domain(Fqdn<'a>),
     /// A service towards hosts of the sender.
     Service(Service),
+    /// A host behind the receiver, from one behind the sender, each by the hash of its name: other hosts aren't concerned.
+    Pair { host: &'a [u8; 16], from: &'a [u8; 16] },
 }
 
 /// Asks the receiver to keep its own side away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Filtering<'a> {
     pub blocked: Blocked<'a>,
-    /// Seconds, from now on; 0 ends it.
+    /// Seconds, from now on; 0 ends it, whatever its reason was.
     pub seconds: u16,
+    /// What the host is told that asks nevertheless.
+    pub reason: Reason,
 }
 
 /// What an edge takes of the other.

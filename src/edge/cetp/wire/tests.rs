@@ -84,6 +84,7 @@ fn second_values() -> impl Strategy<Value = Value<'static>> {
         id().prop_filter("an ID", |id| !id.is_none()).prop_map(Blocked::Host),
         fqdn().prop_map(Blocked::Domain),
         service().prop_map(Blocked::Service),
+        (array(), array()).prop_map(|(host, from)| Blocked::Pair { host, from }),
     ];
     let termination = prop_oneof![
         any::<u8>().prop_map(|reason| Termination::This(Reason(reason))),
@@ -106,8 +107,9 @@ fn second_values() -> impl Strategy<Value = Value<'static>> {
         (any::<(u8, u32)>(), sessions(0)).prop_map(|((kind, count), sessions)| {
             Value::Evidence(Evidence { misbehaviour: Misbehaviour(kind), count, sessions })
         }),
-        (blocked, any::<u16>())
-            .prop_map(|(blocked, seconds)| Value::Filtering(Filtering { blocked, seconds })),
+        (blocked, any::<u16>(), any::<u8>()).prop_map(|(blocked, seconds, reason)| {
+            Value::Filtering(Filtering { blocked, seconds, reason: Reason(reason) })
+        }),
         vec(service(), 1..=value::SERVICES)
             .prop_map(|services| Value::Service(services.into_iter().collect())),
         (576..=u16::MAX).prop_map(Value::Mtu),

@@ -147,7 +147,7 @@ fn read_evidence(reader: &mut Reader<'_>) -> Option<Evidence> {
 }
 
 fn read_filtering<'a>(reader: &mut Reader<'a>) -> Option<Filtering<'a>> {
-    let seconds = reader.u16()?;
+    let (seconds, reason) = (reader.u16()?, Reason(reader.u8()?));
     let blocked = match reader.u8()? {
         1 => {
             let id_type = IdType::from_number(reader.u8()?).filter(|id_type| *id_type != IdType::None)?;
@@ -155,9 +155,10 @@ fn read_filtering<'a>(reader: &mut Reader<'a>) -> Option<Filtering<'a>> {
         }
         2 => Blocked::Domain(Fqdn::from_bytes(reader.rest())?),
         3 => Blocked::Service(read_service(reader)?),
+        4 => Blocked::Pair { host: reader.array()?, from: reader.array()? },
         _ => return None,
     };
-    Some(Filtering { blocked, seconds })
+    Some(Filtering { blocked, seconds, reason })
 }
 
 fn read_service(reader: &mut Reader<'_>) -> Option<Service> {
@@ -260,6 +261,7 @@ fn write_termination(termination: &Termination, room: &mut Vec<u8>) {
 
 fn write_filtering(filtering: &Filtering<'_>, room: &mut Vec<u8>) {
     room.extend(filtering.seconds.to_be_bytes());
+    room.push(filtering.reason.0);
     match &filtering.blocked {
         Blocked::Host(id) => {
             room.extend([1, id.id_type as u8]);
@@ -272,6 +274,11 @@ fn write_filtering(filtering: &Filtering<'_>, room: &mut Vec<u8>) {
         Blocked::Service(service) => {
             room.push(3);
             write_service(service, room);
+        }
+        Blocked::Pair { host, from } => {
+            room.push(4);
+            room.extend(*host);
+            room.extend(*from);
         }
     }
 }

@@ -375,7 +375,11 @@ fn reports_and_ends_of_many_sessions() {
         Evidence { misbehaviour: Misbehaviour::FLOOD, count: 5, sessions: remote.iter().copied().collect() };
     for report in [
         Report::Evidence(evidence),
-        Report::Filtering(Filtering { blocked: Blocked::Service(Service::ANY), seconds: 30 }),
+        Report::Filtering(Filtering {
+            blocked: Blocked::Service(Service::ANY),
+            seconds: 30,
+            reason: Reason::BLOCKED,
+        }),
         Report::Terminate(Termination::These(Reason::CLOSED, remote[..1].iter().copied().collect())),
         Report::Terminate(Termination::All(Reason::CLOSED)),
     ] {

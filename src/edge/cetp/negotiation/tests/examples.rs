@@ -57,6 +57,7 @@ pub fn render(bytes: &[u8]) -> String {
             Some(Value::Timeout(seconds)) => format!(" {seconds} s"),
             Some(Value::Domain(name)) => format!(" {name}"),
             Some(Value::Backoff(backoff)) => format!(" {}", backoff.reason),
+            Some(Value::Filtering(filtering)) => format!(" {} s, {}", filtering.seconds, filtering.reason),
             Some(Value::Unexpected(unexpected)) => format!(" {}", unexpected.kind),
             Some(other) => {
                 let text = format!("{other:?}");
@@ -110,7 +111,7 @@ fn each_is_a_message_and_says_what_it_is() {
     assert_eq!(number, EXAMPLES);
 }
 
-const EXAMPLES: usize = 11;
+const EXAMPLES: usize = 13;
 
 /// The first examples are what two edges say: the same kinds of messages with the same TLVs.
 #[test]

@@ -176,7 +176,7 @@ fn reports_come_once_and_are_acknowledged() {
         lab.run(100);
         assert_eq!(lab.take(other), [Event::Evidence { local: Some(remote), count: 9 }]);
         let blocked = Blocked::Domain(Fqdn::new("bad.example").expect("a name"));
-        let report = Report::Filtering(Filtering { blocked, seconds: 30 });
+        let report = Report::Filtering(Filtering { blocked, seconds: 30, reason: Reason::BLOCKED });
         assert!(lab.with(edge, |cetp, _, now, out| cetp.report_session(local, &report, now, out)));
         lab.run(100);
         assert_eq!(lab.take(other), [Event::Filtering { local: Some(remote), seconds: 30 }]);
