@@ -396,3 +396,48 @@ fn too_many_updates_are_not_answered() {
     assert_eq!(sent.0, vec![(ReplyTo::Stream { connection: 1 }, None); 2]);
     assert_eq!(counters.silences[5].get(), 2);
 }
+
+/// Takes whatever it is asked, and never answers.
+struct Silent;
+
+impl Forwarder for Silent {
+    fn ask(&mut self, _: Forward, _: u64) -> bool {
+        true
+    }
+
+    fn poll(&mut self) -> Option<(u64, Found)> {
+        None
+    }
+}
+
+#[test]
+fn questions_for_others_are_not_answered_when_too_many_wait() {
+    let (mut server, register, counters) = server_with(None, Box::new(Moody(0)), Box::new(Silent));
+    let mut sent = Sent::default();
+    let message = question("www.example.org", RecordType::A).to_vec().expect("sound");
+    for _ in 0..FORWARDED_MAX + 3 {
+        server.stream(&message, &inside(1), 1, &register, at(0), &mut sent);
+    }
+    assert_eq!((server.forwarded.len(), counters.forwarded.get()), (FORWARDED_MAX, FORWARDED_MAX as u64));
+    assert_eq!(sent.0, vec![(ReplyTo::Stream { connection: 1 }, None); 3]);
+    assert_eq!(counters.silences[5].get(), 3);
+}
+
+/// Of those beyond it is said at once that there is nothing; the others have their turn when it is time.
+#[test]
+fn questions_that_wait_for_the_pool_are_so_many() {
+    let (mut server, register, _) = server(None);
+    let mut sent = Sent::default();
+    let message = question("a.ces.example", RecordType::A).to_vec().expect("sound");
+    for _ in 0..RETRIES_MAX + 3 {
+        server.stream(&message, &outside(Transport::Tcp), 7, &register, at(10), &mut sent);
+    }
+    assert_eq!((server.retries.len(), sent.0.len()), (RETRIES_MAX, 3));
+    let answers = |(_, answer): &(ReplyTo, Option<Vec<u8>>)| {
+        Message::from_vec(answer.as_ref().expect("an answer")).expect("sound").answers.len()
+    };
+    assert!(sent.0.iter().all(|one| answers(one) == 0));
+    while server.turn(&register, at(510), &mut sent) {}
+    assert_eq!((server.retries.len(), sent.0.len()), (0, RETRIES_MAX + 3));
+    assert!(sent.0[3..].iter().all(|one| answers(one) == 1));
+}

@@ -340,6 +340,33 @@ mod tests {
         assert!(is_closed(&mut clients[1]));
     }
 
+    /// Of many sources; who is beyond is closed at once, and finds room when another has gone.
+    #[test]
+    fn as_many_connections_are_open_as_there_is_room_for() {
+        let (mut service, mut clients, ..) = service(0);
+        let address = service.listeners[0].local_addr().expect("it is bound");
+        let open = |service: &mut Service, clients: &mut Vec<TcpStream>| {
+            clients.push(TcpStream::connect(address).expect("it listens"));
+            let seen = service.counters.connections.get() + service.counters.connections_refused.get();
+            while service.counters.connections.get() + service.counters.connections_refused.get() == seen {
+                service.accept(0);
+            }
+            // Each is as if it were of a source of its own.
+            service.sources.clear();
+        };
+        (0..CONNECTIONS_MAX + 2).for_each(|_| open(&mut service, &mut clients));
+        assert_eq!((service.open.len(), service.counters.connections_refused.get()), (CONNECTIONS_MAX, 2));
+        assert!(clients[CONNECTIONS_MAX..].iter_mut().all(is_closed));
+        drop(clients.remove(0));
+        while service.open.len() == CONNECTIONS_MAX {
+            let ready = service.poll(1, 0);
+            service.serve(&ready.sockets, 0);
+            service.close(0);
+        }
+        open(&mut service, &mut clients);
+        assert_eq!((service.open.len(), service.counters.connections_refused.get()), (CONNECTIONS_MAX, 2));
+    }
+
     #[test]
     fn one_source_has_its_share_of_connections() {
         let (mut service, mut clients, ..) = service(SOURCE_MAX + 1);

@@ -51,11 +51,11 @@ impl Why {
 #[derive(Debug)]
 pub struct Apart {
     pub edge: Box<str>,
-    rloc: Rloc,
+    pub(super) rloc: Rloc,
     /// On what their session stood.
-    grounds: Box<Grounds>,
+    pub(super) grounds: Box<Grounds>,
     /// By which name the host behind this edge was called.
-    called: NameHash,
+    pub(super) called: NameHash,
     pub host_name: Box<str>,
     /// The other host's, where it was told.
     pub name: Box<str>,

@@ -226,12 +226,17 @@ impl Service {
         let rlocs = waiting.speakers.get(waiting.at).map(rlocs).unwrap_or_default();
         self.waits.wait(&pair, For::Association(edge.as_str().into()), now.ms);
         let Some(name) = Fqdn::new(edge.as_str()) else { return };
-        let (is_under_way, is_up) = self.drive(lent, now, |cetp, rooms, out| {
+        let (has_room, is_under_way, is_up) = self.drive(lent, now, |cetp, rooms, out| {
+            let has_room = cetp.has_room(name);
             let is_under_way = cetp.associate(name, &rlocs, rooms, now.io(), out);
-            (is_under_way, cetp.peer(name).is_some())
+            (has_room, is_under_way, cetp.peer(name).is_some())
         });
         if is_up {
             self.waits.associated(edge.as_str(), now.ms);
+        } else if !has_room {
+            // It is not that nobody is there: so nothing else may be tried in its place.
+            let backoff = Backoff { reason: Reason::OVERLOADED, code: None, retry_after: 0 };
+            self.refused(pair, backoff, false, lent, now);
         } else if !is_under_way {
             let backoff = Backoff { reason: Reason::ASSOCIATION, code: None, retry_after: 0 };
             self.next_speaker(pair, backoff, lent, now);

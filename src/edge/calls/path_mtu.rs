@@ -105,3 +105,27 @@ impl Service {
         self.mtu_counters.restored += self.edges.restore(now.ms, &mut self.table.lock());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    /// One more than there is room for changes nothing; those that are known may still be lowered; and time makes room.
+    #[test]
+    fn as_many_ways_are_kept_as_there_is_room_for() {
+        let ends = |number: usize| Ends::V4 {
+            local: Ipv4Addr::new(192, 0, 2, 1),
+            remote: Ipv4Addr::from(0xc633_0000 + number as u32),
+        };
+        let mut ways = Ways::default();
+        assert!((0..WAYS).all(|number| ways.lower(ends(number), 1400, number as u64)));
+        assert!(!ways.lower(ends(WAYS), 1400, 0) && ways.0.len() == WAYS);
+        assert_eq!((ways.mtu(&ends(WAYS), 1500), ways.mtu(&ends(0), 1500)), (1500, 1400));
+        assert!(ways.lower(ends(0), 1300, 5));
+        assert_eq!((ways.mtu(&ends(0), 1500), ways.0.len()), (1300, WAYS));
+        let restored = std::iter::from_fn(|| ways.restore(LIFETIME + 9)).count();
+        assert_eq!(restored, 10, "those whose time is over");
+        assert!(ways.lower(ends(WAYS), 1400, LIFETIME + 9));
+    }
+}

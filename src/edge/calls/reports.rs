@@ -38,6 +38,8 @@ use crate::edge::hosts::{HostId, NameHash, name_hash};
 
 /// Hosts behind other edges whose packets are counted, and that are kept away.
 pub(super) const HOSTS: NonZeroUsize = NonZeroUsize::new(1024).expect("not 0");
+/// Under so many names is one kept away: as one behind its edge, and as one behind nobody's.
+const NAMES: NonZeroUsize = NonZeroUsize::new(2).expect("not 0");
 /// Pairs of hosts of which another edge is asked to keep its own away from this edge's.
 pub(super) const PAIRS: NonZeroUsize = NonZeroUsize::new(256).expect("not 0");
 /// What an edge may ask to have kept away at a time.
@@ -196,7 +198,7 @@ impl Default for Reports {
     fn default() -> Reports {
         Reports {
             seen: LruCache::new(HOSTS),
-            away: LruCache::new(HOSTS),
+            away: LruCache::new(HOSTS.saturating_mul(NAMES)),
             apart: LruCache::new(PAIRS),
             looked: 0,
             kept: HashMap::new(),
@@ -205,6 +207,16 @@ impl Default for Reports {
 }
 
 impl Reports {
+    /// One more packet of a host that no service is for, to that port; what it all comes to, if that is to be told now.
+    pub(super) fn packet(
+        &mut self,
+        host: &(Key, NameHash),
+        (protocol, port): (u8, u16),
+        now: u64,
+    ) -> Option<(Misbehaviour, u32)> {
+        self.seen.get_or_insert_mut(host.clone(), Seen::default).packet(protocol, port, now)
+    }
+
     /// For how many seconds more a host behind another edge is kept away. Who has proved nothing and bears its name is taken for it.
     pub fn is_away(&self, edge: &Key, host: &NameHash, now: u64) -> Option<u16> {
         let proved = edge.name().is_some().then(|| edge.clone());
@@ -279,8 +291,9 @@ impl Service {
         self.counters.trespasses += 1;
         // Of whom nobody knows who it is nobody would be told.
         let Some(edge_name) = edge.name() else { return };
-        let seen = self.reports.seen.get_or_insert_mut(host.clone(), Seen::default);
-        let Some((misbehaviour, count)) = seen.packet(protocol, port, now.ms) else { return };
+        let Some((misbehaviour, count)) = self.reports.packet(&host, (protocol, port), now.ms) else {
+            return;
+        };
         let evidence = Evidence { misbehaviour, count, sessions: Sessions::from_iter([theirs]) };
         if !self.tell(edge_name, &Report::Evidence(evidence), lent, now) {
             return;
@@ -304,7 +317,7 @@ impl Service {
     }
 
     /// It has gone on: the other edge is asked to keep that host away, and this one turns it away meanwhile.
-    fn send_away(
+    pub(super) fn send_away(
         &mut self,
         edge: &Key,
         (peer, name): (NameHash, &str),

@@ -254,3 +254,33 @@ impl Service {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// More hosts that change, or edges that come to be worth less, than may wait: then all sessions are looked at, and nothing is missed.
+    #[test]
+    fn what_waits_is_bounded_and_covers_everything() {
+        let edge = |number: u32| Key::Named(number.to_string().into());
+        let adds: [fn(&mut Review, u32, Key); 2] = [
+            |review, number, _| review.add(HostId::from_number(number)),
+            |review, _, edge| review.add_worth(&edge, None),
+        ];
+        for add in adds {
+            let mut review = Review::default();
+            let mut has_been_all = false;
+            for number in 0..5 * HOSTS as u32 {
+                add(&mut review, number, edge(number));
+                assert!(review.spans.len() <= 2 * HOSTS);
+                has_been_all |= review.spans.len() == 2;
+            }
+            let first = review.spans.iter().take(2).cloned().collect::<Vec<_>>();
+            assert!(has_been_all);
+            assert!(matches!(
+                first[..],
+                [Span::Remote(Bound::Unbounded, HostKey(u64::MAX)), Span::Local(Bound::Unbounded, _)]
+            ));
+        }
+    }
+}

@@ -5,7 +5,7 @@ use super::reports::{fqdn, is_refused, session, tags_of, trespass};
 use crate::edge::calls::shown::{ShownFilter, Wanted};
 
 /// What an edge shows, in words.
-fn shown(lab: &mut Lab, edge: usize) -> Vec<String> {
+pub fn shown(lab: &mut Lab, edge: usize) -> Vec<String> {
     let wanted = Wanted { limit: 9, ..Wanted::default() };
     let filters = lab.at(edge, |service, lent, now| service.show(&wanted, lent, now).filters);
     let text = |filter: &ShownFilter| {

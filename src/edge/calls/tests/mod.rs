@@ -3,6 +3,7 @@
 
 mod addresses;
 mod apart;
+mod bounds;
 mod changes;
 mod lab;
 mod locals;

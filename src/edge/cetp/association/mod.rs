@@ -34,7 +34,7 @@ use std::collections::HashMap;
 /// Shortest message, in bytes, that an edge answers whose RLOC it can't believe yet: no answer to such a one is longer.
 pub const LEAST_UNPROVEN: usize = 128;
 /// Tags of one edge that are kept: three are in use at most, and those that were are swept when there are so many.
-const TAGS: usize = 8;
+pub const TAGS: usize = 8;
 /// Signatures of strangers that are checked a second: each costs what thousands of MACs do.
 const HANDSHAKES: u32 = 1000;
 
@@ -122,6 +122,11 @@ impl Peers {
 
     pub fn is_empty(&self) -> bool {
         self.by_name.is_empty()
+    }
+
+    /// Whether nothing can be kept of another edge than those.
+    pub fn is_full(&self) -> bool {
+        self.free.is_empty()
     }
 
     /// MACs that were spent on sealed messages.
@@ -216,6 +221,11 @@ impl Peers {
     /// The edge that has told that RLOC; the last one where several have.
     pub fn by_rloc(&self, rloc: Rloc) -> Option<PeerId> {
         self.by_rloc.get(&rloc).copied().map(PeerId)
+    }
+
+    /// Tags of associations that are kept, those that were among them.
+    pub fn tags(&self) -> usize {
+        self.tags.len()
     }
 
     /// RLOCs by which an edge is found: no more than the edges there are may tell.

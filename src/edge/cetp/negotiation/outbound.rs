@@ -165,9 +165,18 @@ impl Cetp {
             return Ok(None);
         }
         let name = question.edge.ok_or(backoff(Reason::REFUSED, None))?;
+        if !self.has_room(name) {
+            self.counters.full += 1;
+            return Err(backoff(Reason::OVERLOADED, None));
+        }
         let mut context = Context { house, cookies: &mut self.cookies, rng: &mut self.rng, now };
         let target = Target { name, rlocs: &flight.rlocs };
         self.peers.ask(&target, &mut context, out).map(Some).ok_or(backoff(Reason::SILENT, None))
+    }
+
+    /// Whether something may be kept of that edge: if not, it is no fault of its own, and it may be asked again.
+    pub fn has_room(&self, edge: Fqdn<'_>) -> bool {
+        self.peers.find(edge.as_str()).is_some() || !self.peers.is_full()
     }
 
     /// Begins an association with an edge, if there is none; what comes of it an output says. False: one was in vain just now, or there
