@@ -375,3 +375,36 @@ fn show_refusal(kept: &Kept) -> CetpRefusal {
         rule,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::edge::identity::OwnKey;
+
+    /// And there is room for a leaf of P-256 that says all that one of a carrier's says, some 730 bytes.
+    #[test]
+    fn certificates_that_do_not_fit_are_refused_with_a_hint() {
+        let rlocs = [Rloc::V4([203, 0, 113, 1].into()), Rloc::V6(std::net::Ipv6Addr::LOCALHOST)];
+        let at = |rloc| OwnRloc { rloc, realm: Realm(2), interface: 0, mtu: 1500 };
+        let own = Own {
+            name: DomainName::new("ces1.edge.operator.example").expect("a name"),
+            port: 48_001,
+            rlocs: rlocs.map(at).into(),
+            mtu: 1500,
+            limits: Limits { sessions: 1, negotiations: 1 },
+            timeout: 60,
+        };
+        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).expect("a key").serialize_der();
+        let keys = |bytes: usize| load::Own {
+            chain: vec![vec![0; bytes]],
+            key: OwnKey::from_pkcs8(&key).expect("a key"),
+            ca_address: Some("http://pki.operator.example/".into()),
+        };
+        let room = own.room_for_certificates(keys(1).ca_address.as_deref());
+        assert!((750..900).contains(&room), "{room}");
+        assert!(check_room(&keys(room - TLV_HEADER), &own).is_ok());
+        let refused =
+            check_room(&keys(room - TLV_HEADER + 1), &own).expect_err("one byte too many").to_string();
+        assert!(refused.contains(&format!("room for {room}")) && refused.contains("leaf"), "{refused}");
+    }
+}

@@ -108,7 +108,8 @@ pub enum Error {
     Identity(#[from] crate::edge::identity::load::Error),
     #[error(
         "cetp.identity.certificate: {bytes} bytes do not fit into a message between edges, which has room for {room}; give the leaf \
-         alone, and have the other edges believe the intermediate one (cetp.identity.authorities)"
+         alone, and have the other edges believe the intermediate one (cetp.identity.authorities); a leaf that is too long by itself is \
+         some 190 bytes shorter where its issuer signs by ECDSA P-256 and not by RSA"
     )]
     CertificatesTooLong { bytes: usize, room: usize },
     #[error(transparent)]

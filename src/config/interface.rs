@@ -41,6 +41,11 @@ pub(super) struct InterfaceDraft {
 }
 
 impl InterfaceDraft {
+    /// Its name and its MTU, as far as they could be read.
+    pub fn named_mtu(&self) -> Option<(&str, u16)> {
+        self.name.as_deref().zip(self.mtu)
+    }
+
     /// The interface; `None` if anything of it was refused.
     pub fn finish(self) -> Option<Interface> {
         Some(Interface {

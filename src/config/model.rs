@@ -275,7 +275,7 @@ pub struct Interface {
     /// interfaces of a realm have overlapping prefixes (IPv6 link-local excepted). Default empty.
     pub addresses: Vec<IpNet>,
     /// Longest layer 3 packet, in bytes: 68 to [`Port::mtu`], and 1,280 or more with an IPv6 address (RFC 8200 section
-    /// 5). Default [`Port::mtu`].
+    /// 5) or where tunnels to other edges end ([`Tunnels::MTU_MIN`]). Default [`Port::mtu`].
     pub mtu: u16,
     /// Default [`TcpMss::Auto`].
     pub tcp_mss: TcpMss,

@@ -88,6 +88,11 @@ pub(super) struct Network {
 }
 
 impl Network {
+    /// The name and the MTU of an interface, where that is less than `least`.
+    pub fn short(&self, interface: u16, least: u16) -> Option<(&str, u16)> {
+        self.interfaces.get(usize::from(interface))?.named_mtu().filter(|(_, mtu)| *mtu < least)
+    }
+
     pub fn read<'a>(
         report: &Report<'a>,
         document: &mut Section<'a>,

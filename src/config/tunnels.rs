@@ -36,6 +36,11 @@ pub struct OwnRloc {
     pub interface: u16,
 }
 
+impl Tunnels {
+    /// Least MTU of an interface with an RLOC, in bytes: what messages between edges need (PROTOCOL.md, "Carriers").
+    pub const MTU_MIN: u16 = 1280;
+}
+
 /// The keys that only tunnels have.
 const KEYS: [&str; 4] = ["port", "sessions", "edges", "ethernet"];
 /// Ports that hosts ask the edge at for mappings (RFC 6886, RFC 6887).
@@ -80,6 +85,17 @@ pub(super) fn read(report: &Report<'_>, section: &mut Section<'_>, others: &Othe
         refuse("there is no [hosts]", "write [hosts]: those whose packets tunnels carry");
     }
     let rlocs = own_rlocs(report, place, edge?, others.network, is_meant)?;
+    let all = rlocs.iter().map(|own| own.interface).chain(ethernet.iter().copied());
+    if let Some((name, mtu)) = all.filter_map(|at| others.network.short(at, Tunnels::MTU_MIN)).next() {
+        refuse(
+            &format!(
+                "interface \"{name}\", of an RLOC, has an MTU of {mtu}: messages between edges need {}",
+                Tunnels::MTU_MIN
+            ),
+            "write interface.mtu = 1280 or more, or have edges meet at another interface",
+        );
+        return None;
+    }
     let has_proxies = |realm| others.network.proxies(realm).is_some_and(|draft| !draft.addresses.is_empty());
     if is_meant && !others.network.realms().any(has_proxies) {
         report.warn(

@@ -4,7 +4,9 @@
 //! of its family, with right lengths and checksums. Never: looks into a message.
 
 use super::own::{Own, OwnRloc};
+use crate::config::Tunnels;
 use crate::edge::cetp::message::{Rloc, Tag};
+use crate::edge::cetp::wire;
 use crate::packet::build::{self, Ip, Path, Transport};
 use crate::packet::{Error, EtherType, Ipv4, Ipv6, Link, MacAddr, Protocol, Udp, cetp, ipv4, ipv6, udp};
 
@@ -20,6 +22,8 @@ pub const TRESPASS: u16 = 3;
 pub const ETHERNET: u16 = 1;
 /// Bytes of a frame before its message: Ethernet, IPv6 and UDP headers.
 pub const HEADERS_MAX: usize = 14 + 40 + 8;
+// A message is one packet of those that every way between edges takes.
+const _: () = assert!(ipv6::HEADER_LENGTH + udp::HEADER_LENGTH + wire::LONGEST == Tunnels::MTU_MIN as usize);
 
 /// Where a frame to that port is from, and the message that it carries, without the padding of its carrier.
 pub fn read(frame: &[u8], port: u16) -> Option<(Rloc, &[u8])> {
@@ -183,6 +187,25 @@ mod tests {
                 );
             }
         }
+    }
+
+    /// And no router cuts it.
+    #[test]
+    fn the_longest_message_is_one_packet_of_what_every_way_takes() {
+        let own = own();
+        let mut message = vec![0; wire::LONGEST];
+        message[2..4].copy_from_slice(&(wire::LONGEST as u16).to_be_bytes());
+        let mut buffer = [0; 2000];
+        let lengths = RLOCS.map(|text| {
+            let (_, length, _) = write(&mut buffer, &own, rloc(text, 2), &message).expect("fits");
+            let frame = &buffer[..length];
+            assert_eq!(read(frame, 48_001).map(|(_, read)| read), Some(&message[..]), "{text}");
+            if let Ok(ip) = Ipv4::parse(&frame[14..]) {
+                assert!(ip.dont_fragment());
+            }
+            length - 14
+        });
+        assert_eq!(lengths, [1260, 1280, 1232]);
     }
 
     #[test]

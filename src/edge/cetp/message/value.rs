@@ -13,7 +13,7 @@ pub const LONGEST_COOKIE: usize = 64;
 /// Longest address of a CA, in bytes.
 pub const LONGEST_CA_ADDRESS: usize = 255;
 /// Longest certificate, in bytes of DER: with the rest of its message it fits into one packet.
-pub const LONGEST_CERTIFICATE: usize = 1100;
+pub const LONGEST_CERTIFICATE: usize = 1000;
 /// Services that one negotiation may be for.
 pub const SERVICES: usize = 8;
 /// Sessions that one report or termination may name.

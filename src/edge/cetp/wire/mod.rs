@@ -12,8 +12,9 @@ use super::message::{
 };
 use reader::Reader;
 
-/// Longest message in bytes, its seal included: over IPv6 and some tunnels on the way it is still one packet.
-pub const LONGEST: usize = 1400;
+/// Longest message in bytes, its seal included: with the headers of IPv6 and UDP it is the 1,280 bytes that every link of IPv6 takes whole
+/// (RFC 8200 section 5). So it needs no path MTU to be known, as none is before the first message.
+pub const LONGEST: usize = 1280 - 40 - 8;
 /// The UDP port of messages and tunnelled packets: that of the prototypes, whose NAPTR records name it.
 pub const PORT: u16 = 48_001;
 /// Bytes before the source ID.
