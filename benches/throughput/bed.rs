@@ -1,7 +1,7 @@
 //! The processes under measurement: started, paused, read from outside, ended.
 
 use crate::capture::{EDGE_MAC, Load};
-use crate::floor::Floor;
+use crate::floor::FloorProcess;
 use crate::installed::{Installed, InstalledProcess};
 use crate::quiet::{Look, SLICE, Slices};
 use crate::{prgw, tunnels};
@@ -317,23 +317,8 @@ impl Case {
         command.args(["--floor", name, &cores.join(",")]);
         command.args([mbufs.to_string(), self.load.frames.data_room().to_string()]);
         command.args(pairs.iter().flat_map(|(a, b)| [a, b]));
-        let floor = FloorProcess(Asked::start(command)?, self.cores.len());
-        floor.0.process.pause()?;
-        Ok(floor)
+        FloorProcess::start(command, self.cores.len())
     }
-}
-
-/// The floor's command line, as [`Case::start_floor`] writes it.
-pub fn floor_of(mut arguments: impl Iterator<Item = String>) -> Option<Floor> {
-    let prefix = arguments.next()?;
-    let cores = arguments.next()?.split(',').map(|core| core.parse().ok()).collect::<Option<_>>()?;
-    let mut number = || arguments.next()?.parse::<u32>().ok();
-    let (mbufs, data_room) = (number()?, number()? as u16);
-    let mut pairs = vec![];
-    while let (Some(a), Some(b)) = (arguments.next(), arguments.next()) {
-        pairs.push((a, b));
-    }
-    Some(Floor { prefix, cores, mbufs, data_room, pairs })
 }
 
 fn cesd(config: &Path) -> Command {
@@ -581,10 +566,6 @@ impl Asked {
         if line.is_empty() { Err("the process has ended early".into()) } else { Ok(line) }
     }
 
-    fn answer(&mut self) -> Outcome<String> {
-        self.tell("")
-    }
-
     /// What it answers to that line.
     pub fn tell(&mut self, what: &str) -> Outcome<String> {
         writeln!(self.ask, "{what}")?;
@@ -593,41 +574,6 @@ impl Asked {
 
     /// (CPU time of that thread of its, what it answers).
     pub fn ask(&mut self, thread: &str) -> Outcome<(u64, String)> {
-        Ok((self.process.cpu_time(thread)?, self.answer()?))
-    }
-}
-
-/// The running floor, and how many workers it has.
-pub struct FloorProcess(Asked, usize);
-
-impl FloorProcess {
-    /// Packets sent, by thread, and the time stamp counter.
-    fn ask(&mut self) -> Outcome<(Vec<u64>, u64)> {
-        let numbers: Vec<u64> =
-            self.0.answer()?.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
-        let [sent @ .., cycles] = &numbers[..] else { return Err("the floor says nothing".into()) };
-        Ok((sent.to_vec(), *cycles))
-    }
-}
-
-impl Watched for FloorProcess {
-    fn totals(&mut self) -> Outcome<(u64, u64)> {
-        let threads = (0..self.1).map(|n| self.0.process.cpu_time(&format!("ces-floor-{n}")));
-        let cpu_ns = threads.sum::<Outcome<_>>()?;
-        Ok((self.ask()?.0.iter().sum(), cpu_ns))
-    }
-
-    fn look(&mut self) -> Outcome<Vec<Look>> {
-        let (sent, cycles) = self.ask()?;
-        Ok(sent.into_iter().map(|packets| Look { packets, cycles: vec![cycles] }).collect())
-    }
-}
-
-impl Measured for FloorProcess {
-    fn measure(&mut self, window: Duration) -> Outcome<Reading> {
-        self.0.process.go_on()?;
-        let reading = run_window(window, self)?;
-        self.0.process.pause()?;
-        Ok(reading)
+        Ok((self.process.cpu_time(thread)?, self.tell("")?))
     }
 }

@@ -1,14 +1,18 @@
 //! The floor: the same devices and bursts, forwarding only. Receives a burst, swaps the MAC addresses of each frame (as
 //! testpmd's macswap does, so that the frame is read and written), sends it to the sink. Runs as a process of its own.
 
+use crate::bed::{Asked, Measured, Outcome, Reading, Watched, run_window};
+use crate::quiet::Look;
 use ces::dpdk::{
     BURST, Burst, Eal, EalOptions, HugePages, LcoreSpec, Mbuf, Pool, PoolOptions, Port, PortOptions, RxQueue,
     TxQueue, cycles,
 };
 use crossbeam::utils::CachePadded;
 use std::io::BufRead;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 /// What the parent says on the command line.
 pub struct Floor {
@@ -19,6 +23,21 @@ pub struct Floor {
     pub data_room: u16,
     /// (source, sink) virtual devices, which the workers take in turns.
     pub pairs: Vec<(String, String)>,
+}
+
+impl Floor {
+    /// As [`crate::bed::Case::start_floor_on`] writes it.
+    pub fn parse(mut arguments: impl Iterator<Item = String>) -> Option<Self> {
+        let prefix = arguments.next()?;
+        let cores = arguments.next()?.split(',').map(|core| core.parse().ok()).collect::<Option<_>>()?;
+        let mut number = || arguments.next()?.parse::<u32>().ok();
+        let (mbufs, data_room) = (number()?, number()? as u16);
+        let mut pairs = vec![];
+        while let (Some(a), Some(b)) = (arguments.next(), arguments.next()) {
+            pairs.push((a, b));
+        }
+        Some(Self { prefix, cores, mbufs, data_room, pairs })
+    }
 }
 
 /// Forwards until standard input ends; answers each line with the packets that each worker has sent so far, and the time
@@ -92,5 +111,47 @@ pub fn forward(queues: &mut [(RxQueue, TxQueue)], stop: &AtomicBool, sent: &Atom
 fn swap_macs(mbuf: &mut Mbuf) {
     if let Some(macs) = mbuf.data_mut().first_chunk_mut::<12>() {
         macs.rotate_left(6);
+    }
+}
+
+/// The running floor, and how many workers it has.
+pub struct FloorProcess(Asked, usize);
+
+impl FloorProcess {
+    /// Starts it and waits until it is ready. It is left paused.
+    pub fn start(command: Command, workers: usize) -> Outcome<Self> {
+        let floor = Self(Asked::start(command)?, workers);
+        floor.0.process.pause()?;
+        Ok(floor)
+    }
+
+    /// Packets sent, by thread, and the time stamp counter.
+    fn ask(&mut self) -> Outcome<(Vec<u64>, u64)> {
+        let line = self.0.tell("")?;
+        let numbers: Vec<u64> = line.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
+        let [sent @ .., cycles] = &numbers[..] else { return Err("the floor says nothing".into()) };
+        Ok((sent.to_vec(), *cycles))
+    }
+}
+
+impl Watched for FloorProcess {
+    fn totals(&mut self) -> Outcome<(u64, u64)> {
+        let threads = (0..self.1).map(|n| self.0.process.cpu_time(&format!("ces-floor-{n}")));
+        let cpu_ns = threads.sum::<Outcome<_>>()?;
+        Ok((self.ask()?.0.iter().sum(), cpu_ns))
+    }
+
+    fn look(&mut self) -> Outcome<Vec<Look>> {
+        let (sent, cycles) = self.ask()?;
+        Ok(sent.into_iter().map(|packets| Look { packets, cycles: vec![cycles] }).collect())
+    }
+}
+
+impl Measured for FloorProcess {
+    fn measure(&mut self, window: Duration) -> Outcome<Reading> {
+        self.0.process.go_on()?;
+        let reading = run_window(window, self)?;
+        self.0.process.pause()?;
+        Ok(reading)
     }
 }

@@ -168,7 +168,9 @@ fn main() -> Outcome<()> {
     let mut arguments = std::env::args().skip(1);
     match arguments.next().as_deref() {
         Some("--floor") => {
-            return floor::run(bed::floor_of(arguments).ok_or("the floor is started by the bench itself")?);
+            return floor::run(
+                floor::Floor::parse(arguments).ok_or("the floor is started by the bench itself")?,
+            );
         }
         Some("--installed") => {
             return installed::run(

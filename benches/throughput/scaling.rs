@@ -4,8 +4,9 @@
 //! table, of which some have the other worker as their home. The floor, as many threads on the same ports, says what the machine does to
 //! two threads that share nothing: two cores that are one core's hyper-threads, or that others use, have less to give than two.
 
-use crate::bed::{Case, Direction, Edge, FloorProcess, Kind, Measured, Outcome, Reading};
+use crate::bed::{Case, Direction, Edge, Kind, Measured, Outcome, Reading};
 use crate::capture::{self, Load};
+use crate::floor::FloorProcess;
 use crate::turns::Spread;
 use crate::{ROUNDS, WINDOW, load_average, round};
 use std::path::Path;
