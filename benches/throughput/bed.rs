@@ -388,10 +388,27 @@ impl Reading {
     }
 }
 
+/// How long something is measured, and whether it is looked at meanwhile: what looks needs a core of its own.
+#[derive(Clone, Copy)]
+pub struct Window {
+    length: Duration,
+    is_sliced: bool,
+}
+
+impl Window {
+    pub const fn sliced(length: Duration) -> Self {
+        Self { length, is_sliced: true }
+    }
+
+    pub const fn whole(length: Duration) -> Self {
+        Self { length, is_sliced: false }
+    }
+}
+
 /// Something to measure.
 pub trait Measured {
     /// Lets it run for `window` and reads what it did meanwhile; paused before and after.
-    fn measure(&mut self, window: Duration) -> Outcome<Reading>;
+    fn measure(&mut self, window: Window) -> Outcome<Reading>;
 }
 
 /// Something that runs, read from outside.
@@ -406,11 +423,14 @@ pub trait Watched {
 const SETTLE: Duration = Duration::from_millis(150);
 
 /// What it did in `window`, after a while.
-pub fn run_window(window: Duration, watched: &mut dyn Watched) -> Outcome<Reading> {
+pub fn run_window(window: Window, watched: &mut dyn Watched) -> Outcome<Reading> {
     std::thread::sleep(SETTLE);
     let before = watched.totals()?;
-    let end = Instant::now() + window;
+    let end = Instant::now() + window.length;
     let mut looks: Vec<Vec<Look>> = vec![];
+    if !window.is_sliced {
+        std::thread::sleep(window.length);
+    }
     while Instant::now() < end {
         for (thread, look) in watched.look()?.into_iter().enumerate() {
             looks.resize_with(looks.len().max(thread + 1), Vec::new);
@@ -453,7 +473,7 @@ impl Edge {
     }
 
     /// Lets it run for `window`: packets that were dropped under that name, if nothing else has become of any.
-    pub fn measure_drops(&mut self, window: Duration, name: &str) -> Outcome<Reading> {
+    pub fn measure_drops(&mut self, window: Window, name: &str) -> Outcome<Reading> {
         // (sent, dropped under other names), dropped under it
         let of = |edge: &Edge| -> Outcome<((u64, u64), u64)> {
             let counters: Counters = edge.ask(&Request::Counters {})?;
@@ -502,7 +522,7 @@ impl Edge {
     /// packet is translated and sent, or this is no result.
     pub fn measure_while(
         &mut self,
-        window: Duration,
+        window: Window,
         is_so: impl Fn(u64, u64) -> bool,
     ) -> Outcome<(Reading, u64)> {
         self.process.go_on()?;
@@ -535,7 +555,7 @@ impl Edge {
 }
 
 impl Measured for Edge {
-    fn measure(&mut self, window: Duration) -> Outcome<Reading> {
+    fn measure(&mut self, window: Window) -> Outcome<Reading> {
         // Sessions only went into the first window.
         self.measure_while(window, |before, after| before == after).map(|(reading, _)| reading)
     }

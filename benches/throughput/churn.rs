@@ -3,6 +3,7 @@
 
 use crate::bed::Outcome;
 use crate::generator::{self, Traffic};
+use crate::quiet::Look;
 use ces::appliance::assemble::{self, Parts};
 use ces::appliance::plan;
 use ces::config::{self, Config};
@@ -118,8 +119,8 @@ pub struct Counts {
     pub created: u64,
     pub removed: u64,
     pub drops: u64,
-    /// That the sweep took.
-    pub sweep_cycles: u64,
+    /// Of each stage.
+    pub cycles: [u64; Stage::ALL.len()],
 }
 
 impl Counts {
@@ -132,15 +133,15 @@ impl Counts {
             removed: counters.sessions_removed.get(),
             created: counters.sessions_created.get(),
             drops: counters.drops.iter().map(|d| d.get()).sum(),
-            sweep_cycles: counters.stages[Stage::Sweep as usize].cycles.get(),
+            cycles: std::array::from_fn(|stage| counters.stages[stage].cycles.get()),
         }
     }
 
     fn json(&self) -> String {
-        let Self { sent, tx, forwarded, created, removed, drops, sweep_cycles } = self;
+        let Self { sent, tx, forwarded, created, removed, drops, cycles } = self;
         serde_json::json!({
             "sent": sent, "tx": tx, "forwarded": forwarded, "created": created, "removed": removed, "drops": drops,
-            "sweep_cycles": sweep_cycles,
+            "cycles": cycles,
         })
         .to_string()
     }
@@ -155,8 +156,25 @@ impl Counts {
             created: get("created")?,
             removed: get("removed")?,
             drops: get("drops")?,
-            sweep_cycles: get("sweep_cycles")?,
+            cycles: serde_json::from_value(value["cycles"].clone())?,
         })
+    }
+
+    /// That the sweep took.
+    pub fn sweep_cycles(&self) -> u64 {
+        self.cycles[Stage::Sweep as usize]
+    }
+
+    /// For [`crate::quiet`]: what those that came to be have taken of the worker's time, and what those that went have.
+    pub fn looks(&self) -> [Look; 2] {
+        let look = |sessions, is_theirs: fn(Stage) -> bool| Look {
+            packets: sessions,
+            cycles: Stage::ALL.map(|stage| if is_theirs(stage) { self.cycles[stage as usize] } else { 0 }).into(),
+        };
+        [
+            look(self.created, |stage| !matches!(stage, Stage::Sweep | Stage::Idle | Stage::Asleep)),
+            look(self.removed, |stage| stage == Stage::Sweep),
+        ]
     }
 
     pub fn live(&self) -> u64 {

@@ -2,12 +2,14 @@
 //! else to do. `sweep`: beside
 //! a load that goes on, with as many sessions more that only have to be looked at, and then expire all together.
 
-use crate::bed::{Case, Direction, Kind, Measured, Outcome, Reading};
+use crate::bed::{Case, Direction, Kind, Measured, Outcome, Reading, Window};
 use crate::capture::{self, Load, PORTS_PER_HOST};
 use crate::generator::Traffic;
+use crate::quiet::Slices;
 use crate::setup::{Place, Running};
 use crate::turns::Spread;
 use crate::{ROUNDS, latency, load_average, round};
+use ces::dataplane::account::Stage;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -21,7 +23,7 @@ const HELD: u32 = 1024 * PORTS_PER_HOST;
 pub const SWEPT: u32 = 131_072 * PORTS_PER_HOST - HELD;
 /// Seconds after which those expire: long after all have been opened and some windows are over.
 const SWEPT_IDLE: u32 = 60;
-const WINDOW: Duration = Duration::from_millis(400);
+const WINDOW: Window = Window::sliced(Duration::from_millis(400));
 /// Windows in which sessions expire.
 const EXPIRING: usize = 20;
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -94,7 +96,7 @@ fn removal_of(place: &Place<'_>, sessions: u32, end: End, json: bool) -> Outcome
             format!("{by}, {:?}: from {:?} to {:?}", start.elapsed(), before.counts, after.counts).into()
         );
     }
-    let cycles = (after.counts.sweep_cycles - before.counts.sweep_cycles) as f64 / removed as f64;
+    let cycles = (after.counts.sweep_cycles() - before.counts.sweep_cycles()) as f64 / removed as f64;
     let (rate, wall) = (place.hertz / cycles, (after.at - before.at).as_secs_f64());
     if json {
         let row = serde_json::json!({
@@ -146,6 +148,10 @@ pub fn sweep(place: &Place<'_>, json: bool) -> Outcome<()> {
     std::fs::remove_file(&opening)?;
     let per_packet = |reading: Reading| reading.cycles(place.hertz);
     let [mut by_itself, mut beside, mut during] = [vec![], vec![], vec![]];
+    let [mut live, mut expiring] = [Slices::default(), Slices::default()];
+    let add = |all: &mut Slices, reading: &Reading| {
+        reading.slices.iter().for_each(|slices| all.append(slices.clone()));
+    };
     let (all, held) = (u64::from(HELD + SWEPT), u64::from(HELD));
     for turn in 0..=ROUNDS {
         let cycles = per_packet(alone.measure(WINDOW)?);
@@ -153,6 +159,7 @@ pub fn sweep(place: &Place<'_>, json: bool) -> Outcome<()> {
         // The first turn warms up.
         if turn > 0 {
             by_itself.push(cycles);
+            add(&mut live, &reading);
             beside.push(per_packet(reading) / cycles);
         }
     }
@@ -166,6 +173,7 @@ pub fn sweep(place: &Place<'_>, json: bool) -> Outcome<()> {
             swept.measure_while(WINDOW, |before, after| before >= after && after >= held)?;
         // Not while those that are left are not due yet.
         if after < left {
+            add(&mut expiring, &reading);
             during.push(per_packet(reading) / cycles);
             (left, ran) = (after, ran + goes_on.elapsed());
         }
@@ -180,25 +188,40 @@ pub fn sweep(place: &Place<'_>, json: bool) -> Outcome<()> {
         [median, least, most].map(|ratio| round(100.0 * (ratio - 1.0)))
     };
     let (by_itself, beside, during) = (Spread::of(by_itself), slower(beside), slower(during));
+    let shares = [&live, &expiring].map(|slices| slices.share(Stage::Sweep));
+    // What is left of a quiet packet without the sweep, and how much longer the worker needs for as many.
+    let quiet = live.quiet().zip(expiring.quiet()).map(|(live, expiring)| {
+        let hits = [live, expiring].map(|quiet| quiet.cycles - quiet.stages[Stage::Sweep as usize]);
+        (hits, 100.0 * (hits[1] / hits[0] * (1.0 - shares[0]) / (1.0 - shares[1]) - 1.0))
+    });
+    let shares = shares.map(|share| round(100.0 * share));
     if json {
         let row = serde_json::json!({
             "case": "sweep", "flows": HELD, "beside": SWEPT, "cycles_per_packet": round(by_itself.0),
             "live_slower_percent": beside[0], "live_slower_range": beside[1..], "expiring_slower_percent": during[0],
-            "expiring_slower_range": during[1..], "expired_per_second": rate.round(), "windows": windows,
+            "expiring_slower_range": during[1..], "sweep_percent_live": shares[0], "sweep_percent_expiring": shares[1],
+            "quiet": quiet.map(|(hits, slower)| serde_json::json!({
+                "cycles_per_packet_live": round(hits[0]), "cycles_per_packet_expiring": round(hits[1]),
+                "expiring_slower_than_live_percent": round(slower),
+            })), "expired_per_second": rate.round(), "windows": windows,
             "load_average": load_average()?,
         });
         println!("{row}");
     } else {
         println!(
             "sweep, {HELD} flows: {} cycles a packet; slower by {} % ({} to {}) beside {SWEPT} sessions that live, by {} % ({} to {}) \
-             while they expire, {rate:.0} a second",
+             while they expire, {rate:.0} a second; the sweep itself has {} and {} % of the worker; quiet, slower than beside those that \
+             live: {}",
             by_itself.text(),
             beside[0],
             beside[1],
             beside[2],
             during[0],
             during[1],
-            during[2]
+            during[2],
+            shares[0],
+            shares[1],
+            quiet.map_or_else(|| "-".into(), |(_, slower)| format!("{slower:.1} %"))
         );
     }
     // Their memory is wanted for the next.

@@ -1,7 +1,7 @@
 //! The floor: the same devices and bursts, forwarding only. Receives a burst, swaps the MAC addresses of each frame (as
 //! testpmd's macswap does, so that the frame is read and written), sends it to the sink. Runs as a process of its own.
 
-use crate::bed::{Asked, Measured, Outcome, Reading, Watched, run_window};
+use crate::bed::{Asked, Measured, Outcome, Reading, Watched, Window, run_window};
 use crate::quiet::Look;
 use ces::dpdk::{
     BURST, Burst, Eal, EalOptions, HugePages, LcoreSpec, Mbuf, Pool, PoolOptions, Port, PortOptions, RxQueue,
@@ -12,7 +12,6 @@ use std::io::BufRead;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
 
 /// What the parent says on the command line.
 pub struct Floor {
@@ -148,7 +147,7 @@ impl Watched for FloorProcess {
 }
 
 impl Measured for FloorProcess {
-    fn measure(&mut self, window: Duration) -> Outcome<Reading> {
+    fn measure(&mut self, window: Window) -> Outcome<Reading> {
         self.0.process.go_on()?;
         let reading = run_window(window, self)?;
         self.0.process.pause()?;

@@ -1,7 +1,7 @@
 //! The process under measurement where sessions are put in before any packet comes: the worker of `cesd`, made as `cesd` makes it from its
 //! configuration. Those with hosts behind another edge are of [`tunnels`], those at the circular pool of [`prgw`].
 
-use crate::bed::{Asked, Measured, Outcome, Reading, Watched, run_window};
+use crate::bed::{Asked, Measured, Outcome, Reading, Watched, Window, run_window};
 use crate::quiet::Look;
 use crate::{prgw, tunnels};
 use ces::appliance::{assemble, plan};
@@ -111,7 +111,7 @@ impl Watched for InstalledProcess {
 }
 
 impl Measured for InstalledProcess {
-    fn measure(&mut self, window: Duration) -> Outcome<Reading> {
+    fn measure(&mut self, window: Window) -> Outcome<Reading> {
         self.0.process.go_on()?;
         let before = self.ask()?.0;
         let reading = run_window(window, self)?;

@@ -1,5 +1,6 @@
 //! `machine`: what the worker's core and its memory can do at all, without any packet: what the figures of the other cases are to be
 //! judged by. A look-up and a record are two cache lines that a packet touches at places which nothing foretells.
+//! And how long a thread that has the core to itself is kept from it: no packet waits for less.
 
 #![allow(unsafe_code)]
 
@@ -9,6 +10,7 @@ use crate::{HOSTS, round};
 use ces::dpdk::cycles;
 use ces::flow::memory::{Region, prefetch};
 use std::hint::black_box;
+use std::time::Duration;
 
 /// A cache line with a count, as a record has one.
 #[repr(align(64))]
@@ -23,6 +25,10 @@ const SAMPLES: usize = 1_000;
 const SESSION_BYTES: u32 = 151;
 /// The sizes of tables beside those of sessions: of the first two levels of caches.
 const SMALL: [u32; 2] = [16 << 10, 256 << 10];
+
+/// How long the core is watched for what takes it away, and what counts as that: longer than a loop takes, and most interrupts.
+const WATCHED: Duration = Duration::from_secs(3);
+const AWAY_US: f64 = 2.0;
 
 /// The quiet twentieth, and the median, of samples.
 struct Samples([f64; 2]);
@@ -69,6 +75,7 @@ fn measure(hertz: f64, json: bool) {
             sums.text()
         );
     }
+    away(hertz, json);
     let sessions = HOSTS.map(|hosts| hosts * PORTS_PER_HOST * SESSION_BYTES);
     for bytes in SMALL.into_iter().chain(sessions) {
         let lines = Region::new(bytes as usize / 64, |i| Line(std::cell::Cell::new(i as u64)));
@@ -88,6 +95,48 @@ fn measure(hertz: f64, json: bool) {
                 ahead.text()
             );
         }
+    }
+}
+
+/// How much of the time the core does something else, and how long who comes at any moment waits until it is back: what the host, other
+/// guests and interrupts take.
+fn away(hertz: f64, json: bool) {
+    let micros = |cycles: u64| cycles as f64 * 1e6 / hertz;
+    let mut gaps = Vec::with_capacity(1 << 20);
+    let (start, length) = (cycles(), (WATCHED.as_secs_f64() * hertz) as u64);
+    let mut last = start;
+    while last - start < length {
+        let now = cycles();
+        if micros(now - last) > AWAY_US && gaps.len() < gaps.capacity() {
+            gaps.push(micros(now - last));
+        }
+        last = now;
+    }
+    let all = micros(last - start);
+    // Of those who come at any moment, the part that waits for longer than so many microseconds.
+    let waiting = |wait: f64| gaps.iter().map(|gap| (gap - wait).max(0.0)).sum::<f64>() / all;
+    let most = gaps.iter().copied().fold(0.0, f64::max);
+    let percentile = |part: f64| {
+        let (mut low, mut high) = (0.0, most);
+        for _ in 0..40 {
+            let middle = (low + high) / 2.0;
+            if waiting(middle) > part { low = middle } else { high = middle }
+        }
+        high
+    };
+    let [p99, p999] = [0.01, 0.001].map(percentile);
+    let percent = 100.0 * waiting(0.0);
+    if json {
+        let row = serde_json::json!({
+            "case": "machine_away", "percent": round(percent), "times_a_second": round(gaps.len() as f64 * 1e6 / all),
+            "wait_us_p99": round(p99), "wait_us_p99_9": round(p999), "wait_us_max": round(most),
+        });
+        println!("{row}");
+    } else {
+        println!(
+            "machine: the core is away {percent:.2} % of the time; who comes at any moment waits for {p99:.0} µs (p99), {p999:.0} \
+             (p99.9), {most:.0} at most, if nobody comes before"
+        );
     }
 }
 

@@ -28,7 +28,7 @@ mod template;
 mod tunnels;
 mod turns;
 
-use bed::{Case, Direction, Kind, Measured, Outcome};
+use bed::{Case, Direction, Kind, Measured, Outcome, Window};
 use capture::{Frames, Load};
 use ces::dpdk::cycles;
 use std::path::PathBuf;
@@ -36,7 +36,7 @@ use std::time::{Duration, Instant};
 use turns::{Above, Spread, Turns};
 
 const ROUNDS: usize = 5;
-const WINDOW: Duration = Duration::from_millis(500);
+const WINDOW: Window = Window::sliced(Duration::from_millis(500));
 /// 16, 1,024 and 16,384 hosts of 63 flows each.
 const HOSTS: [u32; 3] = [16, 1024, 16384];
 const FRAME_BYTES: u32 = 64;

@@ -6,6 +6,7 @@
 //! are those in which the neighbours were at rest; floor and edge are cut and chosen alike, and the floor's figure, beside that of a
 //! machine with cores of its own, says whether there were enough of them.
 
+use crate::round;
 use ces::dataplane::account::Stage;
 use ces::manage::Runtime;
 use std::time::Duration;
@@ -71,6 +72,12 @@ impl Slices {
         self.0.extend(more.0);
     }
 
+    /// Of all cycles, those of a stage.
+    pub fn share(&self, stage: Stage) -> f64 {
+        let sum = |of: &dyn Fn(&Slice) -> u64| self.0.iter().map(of).sum::<u64>() as f64;
+        sum(&|slice| slice.cycles[stage as usize]) / sum(&|slice| slice.cycles.iter().sum())
+    }
+
     /// Of the quiet ones; `None` where there are too few to choose from.
     pub fn quiet(&self) -> Option<Quiet> {
         let mut slices: Vec<&Slice> = self.0.iter().collect();
@@ -99,8 +106,8 @@ pub struct Quiet {
 
 impl Quiet {
     /// A worker's stages that took a twentieth of a cycle or more, by name.
-    pub fn by_stage(&self) -> impl Iterator<Item = (&'static str, f64)> {
-        let stages = Stage::ALL.iter().zip(&self.stages);
-        stages.filter(|(_, cycles)| **cycles >= 0.05).map(|(stage, cycles)| (stage.name(), *cycles))
+    pub fn stages_json(&self) -> serde_json::Value {
+        let stages = Stage::ALL.iter().zip(&self.stages).filter(|(_, cycles)| **cycles >= 0.05);
+        stages.map(|(stage, cycles)| (stage.name(), serde_json::Value::from(round(*cycles)))).collect()
     }
 }

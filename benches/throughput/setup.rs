@@ -5,6 +5,7 @@ use crate::bed::{Asked, Case, Kind, Outcome};
 use crate::capture::{self, Load, PORTS_PER_HOST};
 use crate::churn::{self, Churn, Counts};
 use crate::generator::{self, HOSTS, Traffic};
+use crate::quiet::{Look, Quiet, SLICE, Slices};
 use crate::round;
 use crate::turns::Spread;
 use std::path::Path;
@@ -105,10 +106,33 @@ impl Running {
         self.0.tell(churn::REMOVE_POOL).map(|_| ())
     }
 
-    /// What is read before and after so long, in which nothing may be dropped.
-    pub fn window(&mut self, length: Duration) -> Outcome<(Reading, Reading)> {
+    /// What is read before and after so long.
+    fn window(&mut self, length: Duration) -> Outcome<(Reading, Reading)> {
+        self.during(|_| {
+            std::thread::sleep(length);
+            Ok(())
+        })
+    }
+
+    /// The same, looked at meanwhile: the slices of what comes to be, and of what goes.
+    fn sliced(&mut self, length: Duration) -> Outcome<((Reading, Reading), [Slices; 2])> {
+        let mut looks: [Vec<Look>; 2] = Default::default();
+        let readings = self.during(|running| {
+            let end = Instant::now() + length;
+            while Instant::now() < end {
+                let counts = Counts::parse(&running.0.tell("")?)?;
+                looks.iter_mut().zip(counts.looks()).for_each(|(looks, look)| looks.push(look));
+                std::thread::sleep(SLICE);
+            }
+            Ok(())
+        })?;
+        Ok((readings, looks.each_ref().map(|looks| Slices::between(looks))))
+    }
+
+    /// What is read before and after some time, in which nothing may be dropped.
+    fn during(&mut self, pass: impl FnOnce(&mut Self) -> Outcome<()>) -> Outcome<(Reading, Reading)> {
         let before = self.read()?;
-        std::thread::sleep(length);
+        pass(self)?;
         let after = self.read()?;
         let drops = (before.counts.drops, after.counts.drops);
         if drops != (0, 0) {
@@ -166,8 +190,10 @@ pub fn setup(place: &Place<'_>, json: bool) -> Outcome<()> {
             }
         }
         let (timeout, mut running) = steady.ok_or("this worker cannot hold a million sessions that go")?;
-        let (before, after) = running.window(SETUP_WINDOW)?;
-        let row = SetupRow::of(sessions_per_mapping, timeout, &before, &after, place.hertz)?;
+        let ((before, after), slices) = running.sliced(SETUP_WINDOW)?;
+        let mut row = SetupRow::of(sessions_per_mapping, timeout, &before, &after, place.hertz)?;
+        let [opening, removal] = slices.map(|slices| slices.quiet());
+        row.quiet = opening.zip(removal);
         println!("{}", if json { row.json() } else { row.text() });
     }
     Ok(())
@@ -182,6 +208,8 @@ struct SetupRow {
     wall: f64,
     cpu: f64,
     hertz: f64,
+    /// What a session takes while the host is quiet, to come to be, and to go.
+    quiet: Option<(Quiet, Quiet)>,
 }
 
 impl SetupRow {
@@ -201,6 +229,7 @@ impl SetupRow {
             wall: (b.at - a.at).as_secs_f64(),
             cpu: (b.cpu_ns - a.cpu_ns) as f64 / 1e9,
             hertz,
+            quiet: None,
         })
     }
 
@@ -211,7 +240,7 @@ impl SetupRow {
     fn text(&self) -> String {
         format!(
             "nat44_setup, {} a mapping: {:.0} sessions a second of CPU time ({:.0} cycles each); {:.1} s: {} made, {} removed, \
-             {} to {} live (idle time {} s), {:.0} a second, {:.0} % CPU, none dropped",
+             {} to {} live (idle time {} s), {:.0} a second, {:.0} % CPU, none dropped; cycles each while quiet: {}",
             self.sessions_per_mapping,
             self.per_second(),
             self.hertz / self.per_second(),
@@ -222,7 +251,11 @@ impl SetupRow {
             self.live[1],
             self.timeout,
             self.created as f64 / self.wall,
-            100.0 * self.cpu / self.wall
+            100.0 * self.cpu / self.wall,
+            self.quiet.as_ref().map_or_else(
+                || "-".into(),
+                |(opening, removal)| format!("{:.0} and {:.0} to go", opening.cycles, removal.cycles)
+            )
         )
     }
 
@@ -240,6 +273,13 @@ impl SetupRow {
             "live": self.live,
             "dropped": 0,
             "udp_timeout_s": self.timeout,
+            "quiet": self.quiet.as_ref().map(|(opening, removal)| serde_json::json!({
+                "cycles_per_session": round(opening.cycles + removal.cycles),
+                "opening": round(opening.cycles),
+                "removal": round(removal.cycles),
+                "stages": opening.stages_json(),
+                "slices": [opening.of, removal.of],
+            })),
         })
         .to_string()
     }

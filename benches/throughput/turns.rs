@@ -62,13 +62,11 @@ impl Above {
     }
 
     pub fn json(&self) -> serde_json::Value {
-        let stages: serde_json::Map<_, _> =
-            self.edge.by_stage().map(|(name, cycles)| (name.to_owned(), round(cycles).into())).collect();
         serde_json::json!({
             "cycles_above_floor": round(self.above()),
             "cycles_per_packet": round(self.edge.cycles),
             "floor_cycles_per_packet": round(self.floor.cycles),
-            "stages": stages,
+            "stages": self.edge.stages_json(),
             "slices": self.edge.of,
         })
     }

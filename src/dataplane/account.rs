@@ -43,10 +43,8 @@ stages! {
     OutOfTunnels = "out_of_tunnels",
     /// Where packets are spread by software: whose they are.
     HandOff = "hand_off",
-    /// IPv4 packets, VLAN tags off: classify, look up, translate those of a known session.
+    /// IPv4 packets, VLAN tags off: classify, look up, translate those of a known session, or put them into their tunnel.
     Ipv4 = "ipv4",
-    /// IPv4 packets of flows that have a session with a host behind an edge.
-    IntoTunnels = "into_tunnels",
     /// One packet at a time: those that open sessions, and whatever is not common.
     Slow = "slow",
     /// IPv6 packets: classify, look up, on with those of a known session.

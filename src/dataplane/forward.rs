@@ -5,7 +5,7 @@ use super::account::Stage;
 use super::classify::{self, Common, HEADERS, HEADERS6, Ingress, at, at6, common4, common6};
 use super::core::Core;
 use super::decapsulate;
-use super::into_tunnels::{self, Batch};
+use super::into_tunnels;
 use super::lanes::{Acted, BurstLanes, Fast, Lane, ingress_of, run, saw};
 use super::newcomers;
 use super::out_of_tunnels::OutOfTunnel;
@@ -27,6 +27,7 @@ use arrayvec::ArrayVec;
 /// The lanes of each way, the packets that are for the second, and the odd ones.
 pub struct Lanes {
     v4: BurstLanes<Record4>,
+    of_hosts: BurstLanes<OfHosts>,
     v6: BurstLanes<Record6>,
     tunnelled: BurstLanes<OutOfTunnel>,
     inside: BurstLanes<Inside>,
@@ -38,6 +39,7 @@ impl Default for Lanes {
     fn default() -> Self {
         Self {
             v4: BurstLanes::new(),
+            of_hosts: BurstLanes::new(),
             v6: BurstLanes::new(),
             tunnelled: BurstLanes::new(),
             inside: BurstLanes::new(),
@@ -75,6 +77,40 @@ impl<R: Plain> Fast for R {
     #[inline(always)]
     fn act(core: &mut Core, world: &World, mbuf: Mbuf, record: &R, lane: &Lane<R>) -> Acted {
         act(core, world, mbuf, record, lane, |frame, hop, tcp| record.rewrite(frame, hop, tcp))
+    }
+}
+
+/// Where there are tunnels: [`Record4`]'s way, and [`into_tunnels`] for packets of hosts that have a session.
+struct OfHosts;
+
+impl Fast for OfHosts {
+    type Record = Record4;
+    type Memo = ();
+    const FORESEES: bool = true;
+
+    #[inline(always)]
+    fn classify(_: &World, mbuf: &Mbuf, ingress: &Ingress) -> Option<Common<Key4>> {
+        <Record4 as Plain>::classify(mbuf, ingress)
+    }
+
+    #[inline(always)]
+    fn memo(_: &Ingress) {}
+
+    #[inline(always)]
+    fn foresee(world: &World, record: &Record4) {
+        if let Some(tunnels) = world.tunnels.as_ref().filter(|_| into_tunnels::is_of_a_session(record)) {
+            into_tunnels::foresee(tunnels, record);
+        }
+    }
+
+    #[inline(always)]
+    fn act(core: &mut Core, world: &World, mbuf: Mbuf, record: &Record4, lane: &Lane<Self>) -> Acted {
+        match world.tunnels.as_ref().filter(|_| into_tunnels::is_of_a_session(record)) {
+            Some(tunnels) => into_tunnels::act(core, world, tunnels, mbuf, (record, lane.lookup.candidate)),
+            None => act(core, world, mbuf, record, lane, |frame, hop, tcp| {
+                Plain::rewrite(record, frame, hop, tcp)
+            }),
+        }
     }
 }
 
@@ -185,37 +221,18 @@ pub fn burst<const TAGGED: bool>(
         spread::<TAGGED>(core, world, packets, links);
         core.account.lap_if_any(Stage::HandOff, count);
     }
-    let Lanes { v4, v6, rest, odd, .. } = lanes;
-    let mut batch = Batch::new();
+    let Lanes { v4, of_hosts, v6, rest, odd, .. } = lanes;
     let count = packets.len();
-    run::<Record4, TAGGED>(
-        core,
-        world,
-        v4,
-        packets,
-        links,
-        |_, _| (),
-        |_, mbuf, _, hit| {
-            let for_a_session = world.tunnels.as_ref().zip(hit);
-            let mbuf = match for_a_session {
-                Some((tunnels, (record, at))) => {
-                    match into_tunnels::gather(tunnels, &mut batch, mbuf, record, at) {
-                        Some(mbuf) => mbuf,
-                        None => return,
-                    }
-                }
-                None => mbuf,
-            };
-            let gathered = if slow::is_ipv6(&mbuf) { &mut *rest } else { &mut *odd };
-            gathered.push(mbuf);
-        },
-    );
-    core.account.lap_if_any(Stage::Ipv4, count);
-    if let Some(tunnels) = world.tunnels.as_ref().filter(|_| !batch.is_empty()) {
-        let count = batch.len();
-        into_tunnels::burst(core, world, tunnels, &mut batch, |mbuf| odd.push(mbuf));
-        core.account.lap(Stage::IntoTunnels, count);
+    let left = |_: &mut Core, mbuf: Mbuf, _: &Ingress| {
+        let gathered = if slow::is_ipv6(&mbuf) { &mut *rest } else { &mut *odd };
+        gathered.push(mbuf);
+    };
+    if world.tunnels.is_some() {
+        run::<OfHosts, TAGGED>(core, world, of_hosts, packets, links, |_, _| (), left);
+    } else {
+        run::<Record4, TAGGED>(core, world, v4, packets, links, |_, _| (), left);
     }
+    core.account.lap_if_any(Stage::Ipv4, count);
     if !odd.is_empty() {
         let count = odd.len();
         newcomers::receive(core, world, odd, |mbuf| ingress_of::<TAGGED>(links, mbuf));
@@ -223,7 +240,7 @@ pub fn burst<const TAGGED: bool>(
     }
     if !rest.is_empty() {
         let count = rest.len();
-        run::<Record6, TAGGED>(core, world, v6, rest, links, |_, _| (), |_, mbuf, _, _| odd.push(mbuf));
+        run::<Record6, TAGGED>(core, world, v6, rest, links, |_, _| (), |_, mbuf, _| odd.push(mbuf));
         core.account.lap(Stage::Ipv6, count);
     }
     let count = odd.len() + core.second_legs.len();
@@ -260,7 +277,7 @@ fn out_of_tunnels<const TAGGED: bool>(
             &mut tunnelled,
             links,
             |_, _| (),
-            |_, mbuf, _, _| others.push(mbuf),
+            |_, mbuf, _| others.push(mbuf),
         );
         tunnelled = others;
     }
@@ -286,7 +303,7 @@ fn out_of_tunnels<const TAGGED: bool>(
         &mut inside,
         &tunnels.arrivals,
         count,
-        |core, mbuf, ingress, _| slow::receive(core, world, mbuf, Arrival::on(ingress)),
+        |core, mbuf, ingress| slow::receive(core, world, mbuf, Arrival::on(ingress)),
     );
     carried
 }

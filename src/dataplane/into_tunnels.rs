@@ -2,9 +2,9 @@
 //! this edge too, translated in one step, straight to it.
 //!
 //! ```text
-//! burst ─► look up ─► hits of these kinds wait together ─► session, edge, RLOC, next hop ─► act
-//!                          (their sessions are on the way meanwhile)        │ anything odd
-//!                                                                           └─► the slow way
+//! burst ─► look up ─► the record says which session, asked for some packets ahead ─► session, edge, RLOC, next hop ─► act
+//!                                                                                     │ anything odd
+//!                                                                                     └─► the slow way
 //! ```
 //!
 //! Guarantees: what leaves is what the slow way would send; a packet that it does not know is left as it was. Never: resolves a next
@@ -13,13 +13,14 @@
 use super::classify::{HEADERS, at};
 use super::core::Core;
 use super::encapsulate::{Way, entropy, header_of, wrap};
+use super::lanes::Acted;
 use super::police::Subscriber;
 use super::rewrite;
 use super::slow::IP;
 use super::tunnels::Tunnels;
 use super::vlan::Vlan;
 use super::world::World;
-use crate::dpdk::{BURST, Mbuf};
+use crate::dpdk::Mbuf;
 use crate::flow::record::Record;
 use crate::flow::tunnel::{Ends, Session};
 use crate::flow::{Action, Live, Place, Protocol, Record4};
@@ -28,76 +29,57 @@ use crate::nat::tunnel::common::{self, HEAD, Header, Outside, REMOVED};
 use crate::nat::tunnel::outer::Tagged;
 use crate::packet::DropReason;
 use crate::packet::cetp::GROWTH;
-use arrayvec::ArrayVec;
 
-/// A packet whose flow was found, and that waits for its session to be there.
-pub struct Waiting<'w> {
-    mbuf: Mbuf,
-    record: &'w Record4,
-    at: Place,
-    session: u32,
+/// Whether packets of a half have a session, and go this way.
+#[inline(always)]
+pub(super) fn is_of_a_session(record: &Record4) -> bool {
+    matches!(record.common().action().kind(), Action::ENCAPSULATE | Action::LOCAL)
 }
 
-/// Those of a burst.
-pub type Batch<'w> = ArrayVec<Waiting<'w>, BURST>;
-
-/// Takes a hit that is of a session's flow, and asks for that; gives back any other.
-#[inline]
-pub(super) fn gather<'w>(
-    tunnels: &Tunnels,
-    batch: &mut Batch<'w>,
-    mbuf: Mbuf,
-    record: &'w Record4,
-    at: Place,
-) -> Option<Mbuf> {
+/// Asks for the session of such a half.
+#[inline(always)]
+pub(super) fn foresee(tunnels: &Tunnels, record: &Record4) {
     let session = match record.common().action().kind() {
         Action::ENCAPSULATE => record.rewrite().ports,
-        Action::LOCAL => tunnels.table.place_of(tunnel::own_tag(record)),
-        _ => return Some(mbuf),
+        _ => tunnels.table.place_of(tunnel::own_tag(record)),
     };
     tunnels.table.prefetch(session);
-    batch.push(Waiting { mbuf, record, at, session });
-    None
 }
 
-/// What becomes of a common packet on the fast way.
-enum Acted {
+/// What becomes of a packet.
+enum Fate {
     /// By that port, in that VLAN: its addresses are written.
     Out(u16, Vlan),
     Dropped(DropReason),
     /// Untouched: it is for the slow way.
-    Not,
+    Unknown,
 }
 
-/// Sends the gathered packets on their way; what this does not know goes to `odd`.
-#[inline(never)]
-pub(super) fn burst<'w>(
+/// Sends a packet of such a half on its way, if this knows it.
+#[inline(always)]
+pub(super) fn act(
     core: &mut Core,
-    world: &'w World,
-    tunnels: &'w Tunnels,
-    batch: &mut Batch<'w>,
-    mut odd: impl FnMut(Mbuf),
-) {
-    let (mut forwarded, mut bytes) = (0, 0);
-    for Waiting { mut mbuf, record, at, session } in batch.drain(..) {
-        let length = mbuf.len();
-        let half = (record, at);
-        let acted = match common4(core, world, tunnels, &mut mbuf, half, session) {
-            Acted::Not => other(core, world, tunnels, &mut mbuf, half),
-            acted => acted,
-        };
-        match acted {
-            Acted::Out(port, vlan) => {
-                forwarded += 1;
-                bytes += length as u64;
-                core.send(mbuf, port, vlan);
-            }
-            Acted::Dropped(why) => core.out.drop(mbuf, why),
-            Acted::Not => odd(mbuf),
+    world: &World,
+    tunnels: &Tunnels,
+    mut mbuf: Mbuf,
+    half: (&Record4, Place),
+) -> Acted {
+    let fate = match half.0.common().action().kind() {
+        Action::ENCAPSULATE => common4(core, world, tunnels, &mut mbuf, half),
+        _ => Fate::Unknown,
+    };
+    let fate = if let Fate::Unknown = fate { other(core, world, tunnels, &mut mbuf, half) } else { fate };
+    match fate {
+        Fate::Out(port, vlan) => {
+            core.send(mbuf, port, vlan);
+            Acted::Sent
         }
+        Fate::Dropped(why) => {
+            core.out.drop(mbuf, why);
+            Acted::Dropped
+        }
+        Fate::Unknown => Acted::Not(mbuf),
     }
-    core.out.counters.forwarded_packets.add(forwarded);
-    core.out.counters.forwarded_bytes.add(bytes);
 }
 
 /// Any but the common packet of them all.
@@ -108,25 +90,25 @@ fn other(
     tunnels: &Tunnels,
     mbuf: &mut Mbuf,
     half: (&Record4, Place),
-) -> Acted {
-    let Some(session) = tunnels.table.find(tunnel::own_tag(half.0)) else { return Acted::Not };
+) -> Fate {
+    let Some(session) = tunnels.table.find(tunnel::own_tag(half.0)) else { return Fate::Unknown };
     match Way::from(tunnels, session, entropy(&half.0.key())) {
         Some(way) => encapsulate(core, world, tunnels, mbuf, half, &way),
         None => match tunnels.table.twin(session) {
             Some(twin) => local(core, world, mbuf, half, (session, twin)),
-            None => Acted::Not,
+            None => Fate::Unknown,
         },
     }
 }
 
 /// Out by a next hop that was seen to be there: its addresses are written.
 #[inline(always)]
-fn leave(mbuf: &mut Mbuf, hop: &Live<'_>) -> Acted {
+fn leave(mbuf: &mut Mbuf, hop: &Live<'_>) -> Fate {
     match mbuf.data_mut().first_chunk_mut::<12>() {
         Some(macs) => *macs = hop.macs(),
-        None => return Acted::Dropped(DropReason::Truncated),
+        None => return Fate::Dropped(DropReason::Truncated),
     }
-    Acted::Out(hop.port(), Vlan(hop.vlan()))
+    Fate::Out(hop.port(), Vlan(hop.vlan()))
 }
 
 /// Whether the fast way may take a common packet of that many bytes behind Ethernet, as far as its sender goes.
@@ -162,26 +144,24 @@ fn common4(
     tunnels: &Tunnels,
     mbuf: &mut Mbuf,
     half: (&Record4, Place),
-    place: u32,
-) -> Acted {
+) -> Fate {
     let record = half.0;
     let rewrite = record.rewrite();
-    // Of a local half these are no tags, which finds nothing.
     let tags = rewrite.addresses.rotate_left(32);
-    let Some(session) = tunnels.table.of_both(place, tags) else { return Acted::Not };
-    let Some(peer) = tunnels.table.peer(session) else { return Acted::Not };
-    let Some(way) = tunnels.table.active(peer) else { return Acted::Not };
+    let Some(session) = tunnels.table.of_both(rewrite.ports, tags) else { return Fate::Unknown };
+    let Some(peer) = tunnels.table.peer(session) else { return Fate::Unknown };
+    let Some(way) = tunnels.table.active(peer) else { return Fate::Unknown };
     let entropy = entropy(&record.key());
-    let Some(hop) = world.adjacencies.live(way.path(entropy)) else { return Acted::Not };
+    let Some(hop) = world.adjacencies.live(way.path(entropy)) else { return Fate::Unknown };
     let (ends, length) = (way.ends4(), mbuf.len());
-    let Some(h) = mbuf.data_mut().first_chunk_mut::<HEADERS>() else { return Acted::Not };
+    let Some(h) = mbuf.data_mut().first_chunk_mut::<HEADERS>() else { return Fate::Unknown };
     let total = u16::from_be_bytes([h[IP + 2], h[IP + 3]]);
     let most = usize::from(way.mtu()).min(usize::from(hop.limit()).saturating_sub(IP));
     if ends == 0 || h[at::FRAGMENT..at::TTL] != [0x40, 0] || usize::from(total) + GROWTH > most {
-        return Acted::Not;
+        return Fate::Unknown;
     }
     if !may_send(core, world, record) {
-        return Acted::Dropped(DropReason::SubscriberRate);
+        return Fate::Dropped(DropReason::SubscriberRate);
     }
     let (service, ttl, protocol) = (h[IP + 1], h[at::TTL] - 1, h[at::TTL + 1]);
     let inside = Header { total, service, ttl, protocol, addresses: rewrite.addresses };
@@ -198,11 +178,11 @@ fn common4(
     }
     let has_room = mbuf.prepend(REMOVED).is_some();
     let Some(h) = mbuf.data_mut().first_chunk_mut::<HEAD>().filter(|_| has_room) else {
-        return Acted::Dropped(DropReason::NoBuffer);
+        return Fate::Dropped(DropReason::NoBuffer);
     };
     common::wrap(h, &inside, &Outside { ends, epoch: peer.epoch(), port: tunnels.port, entropy });
     h[..12].copy_from_slice(&hop.macs());
-    Acted::Out(hop.port(), Vlan(hop.vlan()))
+    Fate::Out(hop.port(), Vlan(hop.vlan()))
 }
 
 /// What a common segment says of its connection.
@@ -223,34 +203,34 @@ fn encapsulate(
     mbuf: &mut Mbuf,
     half: (&Record4, Place),
     way: &Way<'_>,
-) -> Acted {
-    let Some(mtu) = way.mtu(world) else { return Acted::Not };
-    let Some(header) = header_of(mbuf.data()) else { return Acted::Not };
+) -> Fate {
+    let Some(mtu) = way.mtu(world) else { return Fate::Unknown };
+    let Some(header) = header_of(mbuf.data()) else { return Fate::Unknown };
     let tagged = Tagged { header };
     if tagged.length_outside(&way.ends) > usize::from(mtu) {
-        return Acted::Not;
+        return Fate::Unknown;
     }
     let end = IP + tagged.total();
     if !may_send(core, world, half.0) {
-        return Acted::Dropped(DropReason::SubscriberRate);
+        return Fate::Dropped(DropReason::SubscriberRate);
     }
     let length = mbuf.len() as u32;
     if translate(core, world, mbuf, half).is_none() {
-        return Acted::Dropped(DropReason::Truncated);
+        return Fate::Dropped(DropReason::Truncated);
     }
     way.session.count_out(length, core.now);
     mbuf.truncate(end);
     if let Err(why) = wrap(tunnels, way, mbuf) {
-        return Acted::Dropped(why);
+        return Fate::Dropped(why);
     }
     if let Ends::Ethernet { interface, .. } = way.ends {
         let own = &world.interfaces[usize::from(interface)];
-        return Acted::Out(own.port, own.vlan);
+        return Fate::Out(own.port, own.vlan);
     }
     // It was there a few cycles ago.
     match world.adjacencies.live(way.rloc.path(way.entropy)) {
         Some(hop) => leave(mbuf, &hop),
-        None => Acted::Dropped(DropReason::NeighborUnreachable),
+        None => Fate::Dropped(DropReason::NeighborUnreachable),
     }
 }
 
@@ -262,15 +242,15 @@ fn local(
     mbuf: &mut Mbuf,
     half: (&Record4, Place),
     (session, twin): (&Session, &Session),
-) -> Acted {
+) -> Fate {
     let length = mbuf.len();
     let live = world.adjacencies.live(twin.path());
-    let Some(hop) = live.filter(|hop| length <= usize::from(hop.limit())) else { return Acted::Not };
+    let Some(hop) = live.filter(|hop| length <= usize::from(hop.limit())) else { return Fate::Unknown };
     if !may_send(core, world, half.0) {
-        return Acted::Dropped(DropReason::SubscriberRate);
+        return Fate::Dropped(DropReason::SubscriberRate);
     }
     if translate(core, world, mbuf, half).is_none() {
-        return Acted::Dropped(DropReason::Truncated);
+        return Fate::Dropped(DropReason::Truncated);
     }
     session.count_out(length as u32, core.now);
     twin.count_in(length as u32, core.now);

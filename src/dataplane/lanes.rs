@@ -10,7 +10,7 @@ use super::world::World;
 use crate::dpdk::{BURST, Burst, Mbuf};
 use crate::flow::record::Record;
 use crate::flow::table::Family;
-use crate::flow::{FlowTable, Lookup, Place};
+use crate::flow::{FlowTable, Lookup};
 
 /// How many packets ahead of its use a cache line is asked for: some 400 cycles of work, about what memory takes.
 const AHEAD: usize = 8;
@@ -88,21 +88,21 @@ pub(super) fn ingress_of<'l, const TAGGED: bool>(links: &'l Links, mbuf: &Mbuf) 
     links.at(if TAGGED { mbuf.tag() } else { 0 })
 }
 
-/// One family's part of a burst: all packets leave it, those that are not common, or have no session, by `other`, which gets the half
-/// that was found, if one was. `sent` hears the place and the length of each that is sent.
+/// One family's part of a burst: all packets leave it, those that are not common, or have no session, by `other`. `sent` hears the place
+/// and the length of each that is sent.
 ///
 /// Classify runs over the whole burst; then each packet acts while those behind it advance: the one `AHEAD` places behind
 /// has its second bucket looked at if need be, the one twice as far behind its first. So two cache misses a packet overlap
 /// with the work on others, spread evenly.
 #[inline(never)]
-pub(super) fn run<'w, F: Fast, const TAGGED: bool>(
+pub(super) fn run<F: Fast, const TAGGED: bool>(
     core: &mut Core,
-    world: &'w World,
+    world: &World,
     lanes: &mut BurstLanes<F>,
     packets: &mut Burst,
     links: &Links,
     sent: impl Fn(usize, usize),
-    mut other: impl FnMut(&mut Core, Mbuf, &Ingress, Option<(&'w F::Record, Place)>),
+    mut other: impl FnMut(&mut Core, Mbuf, &Ingress),
 ) {
     let flows = &*world.flows;
     let count = packets.len();
@@ -134,7 +134,7 @@ pub(super) fn run<'w, F: Fast, const TAGGED: bool>(
             Acted::Dropped => (),
             Acted::Not(mbuf) => {
                 let ingress = ingress_of::<TAGGED>(links, &mbuf);
-                other(core, mbuf, ingress, record.map(|record| (record, lane.lookup.candidate)));
+                other(core, mbuf, ingress);
             }
         }
     }

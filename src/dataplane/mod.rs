@@ -39,7 +39,7 @@
 //! | [`dns`] | questions to the edge's DNS, up to its thread, and the answers |
 //! | [`cetp`] | messages of other edges, up to who negotiates, and what that says |
 //! | [`tunnels`] | flows between hosts that have a session |
-//! | [`into_tunnels`] | their packets' way into a tunnel, or to a host behind this edge, in bursts |
+//! | [`into_tunnels`] | their packets' fast way into a tunnel, or to a host behind this edge |
 //! | [`out_of_tunnels`] | their way out of one, in bursts |
 //! | [`encapsulate`], [`decapsulate`] | into a tunnel, one packet at a time; out of it |
 //! | [`errors`] | ICMP errors of the edge's own |

@@ -13,8 +13,10 @@ const SLICE_OF_ENDS: usize = 16;
 const SHARE: u64 = 20;
 /// Cycles for each session made: more than a removal takes.
 const OF_A_SESSION: u64 = 4_000;
-/// Earnings of so many milliseconds may wait to be spent.
+/// Earnings of so many milliseconds may wait to be spent, and of so many may be owed: a slice in which the machine did something else is
+/// not the sweep's to pay for.
 const SAVED: u64 = 2;
+const OWED: u64 = 20;
 
 /// Families: IPv4, IPv6.
 const FAMILIES: usize = 2;
@@ -93,7 +95,8 @@ impl Pace {
     /// What the last slice came to: sessions that were over, and what it has taken where packets came in its round.
     pub fn done(&mut self, removed: usize, spent: Option<u64>) {
         self.ends = removed > 0;
-        self.credit = self.credit.saturating_sub_unsigned(spent.unwrap_or(0));
+        let least = -((self.cycles_a_ms / SHARE * OWED) as i64);
+        self.credit = self.credit.saturating_sub_unsigned(spent.unwrap_or(0)).max(least);
     }
 }
 
@@ -158,6 +161,18 @@ mod tests {
             }
         }
         assert_eq!(left, 0);
+    }
+
+    #[test]
+    fn a_core_that_was_away_is_not_paid_for() {
+        let mut pace = Pace::new(HZ);
+        pace.owe(0, 1_000_000, 1, 10_000);
+        pace.done(0, Some(60 * HZ));
+        for _ in 0..=OWED {
+            assert!(!pace.may(false));
+            pace.tick(1, 0);
+        }
+        assert!(pace.may(false));
     }
 
     #[test]
