@@ -9,6 +9,7 @@ use super::cetp;
 use super::classify::Ingress;
 use super::core::Core;
 use super::encapsulate;
+use super::pieces;
 use super::slow::{self, Arrival};
 use super::tunnels::Tunnels;
 use super::world::World;
@@ -27,8 +28,6 @@ const PAYLOAD4: usize = 42;
 const PORT6: usize = 56;
 const PAYLOAD6: usize = 62;
 const PAYLOAD_ETHERNET: usize = 14;
-/// Bytes of the longest frame of several segments that is looked at: more than ports take.
-const SCATTERED: usize = 9_728;
 
 /// What looks like a tunnelled packet: a guess, but nothing else is one.
 #[inline(always)]
@@ -63,11 +62,7 @@ pub(super) fn likely(tunnels: &Tunnels, packets: &mut Burst) -> Option<Burst> {
 /// The outside of a frame, if it is a tunnelled packet for an RLOC of ours. (A packet for any other address is not the edge's.)
 pub(super) fn outside(world: &World, mbuf: &Mbuf, interface: u16, realm: Realm) -> Option<Outer> {
     let tunnels = world.tunnels.as_ref()?;
-    let outer = if mbuf.is_contiguous() {
-        Outer::of(mbuf.data(), interface, tunnels.port)?
-    } else {
-        scattered(mbuf, |frame| Outer::of(frame, interface, tunnels.port))?
-    };
+    let outer = pieces::whole(mbuf, |frame| Outer::of(frame, interface, tunnels.port))?;
     let is_ours = match outer.ends {
         Ends::V4 { local, .. } => tunnels.rlocs.contains(&(realm, local.into())),
         Ends::V6 { local, .. } => tunnels.rlocs.contains(&(realm, local.into())),
@@ -76,19 +71,6 @@ pub(super) fn outside(world: &World, mbuf: &Mbuf, interface: u16, realm: Realm) 
         }
     };
     is_ours.then_some(outer)
-}
-
-/// Looks at a frame of several segments, as a device makes them that gets longer ones than a buffer has room for, in one piece. `None`
-/// for one that is longer than any port takes.
-#[cold]
-#[inline(never)]
-fn scattered<T>(mbuf: &Mbuf, look: impl FnOnce(&[u8]) -> Option<T>) -> Option<T> {
-    let (mut room, mut length) = ([0; SCATTERED], 0);
-    for segment in mbuf.segments() {
-        room.get_mut(length..length + segment.len())?.copy_from_slice(segment);
-        length += segment.len();
-    }
-    look(&room[..length])
 }
 
 /// Tunnelled packets leave their tunnels, and stand in `inside` with their sessions beside them, each with the interface that has
@@ -148,11 +130,7 @@ fn leave<'w>(
     if !outer.is_whole || mbuf.rx_ip_checksum() == Checksum::Bad {
         return Err(DropReason::CetpInvalid);
     }
-    let carried = if mbuf.is_contiguous() {
-        carried(outer, mbuf.data())
-    } else {
-        scattered(mbuf, |frame| carried(outer, frame))
-    };
+    let carried = pieces::whole(mbuf, |frame| carried(outer, frame));
     let (header, exit) = carried.ok_or(DropReason::CetpInvalid)?;
     let session = match admit(tunnels, &header, &outer.ends) {
         Ok(session) => session,

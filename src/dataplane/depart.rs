@@ -5,7 +5,7 @@ use super::core::Core;
 use super::encapsulate;
 use super::errors;
 use super::fragments;
-use super::message;
+use super::pieces;
 use super::reroute;
 use super::resolve;
 use super::rewrite;
@@ -18,8 +18,7 @@ use crate::flow::record::Record;
 use crate::flow::{Action, Path, Protocol, Realm, Record4};
 use crate::nat::{icmp_error, tunnel};
 use crate::packet::build::IcmpError;
-use crate::packet::ipv4::fragment::Fragments;
-use crate::packet::{DropReason, Error, Ipv4, TcpFlags, TcpMut};
+use crate::packet::{DropReason, Ipv4, TcpFlags, TcpMut};
 use std::net::Ipv4Addr;
 
 /// Bytes of IPv4 and TCP headers without options: what a segment size leaves out (RFC 6691 section 2).
@@ -173,7 +172,7 @@ pub(super) fn depart(core: &mut Core, world: &World, mut mbuf: Mbuf, record: &Re
         if record.common().action().is_outbound() || arrival.hairpin {
             fragments::renumber(core, &mut mbuf);
         }
-        return fragment(core, world, mbuf, record, mtu);
+        return pieces::cut(core, mbuf, mtu, |core, piece| onward(core, world, piece, record));
     }
     onward(core, world, mbuf, record);
 }
@@ -194,54 +193,6 @@ fn onward(core: &mut Core, world: &World, mbuf: Mbuf, record: &Record4) {
 /// What packets of this half go by. That of a local one is its receiver's.
 fn path(world: &World, record: &Record4) -> Path {
     tunnels::receiver(world, record).map_or(record.common().path(), |session| session.path())
-}
-
-/// Cuts a packet into fragments of at most `mtu` bytes (RFC 791 section 3.2), each a packet of the edge's own.
-fn fragment(core: &mut Core, world: &World, mut mbuf: Mbuf, record: &Record4, mtu: u16) {
-    if mbuf.linearize().is_err() {
-        return core.out.drop(mbuf, DropReason::FragmentationFailed);
-    }
-    let frame = mbuf.data();
-    let Some((link, packet)) = frame.split_first_chunk::<14>() else {
-        return core.out.drop(mbuf, DropReason::Truncated);
-    };
-    let fragments = match Ipv4::parse(packet).map(|packet| Fragments::new(&packet, mtu.into())) {
-        Ok(Ok(fragments)) => fragments,
-        Ok(Err(refused)) => return core.out.drop(mbuf, refused.drop_reason()),
-        Err(_) => return core.out.drop(mbuf, DropReason::FragmentationFailed),
-    };
-    if send_fragments(core, world, fragments, link, record, mtu).is_none() {
-        return core.out.drop(mbuf, DropReason::NoBuffer);
-    }
-    // It went out in pieces: neither sent nor dropped itself.
-    core.out.counters.local_packets.add(1);
-    core.out.free(mbuf);
-}
-
-/// `None` when no buffer was left for one of them.
-fn send_fragments(
-    core: &mut Core,
-    world: &World,
-    mut fragments: Fragments<'_>,
-    link: &[u8; 14],
-    record: &Record4,
-    mtu: u16,
-) -> Option<()> {
-    loop {
-        let mut is_last = false;
-        let piece = message::compose(&core.pool, 14 + usize::from(mtu), |buffer| {
-            let (head, room) = buffer.split_first_chunk_mut().ok_or(Error::BufferTooSmall)?;
-            *head = *link;
-            let length = fragments.write_next(room)?;
-            is_last = length.is_none();
-            Ok(14 + length.unwrap_or(0))
-        })?;
-        if is_last {
-            return Some(());
-        }
-        core.out.counters.originated_packets.add(1);
-        onward(core, world, piece, record);
-    }
 }
 
 /// The realm into which packets of this half leave: that in which those of the other arrive.

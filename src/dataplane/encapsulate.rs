@@ -9,7 +9,7 @@
 use super::core::Core;
 use super::depart;
 use super::errors;
-use super::message;
+use super::pieces;
 use super::resolve;
 use super::rewrite;
 use super::slow::{Arrival, IP, Place};
@@ -23,8 +23,7 @@ use crate::flow::{Action, KeepsPath, Key4, Protocol, Record4};
 use crate::nat::tunnel::outer::{self, INNER, Tagged};
 use crate::nat::{icmp_error, tunnel};
 use crate::packet::build::IcmpError;
-use crate::packet::ipv4::fragment::Fragments;
-use crate::packet::{DropReason, Error, Ipv4, TcpFlags, ethernet, ipv4};
+use crate::packet::{DropReason, Ipv4, TcpFlags, ethernet, ipv4};
 
 /// Bytes of IPv4 and TCP headers without options (RFC 6691 section 2).
 const IPV4_AND_TCP: u16 = 40;
@@ -240,37 +239,10 @@ pub(super) fn send(core: &mut Core, world: &World, tunnels: &Tunnels, way: &Way<
     if way.fits(world, mbuf.data()) {
         return send_whole(core, world, tunnels, way, mbuf);
     }
-    if mbuf.linearize().is_err() {
-        return core.out.drop(mbuf, DropReason::FragmentationFailed);
-    }
-    let pieces = mbuf.data().get(IP..).map(Ipv4::parse).and_then(Result::ok);
-    let mtu = usize::from(way.mtu_inside(world).1);
-    let mut pieces = match pieces.map(|packet| Fragments::new(&packet, mtu)) {
-        Some(Ok(pieces)) => pieces,
-        Some(Err(refused)) => return core.out.drop(mbuf, refused.drop_reason()),
-        None => return core.out.drop(mbuf, DropReason::FragmentationFailed),
-    };
-    loop {
-        let mut is_last = false;
-        let piece = message::compose(&core.pool, IP + mtu, |buffer| {
-            let room = buffer.get_mut(IP..).ok_or(Error::BufferTooSmall)?;
-            let length = pieces.write_next(room)?;
-            is_last = length.is_none();
-            Ok(IP + length.unwrap_or(0))
-        });
-        match piece {
-            Some(_) if is_last => break,
-            Some(mut piece) => {
-                trim(&mut piece);
-                core.out.counters.originated_packets.add(1);
-                send_whole(core, world, tunnels, way, piece);
-            }
-            None => return core.out.drop(mbuf, DropReason::NoBuffer),
-        }
-    }
-    // It went out in pieces: neither sent nor dropped itself.
-    core.out.counters.local_packets.add(1);
-    core.out.free(mbuf);
+    pieces::cut(core, mbuf, way.mtu_inside(world).1, |core, mut piece| {
+        trim(&mut piece);
+        send_whole(core, world, tunnels, way, piece);
+    });
 }
 
 fn send_whole(core: &mut Core, world: &World, tunnels: &Tunnels, way: &Way<'_>, mut mbuf: Mbuf) {

@@ -29,6 +29,7 @@
 //! | [`police`] | how many packets a second one subscriber may send |
 //! | [`sources`] | who a packet may say that it is from |
 //! | [`depart`] | a session's packet on its way out: hairpin, MTU, fragments, segment size |
+//! | [`pieces`] | packets that do not fit, cut; frames of several segments, looked at as one |
 //! | [`fragments`] | IPv4 fragments: where they meet, what is held, how they go on |
 //! | [`tcp`] | what a segment says of its connection |
 //! | [`unsolicited`] | connections that strangers ask for, refused six seconds later |
@@ -81,6 +82,7 @@ pub mod newcomers;
 pub mod out_of_tunnels;
 pub mod output;
 pub mod pcp;
+pub mod pieces;
 pub mod police;
 pub mod punt;
 pub mod reroute;

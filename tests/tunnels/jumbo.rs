@@ -1,15 +1,17 @@
 //! Frames of several segments, as devices make them of jumbo frames: through tunnels both ways, by all carriers.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use ces::dataplane::RxSide;
 use ces::dpdk::{Burst, Mbuf, Pool, PoolOptions, Port, PortOptions, RxQueue, TxQueue};
 use ces::packet::build::{IcmpError, Path};
-use ces::packet::{Ipv4, MacAddr};
+use ces::packet::cetp::{Inner, Payload};
+use ces::packet::{Ipv4, MacAddr, Udp};
 
 use crate::ONE;
 use crate::bed::Bed;
-use crate::between::{carried, payload, plain};
+use crate::between::{carried, cuttable, payload, plain};
 use crate::edge::*;
 use crate::packets::{Carried, Packet};
 
@@ -17,12 +19,14 @@ const UDP: Carried = Carried::Udp { unsummed: false };
 /// Bytes of a segment: so many have room in a buffer.
 const SEGMENT: usize = 2000;
 const LONG: usize = 8000;
+const UDP_HEADER: usize = 8;
 
 /// What goes in by a port and what comes out by it.
 pub struct Side {
     pool: Pool,
     into: TxQueue,
     out: RxQueue,
+    came: VecDeque<Vec<u8>>,
     _port: Port,
 }
 
@@ -34,7 +38,7 @@ impl Side {
         let sides = &mut edge.parts.workers[0].rx;
         let side = sides.iter_mut().find(|side| side.port == port).expect("it is configured");
         let own = std::mem::replace(side, RxSide { queue: rx.remove(0), port, rate: None });
-        Side { pool, into: tx.remove(0), out: own.queue, _port }
+        Side { pool, into: tx.remove(0), out: own.queue, came: VecDeque::new(), _port }
     }
 
     pub fn send(&mut self, frame: &[u8]) {
@@ -47,19 +51,25 @@ impl Side {
         assert_eq!(self.into.send(&mut burst), 1);
     }
 
-    /// The next packet; what the edge says to all on its link, of itself, is none.
+    /// The one packet that comes.
     pub fn receive(&mut self, edge: &Edge) -> Vec<u8> {
+        let frame = self.receive_first(edge);
+        assert!(self.came.is_empty(), "another one");
+        frame
+    }
+
+    /// The next packet; what the edge says to all on its link, of itself, is none.
+    fn receive_first(&mut self, edge: &Edge) -> Vec<u8> {
         let start = Instant::now();
         loop {
+            if let Some(frame) = self.came.pop_front() {
+                return frame;
+            }
             assert!(start.elapsed() < Duration::from_secs(10), "nothing comes: {:?}", edge.drops());
             let mut burst = Burst::new();
             self.out.receive(&mut burst);
             let whole = |mbuf: Mbuf| mbuf.segments().collect::<Vec<_>>().concat();
-            let mut frames = burst.drain(..).map(whole).filter(|frame| frame[0] & 1 == 0);
-            if let Some(frame) = frames.next() {
-                assert_eq!(frames.next(), None);
-                return frame;
-            }
+            self.came.extend(burst.drain(..).map(whole).filter(|frame| frame[0] & 1 == 0));
         }
     }
 }
@@ -117,6 +127,26 @@ pub fn pass() {
     let length = ces::packet::build::icmp_error(&mut expected, &back, [10, 0, 0, 1].into(), needed, &packet);
     expected.truncate(length.expect("it fits"));
     assert!(home.receive(&edge) == expected, "what its sender is told");
+    // One that may be cut goes in pieces, each as long as a buffer has room for.
+    let cut = cuttable(of((A2, 5000), (PROXY4, 53), 64).frame(mac(HOME, 3), MacAddr(own(HOME))), 77, 0);
+    home.send(&cut);
+    let (mut text, mut pieces) = (Vec::new(), 0);
+    while text.len() < LONG + UDP_HEADER {
+        let frame = core.receive_first(&edge);
+        let ip = Ipv4::parse(&frame[14..]).expect("a packet");
+        assert!(ip.checksum_is_right() && usize::from(ip.total_length()) <= 5000);
+        let payload = Payload::parse(Udp::parse(ip.payload()).expect("a datagram").payload()).expect("a payload");
+        let Inner::Ipv4(inner) = payload.inner() else { panic!("an IPv4 packet") };
+        let piece = [&inner.restore(0, payload.header().tag_addresses())[..], inner.payload()].concat();
+        let piece = Ipv4::parse(&piece).expect("a fragment");
+        assert_eq!((piece.identification(), piece.ttl()), (77, 63));
+        assert_eq!(usize::from(piece.fragment_offset()), text.len(), "in order");
+        text.extend_from_slice(piece.payload());
+        assert_eq!(piece.more_fragments(), text.len() < LONG + UDP_HEADER);
+        pieces += 1;
+    }
+    let whole: Vec<u8> = (0..LONG).map(|i| i as u8).collect();
+    assert!(text[UDP_HEADER..] == whole && pieces >= LONG / SEGMENT, "{pieces} pieces");
     // And one that is cut short on its way is none.
     let inner = bare(&of((tag(THEIRS[3]), 53), (tag(tags.outside[3]), 5000), 61));
     let mut short = carried(from_outside()[0], station(CORE, 9), own(CORE), 0, &payload(&inner, 0));
