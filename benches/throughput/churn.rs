@@ -169,7 +169,9 @@ impl Counts {
     pub fn looks(&self) -> [Look; 2] {
         let look = |sessions, is_theirs: fn(Stage) -> bool| Look {
             packets: sessions,
-            cycles: Stage::ALL.map(|stage| if is_theirs(stage) { self.cycles[stage as usize] } else { 0 }).into(),
+            cycles: Stage::ALL
+                .map(|stage| if is_theirs(stage) { self.cycles[stage as usize] } else { 0 })
+                .into(),
         };
         [
             look(self.created, |stage| !matches!(stage, Stage::Sweep | Stage::Idle | Stage::Asleep)),

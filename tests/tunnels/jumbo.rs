@@ -135,7 +135,8 @@ pub fn pass() {
         let frame = core.receive_first(&edge);
         let ip = Ipv4::parse(&frame[14..]).expect("a packet");
         assert!(ip.checksum_is_right() && usize::from(ip.total_length()) <= 5000);
-        let payload = Payload::parse(Udp::parse(ip.payload()).expect("a datagram").payload()).expect("a payload");
+        let payload =
+            Payload::parse(Udp::parse(ip.payload()).expect("a datagram").payload()).expect("a payload");
         let Inner::Ipv4(inner) = payload.inner() else { panic!("an IPv4 packet") };
         let piece = [&inner.restore(0, payload.header().tag_addresses())[..], inner.payload()].concat();
         let piece = Ipv4::parse(&piece).expect("a fragment");
