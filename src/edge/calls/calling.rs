@@ -441,8 +441,12 @@ impl Service {
             let session = self.live.get(local).filter(|session| session.edge.name() == Some(edge));
             let Some(session) = session else { continue };
             let Some(host) = lent.host(session.pair.host) else { continue };
+            let before = self.reputations.of_own(host.hash(), now.ms);
             for _ in 0..evidence.count.clamp(1, EVIDENCE) {
                 self.reputations.record_own(*host.hash(), host.parts().name, false, now.ms);
+            }
+            if lent.policy.tells_apart(before, self.reputations.of_own(host.hash(), now.ms)) {
+                self.review.add_local(host.id);
             }
             self.counters.evidence += 1;
         }

@@ -1,6 +1,7 @@
 //! Sessions of hosts that have changed, or whose rules have, are weighed again: what would not be agreed on any more ends.
 //!
-//! So are those with hosts behind other edges that have come to be worth less than a rule wants.
+//! So are those with hosts behind other edges that have come to be worth less than a rule wants, and those within this edge of an own host
+//! that has.
 //!
 //! Guarantees: only sessions of those hosts are weighed, or all where it is not known any more which they are; at most [`TURN`] are looked
 //! at a turn. The other side is told why, and the operator which rule it was. Never: takes services out of a session: who still may have
@@ -69,9 +70,17 @@ impl Review {
         if self.spans.len() >= 2 * HOSTS {
             return self.add_all();
         }
-        let (key, first) = (Called::host(host).into(), HostId::from_number(0));
-        let from = Bound::Included(Pair { host: key, peer: [0; 16] });
+        let from = Bound::Included(Pair { host: Called::host(host).into(), peer: [0; 16] });
         self.spans.push_back(Span::Remote(from, Called::last(host)));
+        self.add_local(host);
+    }
+
+    /// An own host has come to be worth less: what other edges' hosts may use of it, and it of theirs, doesn't depend on that.
+    pub(super) fn add_local(&mut self, host: HostId) {
+        if self.spans.len() >= 2 * HOSTS {
+            return self.add_all();
+        }
+        let first = HostId::from_number(0);
         self.spans.push_back(Span::Local(Bound::Included((host, first)), host));
     }
 
@@ -263,8 +272,9 @@ mod tests {
     #[test]
     fn what_waits_is_bounded_and_covers_everything() {
         let edge = |number: u32| Key::Named(number.to_string().into());
-        let adds: [fn(&mut Review, u32, Key); 2] = [
+        let adds: [fn(&mut Review, u32, Key); 3] = [
             |review, number, _| review.add(HostId::from_number(number)),
+            |review, number, _| review.add_local(HostId::from_number(number)),
             |review, _, edge| review.add_worth(&edge, None),
         ];
         for add in adds {

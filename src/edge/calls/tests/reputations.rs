@@ -137,6 +137,46 @@ fn a_session_that_both_have_used_speaks_for_them() {
     lab.assert_empty();
 }
 
+/// Edge 1 has evidence, so often, of so much, of the host behind edge 0 that has a session with its host 3.
+fn accuse(lab: &mut Lab, times: usize, count: u32) {
+    let of_third = lab.edges[1].service.live().iter().find(|(_, session)| session.host == address(3));
+    let local = of_third.expect("a session").0;
+    for _ in 0..times {
+        let sessions = Sessions::default();
+        let report = Report::Evidence(Evidence { misbehaviour: Misbehaviour::SCAN, count, sessions });
+        let is_sent = lab.at(1, |service, lent, now| {
+            service.drive(lent, now, |cetp, _, out| cetp.report_session(local, &report, now.io(), out))
+        });
+        assert!(is_sent);
+        lab.run(100);
+    }
+}
+
+#[test]
+fn an_own_host_that_comes_to_be_worth_too_little_loses_its_sessions_within_the_edge() {
+    let mut lab = Lab::new(&[PICKY, ""], &[0, 1]);
+    lab.call((0, 4), (1, 4));
+    lab.run(2_000);
+    let call = lab.call((0, 1), (1, 3));
+    lab.run(7_000);
+    lab.reached(0, call);
+    // It calls, and is called; others have nothing to do with it.
+    let proxies = [(1, 2), (4, 1), (3, 4)].map(|(host, to)| {
+        let call = lab.call_local(0, host, to);
+        (host, lab.reached(0, call))
+    });
+    let left = |lab: &Lab| proxies.map(|(host, proxy)| lab.packet(0, host, proxy));
+    assert_eq!(left(&lab), [true; 3]);
+    accuse(&mut lab, 1, 1);
+    assert_eq!((left(&lab), lab.edges[0].service.counters().withdrawn), ([true; 3], 0), "not yet");
+    accuse(&mut lab, 1, 1000);
+    assert_eq!(left(&lab), [false, false, true]);
+    assert_eq!(lab.edges[0].service.counters().withdrawn, 2);
+    let told = lab.last_refusal(0);
+    assert!(told.contains("ended: refused by policy operator bad"), "{told}");
+    lab.assert_empty();
+}
+
 #[test]
 fn evidence_of_an_edge_that_has_proved_itself_moves_the_own_host_and_no_other_does() {
     for is_signing in [true, false] {
@@ -146,20 +186,7 @@ fn evidence_of_an_edge_that_has_proved_itself_moves_the_own_host_and_no_other_do
         let call = lab.call((0, 1), (1, 3));
         lab.run(7_000);
         lab.reached(0, call);
-        let of_third = |lab: &Lab| {
-            lab.edges[1].service.live().iter().find(|(_, s)| s.host == address(3)).map(|(l, _)| l)
-        };
-        let local = of_third(&lab).expect("a session");
-        for _ in 0..3 {
-            let sessions = Sessions::default();
-            let evidence = Evidence { misbehaviour: Misbehaviour::SCAN, count: 1000, sessions };
-            let report = Report::Evidence(evidence);
-            let is_sent = lab.at(1, |service, lent, now| {
-                service.drive(lent, now, |cetp, _, out| cetp.report_session(local, &report, now.io(), out))
-            });
-            assert!(is_sent);
-            lab.run(100);
-        }
+        accuse(&mut lab, 3, 1000);
         let counters = lab.edges[0].service.counters();
         assert_eq!((counters.reports, counters.evidence), (3, if is_signing { 3 } else { 0 }));
         let [first, third] = [1, 3]
