@@ -34,7 +34,7 @@ impl Cetp {
             State::Checking(_) => self.checked_slot(slot, false, house, now, out),
             State::Opening(flight) if flight.is_token_doubtful() => {
                 let rloc = self.sessions.get(slot).rloc;
-                self.tokens.remove(&rloc);
+                self.tokens.pop(&rloc);
                 self.start_over(slot, house, now, out);
             }
             State::Opening(flight) => match &mut flight.sending {
@@ -101,7 +101,7 @@ impl Cetp {
     /// The other edge is silent: is it at its next RLOC? In an association that is the association's affair.
     fn next_rloc<H: House>(&mut self, slot: u32, reason: Reason, house: &H, now: Now, out: &mut Out<'_>) {
         let session = self.sessions.get_mut(slot);
-        self.tokens.remove(&session.rloc);
+        self.tokens.pop(&session.rloc);
         let State::Opening(flight) = &mut session.state else { return };
         flight.at += 1;
         match flight.rlocs.get(flight.at) {

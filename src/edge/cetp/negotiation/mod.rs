@@ -36,10 +36,10 @@ use super::message::{
 use super::rate::Rate;
 use super::terms::{House, Tags};
 use super::wire::{self, Decoded};
+use lru::LruCache;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use session::{Origin, Sessions, State};
-use std::collections::HashMap;
 
 /// How much an edge keeps at most.
 #[derive(Clone, Copy, Debug)]
@@ -89,7 +89,7 @@ pub struct Cetp {
     pub(super) cookies: Cookies,
     pub(super) rng: StdRng,
     /// Tokens of other edges, and until when they count, in seconds.
-    tokens: HashMap<Rloc, ([u8; super::cookie::COOKIE], u32)>,
+    tokens: LruCache<Rloc, ([u8; super::cookie::COOKIE], u32)>,
     most_tokens: usize,
     unexpected: Rate,
     counters: Counters,
@@ -103,7 +103,7 @@ impl Cetp {
             peers: Peers::new(size.peers, &mut rng, now),
             sessions: Sessions::new(size.sessions, tags),
             cookies: Cookies::new([rng.random(), rng.random()], now.seconds()),
-            tokens: HashMap::new(),
+            tokens: LruCache::unbounded(),
             most_tokens: size.tokens,
             unexpected: Rate::new(UNEXPECTED, UNEXPECTED, now.ms),
             counters: Counters::default(),

@@ -224,6 +224,8 @@ impl Cetp {
         let State::Opening(flight) = &mut session.state else { return };
         flight.rounds += 1;
         if let Some(token) = token.filter(|_| !is_sealed && flight.rounds == 1) {
+            // It may have a cookie yet: what has waited for a question of the other side begins anew.
+            flight.cookie.clear();
             flight.cookie.extend(token);
         }
         let header = Header { dst: None, ..within(local, local, transaction, (false, false)) };
@@ -399,16 +401,18 @@ impl Cetp {
         (now.seconds() < until).then_some(token)
     }
 
+    /// The one that wasn't used for longest gives way. Only who was asked for a host, and has granted a session, gets here: what nobody
+    /// asked for takes no place. Who has itself called at many RLOCs takes those of others, and costs each a round more; edges in an
+    /// association have none to lose.
     fn keep_token(&mut self, rloc: Rloc, token: &[u8], now: Now) {
         let Ok(token) = token.try_into() else { return };
-        if self.tokens.len() >= self.most_tokens {
-            self.tokens.retain(|_, (_, until)| *until > now.seconds());
+        let is_full = self.tokens.len() >= self.most_tokens && !self.tokens.contains(&rloc);
+        if is_full && self.tokens.pop_lru().is_none() {
+            return;
         }
-        if self.tokens.len() < self.most_tokens || self.tokens.contains_key(&rloc) {
-            // A minute less than it counts there: clocks and ways differ.
-            let until = now.seconds() + crate::edge::cetp::cookie::TOKEN_LIFETIME - 60;
-            self.tokens.insert(rloc, (token, until));
-        }
+        // A minute less than it counts there: clocks and ways differ.
+        let until = now.seconds() + crate::edge::cetp::cookie::TOKEN_LIFETIME - 60;
+        self.tokens.put(rloc, (token, until));
     }
 }
 

@@ -4,10 +4,14 @@ use super::lab::*;
 use crate::edge::cetp::association::peer::REPORTS;
 use crate::edge::cetp::association::upkeep::IDLE;
 use crate::edge::cetp::association::{Report, TAGS};
-use crate::edge::cetp::message::{Blocked, Filtering, Fqdn, Reason};
+use crate::edge::cetp::cookie::COOKIE;
+use crate::edge::cetp::message::{
+    Blocked, Filtering, Fqdn, Header, Id, Kind, Message, Reason, Tag, Tlv, Value,
+};
 use crate::edge::cetp::negotiation::{Opened, Size};
 use crate::edge::cetp::retry::PATIENCE;
 use crate::edge::cetp::terms::{Ask, Terms};
+use crate::edge::cetp::wire;
 
 fn closed(ask: &Ask<'_>) -> Terms {
     Terms { needs_association: true, ..lax(ask) }
@@ -79,23 +83,52 @@ fn reports_that_wait() {
     assert_eq!(come, REPORTS + 1);
 }
 
-/// Of those that find no room the next negotiation takes a round more, and comes to the same.
+/// What wasn't used for longest makes room: its next negotiation takes a round more, and comes to the same.
 #[test]
 fn tokens() {
     let mut lab = Lab::sized(5, 98, Size { sessions: 64, peers: 64, tokens: 2 });
-    for edge in 1..5 {
-        lab.open((0, 0), (edge, 1));
+    let messages = |lab: &mut Lab, host: u32, edge: usize| {
+        let sent = lab.sent.0;
+        lab.open((0, host), (edge, 1));
         lab.run(200);
         assert!(lab.edges[0].cetp.tokens.len() <= 2);
+        lab.sent.0 - sent
+    };
+    assert_eq!([1, 2, 3, 4].map(|edge| messages(&mut lab, 0, edge)), [5; 4]);
+    // The first of those two is used, and so the other one gives way to the next.
+    let rounds = [(1, 3), (1, 2), (2, 3), (1, 4)].map(|(host, edge)| messages(&mut lab, host, edge));
+    assert_eq!(rounds, [3, 5, 3, 5]);
+    assert_eq!(lab.edges[0].live.len(), 8);
+    // Tokens that nobody has asked for are none, however many.
+    for number in 0..100u16 {
+        let header = Header {
+            kind: Kind::Hosts,
+            is_answer: true,
+            is_inbound: true,
+            transaction: number,
+            sst: Tag::new(u32::from(number) + 1),
+            dst: Tag::new(u32::from(number) + 9),
+            source: Id::NONE,
+            destination: Id::NONE,
+            seal: None,
+        };
+        let tlvs = vec![Tlv::response(Value::Token(&[7; COOKIE]))];
+        let mut bytes = Vec::new();
+        wire::encode(&Message { header, tlvs }, &mut bytes).expect("it fits");
+        let from = rloc(1 + usize::from(number), 0);
+        lab.with(0, |cetp, house, now, out| cetp.receive(from, &bytes, house, now, out));
     }
-    assert_eq!(lab.edges[0].live.len(), 4);
-    let mut rounds = Vec::new();
-    for edge in [2, 4] {
+    assert_eq!([3, 4].map(|edge| messages(&mut lab, 3, edge)), [3; 2]);
+}
+
+/// Where none may be kept each negotiation is as the first.
+#[test]
+fn no_tokens() {
+    let mut lab = Lab::sized(2, 99, Size { sessions: 64, peers: 64, tokens: 0 });
+    for host in [0, 2] {
         let sent = lab.sent.0;
-        lab.open((0, 2), (edge, 3));
+        lab.open((0, host), (1, 1));
         lab.run(200);
-        rounds.push(lab.sent.0 - sent);
+        assert_eq!((lab.sent.0 - sent, lab.edges[0].cetp.tokens.len()), (5, 0));
     }
-    assert_eq!(rounds, [3, 5]);
-    assert_eq!(lab.edges[0].live.len(), 6);
 }

@@ -1,8 +1,10 @@
 //! From a question to a session, or to none, whatever is lost on the way.
 
 use super::lab::*;
+use crate::edge::cetp::cookie::COOKIE;
 use crate::edge::cetp::message::*;
 use crate::edge::cetp::negotiation::Opened;
+use crate::edge::cetp::negotiation::session::State;
 use crate::edge::cetp::retry::PATIENCE;
 use crate::edge::cetp::terms::*;
 use crate::edge::cetp::wire;
@@ -359,4 +361,29 @@ fn what_nobody_asked_for_is_left_alone() {
     assert_eq!(lab.refusals(0), [], "from elsewhere");
     lab.run(1000);
     assert!(lab.is_agreed(0, 1));
+}
+
+/// A question that has had its cookie, and has waited then for one of the other side that came to nothing, begins anew: if there is a
+/// token by then it shows that, and no cookie before it.
+#[test]
+fn a_question_that_has_waited_shows_a_token_alone() {
+    let mut lab = Lab::new(2, 41);
+    lab.open((0, 0), (1, 1));
+    lab.run(2 * WAY);
+    lab.edges[1].is_cut = true;
+    let token = [7; COOKIE];
+    let now = lab.now;
+    let cetp = &mut lab.edges[0].cetp;
+    let slot = *cetp.sessions.by_pair.values().next().expect("it is under way");
+    let State::Opening(flight) = &mut cetp.sessions.get_mut(slot).state else { panic!("it is answered") };
+    assert_eq!(flight.cookie.len(), COOKIE);
+    flight.sending = None;
+    cetp.tokens.put(rloc(1, 0), (token, u32::MAX));
+    cetp.sessions.deadlines.set(slot, now);
+    lab.with(0, |cetp, house, now, out| cetp.tick(house, now, out));
+    let State::Opening(flight) = &lab.edges[0].cetp.sessions.get(slot).state else { panic!("it goes on") };
+    assert_eq!(flight.cookie[..], token);
+    let sent = &flight.sending.as_ref().expect("it was sent").bytes;
+    let decoded = wire::decode(sent).expect("a message");
+    assert_eq!(decoded.message.value(Code::COOKIE), Some(&Value::Cookie(&token)));
 }
