@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use super::own::Own;
-use super::path_mtu::Ways;
+use super::path_mtu::{Standing, Ways};
 use crate::edge::cetp::message::{Fqdn, Rloc};
 use crate::edge::cetp::negotiation::Cetp;
 use crate::flow::tunnel::{Ends, RLOCS_OF_A_PEER, Refused, RlocOptions, Tunnels};
@@ -74,7 +74,7 @@ struct Way {
 #[derive(Debug, Default)]
 pub struct Edges {
     all: HashMap<Key, Edge>,
-    ways: Ways,
+    pub(super) ways: Ways,
 }
 
 /// A way to an edge, for an operator.
@@ -200,18 +200,41 @@ impl Edges {
         }
     }
 
-    /// A router on the way between those ends takes no more than that; false where nobody goes there, or knew as much.
-    pub fn lower(&mut self, ends: &Ends, mtu: u16, now: u64, tunnels: &mut Tunnels) -> bool {
+    /// A router on the way between those ends, which has seen a packet of a session or hasn't, takes no more than that; false where nobody
+    /// goes there, or knew as much, or there is no room.
+    pub fn lower(&mut self, ends: &Ends, mtu: u16, has_seen: bool, now: u64, tunnels: &mut Tunnels) -> bool {
         let Edges { all, ways } = self;
-        let of = |way: &&Way| way.ends == *ends && mtu < ways.mtu(ends, way.mtu);
-        let lowered: Vec<u32> =
-            all.values().flat_map(|edge| &edge.rlocs).filter(of).map(|way| way.number).collect();
-        let is_lowered = !lowered.is_empty() && ways.lower(*ends, mtu, now);
-        for number in lowered.into_iter().filter(|_| is_lowered) {
+        let of = |way: &Way| way.ends == *ends && mtu < ways.mtu(ends, way.mtu);
+        let mut standing = None;
+        let mut lowered: Vec<u32> = Vec::new();
+        for (key, edge) in all.iter() {
+            for way in edge.rlocs.iter().filter(|way| of(way)) {
+                let of_this = match (has_seen, key) {
+                    (false, _) => Standing::Said,
+                    (true, Key::At(_)) => Standing::Seen,
+                    (true, Key::Named(_)) => Standing::Proved,
+                };
+                standing = standing.max(Some(of_this));
+                lowered.push(way.number);
+            }
+        }
+        let Some(gone) = standing.and_then(|standing| ways.lower(*ends, mtu, standing, now)) else {
+            return false;
+        };
+        gone.iter().for_each(|gone| self.raise(gone, tunnels));
+        for number in lowered {
             let set = tunnels.set_mtu(number, mtu);
             debug_assert!(set.is_ok(), "an RLOC that an edge has");
         }
-        is_lowered
+        true
+    }
+
+    /// Nothing is known any more of that way: it takes what it did before a router's word.
+    fn raise(&self, ends: &Ends, tunnels: &mut Tunnels) {
+        for way in self.all.values().flat_map(|edge| &edge.rlocs).filter(|way| way.ends == *ends) {
+            let set = tunnels.set_mtu(way.number, way.mtu);
+            debug_assert!(set.is_ok(), "an RLOC that an edge has");
+        }
     }
 
     /// Ways take again what they did before a router's word, whose time is over; how many.
@@ -219,10 +242,7 @@ impl Edges {
         let mut restored = 0;
         while let Some(ends) = self.ways.restore(now) {
             restored += 1;
-            for way in self.all.values().flat_map(|edge| &edge.rlocs).filter(|way| way.ends == ends) {
-                let set = tunnels.set_mtu(way.number, way.mtu);
-                debug_assert!(set.is_ok(), "an RLOC that an edge has");
-            }
+            self.raise(&ends, tunnels);
         }
         restored
     }

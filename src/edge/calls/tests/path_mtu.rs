@@ -6,9 +6,11 @@ use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 
 use super::super::edges::ShownWay;
-use super::super::path_mtu::LIFETIME;
+use super::super::path_mtu::{LIFETIME, Standing, WAYS};
 use super::super::shown::Wanted;
 use super::lab::{Lab, rloc};
+use crate::edge::cetp::message::Rloc;
+use crate::flow::tunnel::Ends;
 use crate::packet::build::{self, Ip, Path, Transport};
 use crate::packet::{IcmpType, MacAddr, Protocol, TooBig, icmp, ipv4};
 
@@ -20,9 +22,12 @@ fn ways(lab: &mut Lab) -> Vec<ShownWay> {
     let shown = lab.at(0, |service, lent, now| service.show(&WANTED, lent, now));
     let table = &lab.edges[0].service.shared;
     for session in &shown.sessions {
-        let session = table.find(session.tags.0.get()).expect("it lives");
-        let of_workers = table.peer(session).and_then(|peer| table.active(peer)).expect("a way").mtu();
-        assert!(shown.ways.iter().any(|(_, way)| way.mtu == of_workers), "{of_workers}: {:?}", shown.ways);
+        let record = table.find(session.tags.0.get()).expect("it lives");
+        let of_workers = table.peer(record).and_then(|peer| table.active(peer)).expect("a way").mtu();
+        let Rloc::V4(remote) = session.rloc else { panic!("of another family") };
+        let ends = Ends::V4 { local: rloc(0), remote };
+        let is_its = |way: &ShownWay| way.ends == ends && way.mtu == of_workers;
+        assert!(shown.ways.iter().any(|(_, way)| is_its(way)), "{of_workers}: {:?}", shown.ways);
     }
     shown.ways.into_iter().map(|(_, way)| way).collect()
 }
@@ -138,6 +143,66 @@ fn what_the_other_edge_takes_is_the_most() {
     lab.run(1_000);
     lab.reached(0, call);
     assert_eq!(mtu(&mut lab), 1500, "without an association nobody has told");
+    lab.assert_empty();
+}
+
+/// As many ways as there may be, and as many again, of edges that nobody knows, and of which packets were seen.
+fn flood(lab: &mut Lab) {
+    lab.at(0, |service, _, now| {
+        for number in 0..2 * WAYS as u32 {
+            let remote = Ipv4Addr::from(0x0a00_0000 + number);
+            let ends = Ends::V4 { local: rloc(0), remote };
+            assert!(service.edges.ways.lower(ends, 1400, Standing::Seen, now.ms).is_some());
+        }
+    });
+}
+
+#[test]
+fn the_way_to_an_edge_that_has_proved_itself_keeps_its_place() {
+    let mut lab = Lab::new(&[LAX, LAX], &[0, 1]);
+    // The first call is for nobody certain yet.
+    for host in [1, 2] {
+        let call = lab.call((0, host), (1, 3));
+        lab.run(1_000);
+        lab.reached(0, call);
+    }
+    let all = |lab: &mut Lab| ways(lab).iter().map(|way| way.mtu).collect::<Vec<_>>();
+    let tags = tags(&mut lab);
+    assert!(say(&mut lab, 1300, Some(tags), 1));
+    flood(&mut lab);
+    assert_eq!(all(&mut lab), [1300; 2]);
+    // And nobody who has seen nothing takes it that.
+    assert!(say(&mut lab, 1280, None, 1));
+    flood(&mut lab);
+    assert_eq!(all(&mut lab), [1280; 2]);
+    lab.assert_empty();
+}
+
+#[test]
+fn a_way_that_gives_place_to_another_takes_again_what_its_link_does() {
+    let mut lab = Lab::new(&[LAX, LAX, LAX], &[]);
+    let calls = [1, 2].map(|edge| lab.call((0, 1), (edge, 2)));
+    lab.run(1_000);
+    calls.iter().for_each(|call| _ = lab.reached(0, *call));
+    let of = |lab: &mut Lab| {
+        let mut ways = ways(lab);
+        ways.sort_by_key(|way| format!("{:?}", way.ends));
+        ways.iter().map(|way| way.mtu).collect::<Vec<_>>()
+    };
+    assert!(say(&mut lab, 1300, None, 1));
+    lab.run(1);
+    lab.at(0, |service, _, now| {
+        for number in 1..WAYS as u32 {
+            let ends = Ends::V4 { local: rloc(0), remote: Ipv4Addr::from(0x0a00_0000 + number) };
+            assert_eq!(service.edges.ways.lower(ends, 1400, Standing::Said, now.ms), Some(None));
+        }
+    });
+    assert_eq!(of(&mut lab), [1300, 1500]);
+    assert!(say(&mut lab, 1300, None, 2));
+    assert_eq!(of(&mut lab), [1500, 1300]);
+    // What is said of it is believed as before.
+    assert!(say(&mut lab, 1300, None, 1));
+    assert_eq!(of(&mut lab), [1300, 1300]);
     lab.assert_empty();
 }
 
