@@ -12,15 +12,16 @@
 //! It spares work and blame, and nothing rests on it: who asks nevertheless is refused by the rules. So it is of those two hosts and no
 //! others, and where it can't be told it isn't.
 //!
-//! Guarantees: as many are kept as [`super::reports`] says, each for a time. Never: says anything to who has proved nothing.
+//! Guarantees: as many are kept as [`super::reports`] says, each for a time, and no more of one edge than an edge obeys. The oldest give way,
+//! and their edge is told that it is over: what it keeps and what is listed here is the same. Where it can't be told, it is the new
+//! one of which nothing is said. Never: says anything to who has proved nothing.
 
 use super::claims::{Case, Grounds};
 use super::house::Lent;
-use super::reports::AWAY;
+use super::reports::{AWAY, OF_AN_EDGE};
 use super::service::{Now, Service};
-use crate::edge::cetp::association::Report;
 use crate::edge::cetp::io::Pair;
-use crate::edge::cetp::message::{Blocked, Filtering, Fqdn, Reason, Rloc, Service as Wire, Tag};
+use crate::edge::cetp::message::{Blocked, Fqdn, Rloc, Service as Wire, Tag};
 use crate::edge::cetp::terms::Side;
 use crate::edge::hosts::NameHash;
 
@@ -62,6 +63,8 @@ pub struct Apart {
     pub why: Why,
     /// In milliseconds.
     pub until: u64,
+    /// Its edge was asked to keep it away.
+    pub(super) is_told: bool,
 }
 
 impl Service {
@@ -82,6 +85,7 @@ impl Service {
             name: session.name.clone(),
             why: Why::Rules,
             until: now.ms + u64::from(AWAY) * 1000,
+            is_told: false,
         };
         apart.why = self.refuses(&pair, &apart, lent, now)?;
         Some((pair, apart))
@@ -89,12 +93,38 @@ impl Service {
 
     /// Asks the other edge to keep its host away from that one.
     pub(super) fn keep_apart(&mut self, pair: Pair, apart: Apart, lent: Lent<'_>, now: Now) {
-        let blocked = Blocked::Pair { host: &pair.peer, from: &apart.called };
-        let filtering = Filtering { blocked, seconds: AWAY, reason: Reason::REFUSED };
-        if self.tell(&apart.edge, &Report::Filtering(filtering), lent, now) {
-            self.counters.filtering_sent += 1;
-            self.reports.apart.put(pair, apart);
+        let edge = apart.edge.clone();
+        if !self.is_associated(&edge) || !self.make_room(&pair, &edge, lent, now) {
+            return;
         }
+        self.reports.apart.put(pair, Apart { is_told: false, ..apart });
+        // Where too much waits it is told in its turn.
+        if self.reports.untold.contains(&edge) || !self.tell_apart(&pair, lent, now) {
+            self.reports.untold.insert(edge);
+        }
+    }
+
+    /// Makes room for two more hosts, of that edge. False: whose time has come would have to be told so, and can't be.
+    fn make_room(&mut self, pair: &Pair, edge: &str, lent: Lent<'_>, now: Now) -> bool {
+        let all = &self.reports.apart;
+        let is_much = all.iter().filter(|(_, apart)| *apart.edge == *edge).count() >= OF_AN_EDGE;
+        if all.contains(pair) || !is_much && all.len() < all.cap().get() {
+            return true;
+        }
+        let may_go = all.iter().rev().filter(|(_, apart)| !is_much || *apart.edge == *edge);
+        let oldest_first: Vec<Pair> = may_go.map(|(pair, _)| *pair).collect();
+        oldest_first.iter().any(|pair| self.let_go(pair, lent, now))
+    }
+
+    /// Nobody need keep those two apart any more, and their edge is told so. False: it can't be now, and nothing has changed.
+    fn let_go(&mut self, pair: &Pair, lent: Lent<'_>, now: Now) -> bool {
+        let Some(apart) = self.reports.apart.peek(pair) else { return false };
+        let (edge, called) = (apart.edge.clone(), apart.called);
+        let is_told = self.lift(&edge, Blocked::Pair { host: &pair.peer, from: &called }, lent, now);
+        if is_told {
+            self.reports.apart.pop(pair);
+        }
+        is_told
     }
 
     /// Whether all that the other host could ask for is refused, and why.
@@ -121,18 +151,17 @@ impl Service {
         let over: Vec<Pair> =
             self.reports.apart.iter().filter(|entry| is_over(*entry)).map(|(pair, _)| *pair).collect();
         for pair in over {
-            let Some(apart) = self.reports.apart.pop(&pair) else { continue };
-            let blocked = Blocked::Pair { host: &pair.peer, from: &apart.called };
-            if self.lift(&apart.edge, blocked, lent, now) {
+            if self.let_go(&pair, lent, now) {
                 continue;
             }
+            let Some(apart) = self.reports.apart.peek(&pair) else { continue };
+            let (edge, rloc) = (apart.edge.clone(), apart.rloc);
             // The association may have ended meanwhile, because nobody used it.
-            if let Some(edge) = Fqdn::new(&apart.edge) {
+            if let Some(edge) = Fqdn::new(&edge) {
                 self.drive(lent, now, |cetp, rooms, out| {
-                    cetp.associate(edge, &[apart.rloc], rooms, now.io(), out)
+                    cetp.associate(edge, &[rloc], rooms, now.io(), out);
                 });
             }
-            self.reports.apart.put(pair, apart);
         }
     }
 }

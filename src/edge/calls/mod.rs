@@ -17,7 +17,7 @@
 //! | [`live`], [`edges`], [`tags`] | sessions, edges and tags in the table of tunnels |
 //! | [`path_mtu`] | what routers between the edges say of packets too big for them |
 //! | [`review`] | sessions whose hosts or rules have changed |
-//! | [`reports`], [`apart`] | who is kept away, and what is told of it; whom rules keep apart |
+//! | [`reports`], [`apart`], `retold` | who is kept away, and what is told of it; whom rules keep apart; what is told again |
 //! | [`reputations`] | what others are held to be worth |
 //! | [`refusals`], [`shown`] | what was refused lately, and why; what an operator sees |
 //! | [`carrier`], [`thread`] | messages as frames carry them; the thread `ces-cetp` |
@@ -38,6 +38,7 @@ pub mod path_mtu;
 pub mod refusals;
 pub mod reports;
 pub mod reputations;
+mod retold;
 pub mod review;
 pub mod service;
 pub mod shown;

@@ -14,7 +14,7 @@
 //! Guarantees: all that is kept is bounded, in number and in time; who was not heard of for longest gives way, of what an edge
 //! asks only its own. Never: reads a packet, or believes who has proved nothing.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::num::NonZeroUsize;
 
 use arrayvec::ArrayVec;
@@ -154,13 +154,13 @@ impl Asked {
 
 /// A host behind another edge that is turned away.
 #[derive(Debug)]
-struct Away {
+pub(super) struct Away {
     /// In milliseconds.
-    until: u64,
+    pub until: u64,
     name: Box<str>,
     why: Misbehaviour,
     /// Its edge was asked to keep it away.
-    is_told: bool,
+    pub is_told: bool,
 }
 
 /// See the module.
@@ -169,11 +169,14 @@ pub struct Reports {
     /// Hosts behind other edges: a session anew is no clean slate.
     seen: LruCache<(Key, NameHash), Seen>,
     /// Hosts behind other edges, and behind edges that have proved nothing.
-    away: LruCache<(Option<Key>, NameHash), Away>,
+    pub(super) away: LruCache<(Option<Key>, NameHash), Away>,
     /// Of which the other edge was asked to keep its host from this one's.
     pub(super) apart: LruCache<Pair, Apart>,
     /// When those were last looked at, in milliseconds.
     pub(super) looked: u64,
+    /// Edges that aren't told all of that yet, or may have forgotten it; and when some of it was last told, in milliseconds.
+    pub(super) untold: BTreeSet<Box<str>>,
+    pub(super) retold: u64,
     /// By edge.
     kept: HashMap<Box<str>, Asks>,
 }
@@ -182,6 +185,8 @@ pub struct Reports {
 #[derive(Debug)]
 struct Asks {
     rate: Rate,
+    /// In which life of it; `None`: its association has ended since.
+    life: Option<u64>,
     kept: ArrayVec<Keeping, OF_AN_EDGE>,
 }
 
@@ -201,6 +206,8 @@ impl Default for Reports {
             away: LruCache::new(HOSTS.saturating_mul(NAMES)),
             apart: LruCache::new(PAIRS),
             looked: 0,
+            untold: BTreeSet::new(),
+            retold: 0,
             kept: HashMap::new(),
         }
     }
@@ -249,7 +256,8 @@ impl Reports {
                 return false;
             }
         }
-        let new = || Asks { rate: Rate::new(ASKS, ASKS_AT_ONCE, now), kept: ArrayVec::new() };
+        let rate = Rate::new(ASKS, ASKS_AT_ONCE, now);
+        let new = || Asks { rate, life: None, kept: ArrayVec::new() };
         let asks = self.kept.entry(edge.into()).or_insert_with(new);
         if !asks.rate.allow(now) {
             return false;
@@ -257,6 +265,19 @@ impl Reports {
         asks.kept.retain(|known| known.until > now && known.kept != kept);
         let until = now + u64::from(seconds.min(AWAY_MOST)) * 1000;
         asks.kept.try_push(Keeping { kept, until, reason }).is_ok()
+    }
+
+    /// What that edge has asked for in another life than this it knows nothing of any more.
+    pub(super) fn forget_other_lives(&mut self, edge: &str, life: Option<u64>) {
+        if let Some(asks) = self.kept.get_mut(edge).filter(|asks| asks.life != life) {
+            asks.kept.clear();
+            asks.life = life;
+        }
+    }
+
+    /// Whether nothing is to be done as time passes.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.apart.is_empty() && self.untold.is_empty()
     }
 
     /// How much is kept: hosts that are counted, hosts that are kept away, and what edges have asked for.
@@ -325,13 +346,13 @@ impl Service {
         lent: Lent<'_>,
         now: Now,
     ) {
-        let (Some(edge_name), Some(id)) = (edge.name(), Id::new(IdType::FqdnHash, &peer)) else { return };
-        let filtering = Filtering { blocked: Blocked::Host(id), seconds: AWAY, reason: Reason::BLOCKED };
-        let is_told = self.tell(edge_name, &Report::Filtering(filtering), lent, now);
-        self.counters.filtering_sent += u64::from(is_told);
+        let Some(edge_name) = edge.name() else { return };
         for by in [Some(edge.clone()), None] {
             let until = now.ms + u64::from(AWAY) * 1000;
-            self.reports.away.put((by, peer), Away { until, name: name.into(), why, is_told });
+            self.reports.away.put((by, peer), Away { until, name: name.into(), why, is_told: false });
+        }
+        if !self.tell_away(edge_name, &peer, lent, now) {
+            self.reports.untold.insert(edge_name.into());
         }
         self.reports.seen.pop(&(edge.clone(), peer));
         let is_meant = |session: &Session| session.edge == *edge && session.pair.peer == peer;
@@ -395,6 +416,8 @@ impl Service {
             self.counters.filtering_ignored += 1;
             return;
         };
+        let life = self.life(&asked.edge);
+        self.reports.kept.get_mut(&asked.edge).into_iter().for_each(|asks| asks.life = life);
         self.counters.filtering_taken += 1;
         if asked.seconds == 0 {
             return;
@@ -441,7 +464,7 @@ impl Service {
         let apart = reports.apart.iter().filter(is_meant).filter_map(|(pair, apart)| {
             Some(ShownFilter {
                 edge: apart.edge.clone(),
-                told: Told::Sent,
+                told: if apart.is_told { Told::Sent } else { Told::Nobody },
                 what: named(&apart.name, &pair.peer),
                 from: Some(apart.host_name.clone()),
                 why: apart.why.name().into(),

@@ -231,7 +231,7 @@ impl Service {
 
     /// When [`Self::tick`] is to be called next, in milliseconds.
     pub fn next_deadline(&self) -> Option<u64> {
-        let is_idle = self.unheard.is_empty() && self.edges.is_empty() && self.reports.apart.is_empty();
+        let is_idle = self.unheard.is_empty() && self.edges.is_empty() && self.reports.is_at_rest();
         let look = (!is_idle).then_some(self.looked + LOOK);
         let all = [self.cetp.next_deadline(), self.waits.next_deadline(), self.locals.next_deadline(), look];
         all.into_iter().flatten().min()
@@ -342,6 +342,7 @@ impl Service {
                 Event::Check { local, name, edge, rloc } => self.check(local, &name, edge.as_deref(), rloc),
                 Event::Associated { edge, clock } => {
                     self.clocks.insert(edge.clone(), clock);
+                    self.met(&edge);
                     self.waits.associated(&edge, now.ms);
                 }
                 Event::Parted { edge, reason } => {
@@ -392,6 +393,7 @@ impl Service {
         }
         self.restore_ways(now);
         self.reunite(false, lent, now);
+        self.retell(lent, now);
         self.settle(lent, now);
     }
 

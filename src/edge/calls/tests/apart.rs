@@ -164,3 +164,90 @@ fn an_operator_sees_who_is_kept_away_for_what_and_may_let_it_come_again() {
     assert!(!is_refused(&mut lab, (0, 1), (1, 2)));
     lab.assert_empty();
 }
+
+/// Hosts 1 to 4 behind edge 0 have sessions with hosts 2 and 3 behind edge 1, whose rules refuse everybody then. As a report has to be
+/// acknowledged before there is room for many more, it takes some seconds until all is told.
+fn eight_pairs() -> Lab {
+    let (mut lab, _) = session(&[0, 1, 2]);
+    for (host, to) in (1..=4).flat_map(|host| [(host, 2), (host, 3)]) {
+        assert!(!is_refused(&mut lab, (0, host), (1, to)));
+    }
+    [2, 3].iter().for_each(|host| lab.user_rules(1, *host, &["nobody"]));
+    lab.run(100);
+    assert_eq!(told(&mut lab, 1, "Sent").len() + told(&mut lab, 1, "Nobody").len(), 8);
+    assert!(told(&mut lab, 1, "Nobody").len() < 8);
+    lab.run(8_000);
+    assert_eq!(asked(&lab), [8, 0, 8]);
+    lab
+}
+
+/// What an edge shows of that kind, seconds cut off.
+fn told(lab: &mut Lab, edge: usize, kind: &str) -> Vec<String> {
+    let all = shown(lab, edge).into_iter().filter(|text| text.starts_with(kind));
+    all.map(|text| text.split_once(": ").expect("a reason").0.to_owned()).collect()
+}
+
+#[test]
+fn an_edge_that_begins_anew_is_told_again_for_the_time_that_is_left() {
+    let mut lab = eight_pairs();
+    let before = [(0, "Received"), (1, "Sent")].map(|(edge, kind)| told(&mut lab, edge, kind));
+    assert_eq!(before.each_ref().map(Vec::len), [8, 8]);
+    lab.run(100_000);
+    lab.restart(0);
+    assert_eq!(shown(&mut lab, 0), Vec::<String>::new());
+    assert!(!is_refused(&mut lab, (0, 4), (1, 4)));
+    // One a second, which is what an edge obeys.
+    lab.run(2_000);
+    let few = told(&mut lab, 0, "Received").len();
+    assert!((1..=4).contains(&few), "{few}");
+    lab.run(8_000);
+    let mut after = [(0, "Received"), (1, "Sent")].map(|(edge, kind)| told(&mut lab, edge, kind));
+    let mut before = before;
+    before.iter_mut().chain(&mut after).for_each(|list| list.sort());
+    assert_eq!(after, before);
+    assert_eq!(asked(&lab), [16, 0, 8]);
+    let messages = lab.messages;
+    assert!(is_refused(&mut lab, (0, 1), (1, 3)) && lab.messages == messages);
+    // Its time is what it was: ten minutes from the first time on.
+    lab.run(470_000);
+    assert_eq!([shown(&mut lab, 0).len(), shown(&mut lab, 1).len()], [8, 8]);
+    lab.run(15_000);
+    assert_eq!([shown(&mut lab, 0), shown(&mut lab, 1)], [Vec::<String>::new(), vec![]]);
+    lab.assert_empty();
+}
+
+#[test]
+fn what_an_edge_has_asked_for_before_it_began_anew_counts_no_more() {
+    let mut lab = eight_pairs();
+    assert_eq!(told(&mut lab, 0, "Received").len(), 8);
+    // Of the same life it is as it was, though the association is another one.
+    lab.run(380_000);
+    assert_eq!(lab.edges[0].service.protocol().peer(fqdn(&edge_name(1))), None);
+    assert!(!is_refused(&mut lab, (0, 4), (1, 4)));
+    assert_eq!(told(&mut lab, 0, "Received").len(), 8);
+    lab.restart(1);
+    lab.call((0, 2), (1, 1));
+    lab.run(10_000);
+    assert_eq!(shown(&mut lab, 0), Vec::<String>::new());
+    assert!(!is_refused(&mut lab, (0, 1), (1, 3)));
+    lab.assert_empty();
+}
+
+#[test]
+fn a_host_that_is_kept_away_for_what_it_has_done_is_told_again_too() {
+    let (mut lab, mut tags) = session(&[0, 1, 2]);
+    for _ in 0..2 {
+        trespass(&mut lab, tags, 8, 8);
+        lab.run(30_000);
+        is_refused(&mut lab, (0, 1), (1, 3));
+        tags = tags_of(&lab);
+    }
+    trespass(&mut lab, tags, 8, 8);
+    lab.run(100);
+    assert_eq!(told(&mut lab, 0, "Received"), ["Received ces.e1.example h1.e0.example from all"]);
+    lab.restart(0);
+    lab.call((0, 4), (1, 4));
+    lab.run(5_000);
+    assert_eq!(told(&mut lab, 0, "Received"), ["Received ces.e1.example h1.e0.example from all"]);
+    assert_eq!(asked(&lab), [2, 0, 1]);
+}

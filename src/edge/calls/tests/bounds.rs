@@ -10,8 +10,11 @@ use crate::edge::calls::apart::{Apart, Why};
 use crate::edge::calls::called::Called;
 use crate::edge::calls::claims::{Grounds, Known};
 use crate::edge::calls::edges::Key;
-use crate::edge::calls::reports::{Asked, EDGES, HOSTS, PAIRS, Reports};
+use crate::edge::calls::house::Lent;
+use crate::edge::calls::reports::{Asked, EDGES, HOSTS, OF_AN_EDGE, PAIRS, Reports};
+use crate::edge::calls::service::{Now, Service};
 use crate::edge::calls::waiting::{CALLS, For, PATIENCE};
+use crate::edge::cetp::association::peer::REPORTS;
 use crate::edge::cetp::io::Pair;
 use crate::edge::cetp::message::{
     Backoff, Blocked, Filtering, Fqdn, Id, IdType, Misbehaviour, Reason, Rloc, Service as Wire,
@@ -123,40 +126,55 @@ fn edges_that_have_asked_for_something() {
     assert_eq!(lab.edges[0].service.reports.edges(), 1);
 }
 
-/// Two hosts that rules keep apart, in the place of as many as there may be.
-fn keep_apart(lab: &mut Lab, number: usize) {
+/// Two hosts that rules keep apart, the other one behind that edge.
+fn apart(service: &Service, (number, of): (usize, usize), lent: Lent<'_>, now: Now) -> (Pair, Apart) {
+    let third = lent.register.host(&host(1, 3).name).expect("it is there").id;
+    let pair = Pair { host: Called::host(third).into(), peer: hash(number) };
+    let rloc = Rloc::V4(rloc(of));
+    let rooms = service.rooms(lent, now);
+    let edge = edge_name(of);
+    let proved = Proved { edge: Fqdn::new(&edge), is_signed: true, is_named: false };
+    let ask = Ask {
+        side: Side::Inbound,
+        host: pair.host,
+        peer: Id::new(IdType::FqdnHash, &pair.peer).expect("an ID"),
+        peer_name: None,
+        proved,
+        rloc,
+        services: &[Wire::ANY],
+    };
+    let grounds = Box::new(Grounds::new(&ask, Known::edge(&rooms, fqdn(&edge), rloc)));
+    let apart = Apart {
+        edge: edge.clone().into(),
+        rloc,
+        grounds,
+        called: fqdn(&host_name(1, 3)).hash(),
+        host_name: host_name(1, 3).into(),
+        name: "".into(),
+        why: Why::Rules,
+        until: now.ms + 600_000,
+        is_told: true,
+    };
+    (pair, apart)
+}
+
+/// In the place of as many as there may be.
+fn put_apart(lab: &mut Lab, number: usize, of: usize) {
     lab.at(1, |service, lent, now| {
-        let third = lent.register.host(&host(1, 3).name).expect("it is there").id;
-        let pair = Pair { host: Called::host(third).into(), peer: hash(number) };
-        let grounds = {
-            let rooms = service.rooms(lent, now);
-            let edge = edge_name(0);
-            let proved = Proved { edge: Fqdn::new(&edge), is_signed: true, is_named: false };
-            let ask = Ask {
-                side: Side::Inbound,
-                host: pair.host,
-                peer: Id::new(IdType::FqdnHash, &pair.peer).expect("an ID"),
-                peer_name: None,
-                proved,
-                rloc: Rloc::V4(rloc(0)),
-                services: &[Wire::ANY],
-            };
-            let known = Known::edge(&rooms, fqdn(&edge), ask.rloc);
-            Box::new(Grounds::new(&ask, known))
-        };
-        let until = now.ms + 600_000;
-        let apart = Apart {
-            edge: edge_name(0).into(),
-            rloc: Rloc::V4(rloc(0)),
-            grounds,
-            called: fqdn(&host_name(1, 3)).hash(),
-            host_name: host_name(1, 3).into(),
-            name: "".into(),
-            why: Why::Rules,
-            until,
-        };
+        let (pair, apart) = apart(service, (number, of), lent, now);
         service.reports.apart.put(pair, apart);
     });
+}
+
+/// As when a session has ended; whether it is listed.
+fn keep_apart(lab: &mut Lab, number: usize, of: usize) -> bool {
+    let is_listed = lab.at(1, |service, lent, now| {
+        let (pair, apart) = apart(service, (number, of), lent, now);
+        service.keep_apart(pair, apart, lent, now);
+        service.reports.apart.contains(&pair)
+    });
+    lab.run(10);
+    is_listed
 }
 
 /// Far more come to their end at once than reports may wait: all of it is told, a few at a time.
@@ -165,7 +183,7 @@ fn hosts_that_rules_keep_apart() {
     let (mut lab, _) = session(&[0, 1]);
     lab.user_rules(1, 3, &["nobody"]);
     lab.run(100);
-    (0..PAIRS.get() + 9).for_each(|number| keep_apart(&mut lab, number));
+    (0..PAIRS.get() + 9).for_each(|number| put_apart(&mut lab, number, 0));
     let apart = |lab: &Lab| lab.edges[1].service.reports.apart.len();
     assert_eq!(apart(&lab), PAIRS.get());
     lab.run(10_000);
@@ -176,6 +194,63 @@ fn hosts_that_rules_keep_apart() {
     assert_eq!(shown(&mut lab, 1), Vec::<String>::new());
     assert!(!is_refused(&mut lab, (0, 2), (1, 3)));
     lab.assert_empty();
+}
+
+/// More than may wait at once is told when it may, one thing a second; and what is new goes behind it.
+#[test]
+fn reports_of_hosts_that_are_kept_away_and_apart() {
+    let (mut lab, _) = session(&[0, 1, 2]);
+    lab.user_rules(1, 3, &["nobody"]);
+    lab.run(100);
+    let sent = |lab: &Lab| lab.edges[1].service.counters().filtering_sent as usize;
+    assert_eq!(sent(&lab), 1);
+    lab.at(1, |service, lent, now| {
+        for number in 0..REPORTS + 2 {
+            service.send_away(&peer(0), (hash(number), "some.e0.example"), Misbehaviour::SCAN, lent, now);
+        }
+    });
+    assert_eq!(sent(&lab), 1 + REPORTS);
+    lab.run(500);
+    assert!(keep_apart(&mut lab, 100, 0));
+    assert_eq!(sent(&lab), 1 + REPORTS + 1);
+    lab.run(2_500);
+    assert_eq!(sent(&lab), 1 + REPORTS + 3);
+}
+
+/// What gives way is told to be over; what is beyond that isn't asked for. An edge's own go first where it has as many as it obeys.
+#[test]
+fn hosts_that_give_way_to_others() {
+    let (mut lab, _) = session(&[0, 1, 2]);
+    lab.call((2, 4), (1, 4));
+    lab.user_rules(1, 3, &["nobody"]);
+    lab.run(1_000);
+    // The one whose session has just ended, one of another edge's, and these.
+    put_apart(&mut lab, 1_000, 2);
+    for number in 1..OF_AN_EDGE {
+        assert!(keep_apart(&mut lab, number, 0));
+    }
+    let figures = |lab: &Lab| {
+        let service = &lab.edges[1].service;
+        (service.reports.apart.len(), service.counters().filtering_lifted)
+    };
+    let is_listed = |lab: &Lab, number: usize| {
+        lab.edges[1].service.reports.apart.iter().any(|(pair, _)| pair.peer == hash(number))
+    };
+    assert_eq!(figures(&lab), (OF_AN_EDGE + 1, 0));
+    assert!(keep_apart(&mut lab, OF_AN_EDGE, 0) && keep_apart(&mut lab, OF_AN_EDGE + 1, 0));
+    assert_eq!(figures(&lab), (OF_AN_EDGE + 1, 2));
+    assert!(!is_listed(&lab, 1) && is_listed(&lab, 2) && is_listed(&lab, 1_000));
+    // What is there already takes nobody's place.
+    assert!(keep_apart(&mut lab, 2, 0));
+    assert_eq!(figures(&lab), (OF_AN_EDGE + 1, 2));
+    // All are listed that may be, most of them of an edge with which there is no association: they can't be told.
+    (0..PAIRS.get()).for_each(|number| put_apart(&mut lab, 2_000 + number, 9));
+    assert!(!keep_apart(&mut lab, 1, 0));
+    assert_eq!(figures(&lab), (PAIRS.get(), 2));
+    // The oldest that can be told gives way, of whichever edge.
+    [1_001, 1_002].iter().for_each(|number| put_apart(&mut lab, *number, 2));
+    assert!(keep_apart(&mut lab, 1, 0) && !is_listed(&lab, 1_001) && is_listed(&lab, 1_002));
+    assert_eq!(figures(&lab), (PAIRS.get(), 3));
 }
 
 /// A call that finds no room for another edge may be made again. It isn't said that nobody is there, else the host would be called as one

@@ -326,6 +326,11 @@ impl Cetp {
         Some(self.peers.get(self.peer(edge)?).current.as_deref()?.told.mtu)
     }
 
+    /// Which life of an associated edge it is.
+    pub fn incarnation(&self, edge: Fqdn<'_>) -> Option<u64> {
+        Some(self.peers.get(self.peer(edge)?).current.as_deref()?.told.incarnation)
+    }
+
     /// The edges that are known, and what of them is.
     pub fn edges(&self) -> impl Iterator<Item = &super::association::peer::Peer> {
         self.peers.iter()
