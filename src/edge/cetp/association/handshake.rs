@@ -14,9 +14,10 @@ use super::peer::{Asking, Association, Next, Told, keep_carriers};
 use super::{Arrival, Context, LEAST_UNPROVEN, Peers, Target};
 use crate::edge::cetp::cookie::{Bound, Form, Shown};
 use crate::edge::cetp::io::{Out, Output, PeerId};
+use crate::edge::cetp::message::id::HASH;
 use crate::edge::cetp::message::value::LONGEST_COOKIE;
 use crate::edge::cetp::message::{
-    Backoff, Carriers, Code, Fqdn, Header, Id, KeyShare, Kind, Limits, Reason, Rloc, Tag, Tlv, Value,
+    Backoff, Carriers, Code, Fqdn, Header, Id, IdType, KeyShare, Kind, Limits, Reason, Rloc, Tag, Tlv, Value,
 };
 use crate::edge::cetp::retry::{PATIENCE, Sending};
 use crate::edge::cetp::signing;
@@ -93,8 +94,8 @@ impl Peers {
         context: &Context<'_, H>,
     ) -> Option<Vec<u8>> {
         let mut bytes = Vec::with_capacity(LEAST_UNPROVEN);
-        wire::begin(&question_header(context.house.name(), self.name(id)?, local, transaction), &mut bytes)
-            .ok()?;
+        let hash = self.name(id)?.hash();
+        wire::begin(&question_header(context.house.name(), &hash, local, transaction), &mut bytes).ok()?;
         pad(&mut bytes, LEAST_UNPROVEN);
         wire::end(None, &mut bytes).ok()?;
         Some(bytes)
@@ -113,7 +114,9 @@ impl Peers {
             self.answered(arrival, decoded, context, out);
         } else if let (false, Some(sst), Some(name)) = (header.is_inbound, header.sst, header.source.name()) {
             let question = Question { decoded, bytes: arrival.bytes, from: arrival.from, name, sst };
-            if header.destination == Id::fqdn(context.house.name()) && name != context.house.name() {
+            let own = context.house.name();
+            let hash = *self.own.get_or_insert_with(|| own.hash());
+            if header.destination == hashed(&hash) && name != own {
                 self.asked(&question, context, out);
             }
         }
@@ -304,7 +307,8 @@ impl Peers {
         let transaction = asking.sending.transaction.wrapping_add(1);
         let (local, share) = (asking.local, asking.half.public);
         let own = context.house.name();
-        let header = question_header(own, name, local, transaction);
+        let hash = name.hash();
+        let header = question_header(own, &hash, local, transaction);
         let wanted = Wanted { header: &header, share: &share, granted, cookie: Some(cookie) };
         let Some(bytes) = self.written(&wanted, None, context) else {
             return self.give_up(id, Reason::BAD_CERTIFICATE, context.now.ms, out);
@@ -397,8 +401,6 @@ fn refused(reason: Reason, retry_after: u16) -> Backoff {
 /// What an edge tells of itself, beside what the association is to be.
 const ABOUT: [Code; 6] =
     [Code::RLOC_IPV4, Code::RLOC_IPV6, Code::RLOC_ETHERNET, Code::CARRIERS, Code::MTU, Code::CA_ADDRESS];
-/// Bytes that there is room for of another edge's name, whatever certificates there are: with a longer one there may be none.
-const PEER_NAME: usize = 64;
 
 /// A signed message up to its certificates.
 fn uncertified<'v>(
@@ -427,17 +429,17 @@ fn uncertified<'v>(
 /// association, where it tells that much about itself.
 pub fn room_for_certificates(own: Fqdn<'_>, about: &[Value<'_>]) -> usize {
     const SIGNATURE: usize = wire::TLV_HEADER + 1 + 64;
-    let header = question_header(own, own, Tag(NonZeroU32::MIN), 0);
-    let header = Header { destination: Id::NONE, ..header };
+    let header = question_header(own, &[0; HASH], Tag(NonZeroU32::MIN), 0);
     let cookie = Some(&[0; LONGEST_COOKIE][..]);
     let granted = Limits { sessions: 1, negotiations: 1 };
     let wanted = Wanted { header: &header, share: &[0; 32], granted, cookie };
     let without =
         uncertified(&wanted, about.iter().cloned(), 1, 1).map_or(wire::LONGEST, |bytes| bytes.len());
-    wire::LONGEST.saturating_sub(without + PEER_NAME + SIGNATURE)
+    wire::LONGEST.saturating_sub(without + SIGNATURE)
 }
 
-fn question_header<'a>(own: Fqdn<'a>, name: Fqdn<'a>, local: Tag, transaction: u16) -> Header<'a> {
+/// The other edge is named by the hash alone: it knows its name, and certificates need the room that a long one would take.
+fn question_header<'a>(own: Fqdn<'a>, other: &'a [u8; HASH], local: Tag, transaction: u16) -> Header<'a> {
     Header {
         kind: Kind::Edges,
         is_answer: false,
@@ -446,9 +448,13 @@ fn question_header<'a>(own: Fqdn<'a>, name: Fqdn<'a>, local: Tag, transaction: u
         sst: Some(local),
         dst: None,
         source: Id::fqdn(own),
-        destination: Id::fqdn(name),
+        destination: hashed(other),
         seal: None,
     }
+}
+
+fn hashed(hash: &[u8; HASH]) -> Id<'_> {
+    Id { id_type: IdType::FqdnHash, value: hash }
 }
 
 /// The header of the answer to a message that isn't sealed.

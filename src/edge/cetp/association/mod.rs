@@ -20,6 +20,7 @@ pub mod window;
 use super::cookie::Cookies;
 use super::deadlines::Deadlines;
 use super::io::{Now, Out, Output, PeerId};
+use super::message::id::HASH;
 use super::message::{
     Evidence, Filtering, Fqdn, Header, Id, Kind, Message, Reason, Rloc, Seal, Tag, Termination, Tlv,
     Unexpected,
@@ -82,6 +83,8 @@ pub struct Peers {
     notices: Vec<Notice>,
     room: Vec<u8>,
     incarnation: u64,
+    /// The hash of the own name, once it was asked for: who asks has proved nothing, and so it is not worked out each time.
+    own: Option<[u8; HASH]>,
     handshakes: Rate,
     /// MACs that sealed messages have cost.
     macs: u64,
@@ -100,6 +103,7 @@ impl Peers {
             notices: Vec::new(),
             room: Vec::with_capacity(wire::LONGEST),
             incarnation: rng.random(),
+            own: None,
             handshakes: Rate::new(HANDSHAKES, HANDSHAKES / 10, now.ms),
             macs: 0,
         }

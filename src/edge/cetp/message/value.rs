@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU32;
 
 /// Longest cookie and token, in bytes.
-pub const LONGEST_COOKIE: usize = 64;
+pub const LONGEST_COOKIE: usize = 32;
 /// Longest address of a CA, in bytes.
 pub const LONGEST_CA_ADDRESS: usize = 255;
 /// Longest certificate, in bytes of DER: with the rest of its message it fits into one packet.

@@ -1,6 +1,7 @@
 //! Properties of the encoding: what is written reads the same, what is read was the only way to write it, and nothing panics.
 
 use super::*;
+use crate::edge::cetp::message::value::LONGEST_COOKIE;
 use crate::edge::cetp::message::*;
 use crate::packet::{MacAddr, Protocol};
 use proptest::collection::vec;
@@ -69,7 +70,7 @@ fn first_values() -> impl Strategy<Value = Value<'static>> {
         rlocs(any::<[u8; 16]>().prop_map(Into::into)).prop_map(Value::RlocIpv6),
         rlocs(any::<[u8; 6]>().prop_map(MacAddr)).prop_map(Value::RlocEthernet),
         (1..=u32::MAX).prop_map(|seconds| Value::Timeout(NonZeroU32::new(seconds).expect("not 0"))),
-        bytes(1..=64).prop_map(Value::Cookie),
+        bytes(1..=LONGEST_COOKIE).prop_map(Value::Cookie),
         (1..=255u16).prop_map(|bits| Value::IdType(IdTypes::from_bits(bits << 1).expect("known types"))),
         "[!-~]{1,255}".prop_map(|text| Value::CaAddress(leak::<str>(text))),
         fqdn().prop_map(Value::Domain),
@@ -120,7 +121,7 @@ fn second_values() -> impl Strategy<Value = Value<'static>> {
         array().prop_map(|bytes| Value::KeyShare(KeyShare::X25519(bytes))),
         any::<u8>().prop_map(Value::Epoch),
         any::<u64>().prop_map(Value::Clock),
-        bytes(1..=64).prop_map(Value::Token),
+        bytes(1..=LONGEST_COOKIE).prop_map(Value::Token),
         (1..=300u16).prop_map(Value::Padding),
         (27..=255u8, bytes(1..=40)).prop_map(|(code, bytes)| Value::Unknown(Code(code), bytes)),
     ]

@@ -49,13 +49,34 @@ fn closed_edges(seed: u64, orders: [u8; 2]) -> Lab {
     lab
 }
 
+/// It has nothing to do with a question for another edge, which costs it nothing.
+#[test]
+fn an_edge_is_asked_for_by_the_hash_of_its_name_alone() {
+    let mut lab = closed_edges(92, [0, 1]);
+    let own = Fqdn::new(edge_name(1)).expect("a name").hash();
+    // After the fixed part and the name of who asks.
+    let at = wire::FIXED + 2 + edge_name(0).len() + 2;
+    lab.tamper = Some(Box::new(move |to, message| {
+        assert_eq!((to, &message[at - 2..at]), (1, &[1, 16][..]), "only this one says anything");
+        assert_eq!(message[at..at + own.len()], own);
+        message[at] ^= 1;
+        true
+    }));
+    lab.open((0, 0), (1, 1));
+    lab.run(1_000);
+    assert_eq!((lab.edges[1].cetp.macs(), lab.edges[1].cetp.len()), (0, (0, 0)));
+    lab.tamper = None;
+    lab.run(1_000);
+    assert!(lab.is_agreed(0, 1));
+}
+
 #[test]
 fn certificates_for_which_there_is_room_make_an_association() {
     let house = |lab: &Lab| lab.edges[0].house.own.values().cloned().collect::<Vec<_>>();
     let room =
         room_for_certificates(Fqdn::new(edge_name(0)).expect("a name"), &house(&closed_edges(91, [0, 1])));
-    assert!((750..1000).contains(&room), "{room} bytes");
-    // Who is called has a short name, and a short cookie: what is left for longer ones is there, too.
+    assert!((918 + wire::TLV_HEADER..1000).contains(&room), "{room} bytes");
+    // The cookie is a short one: what is left for a longer one is there, too.
     for (certificates, is_up) in [(1, true), (2, false)] {
         let mut lab = closed_edges(91, [0, 1]);
         // What is longer than the least that every link takes comes in pieces, or not at all.
