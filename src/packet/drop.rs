@@ -164,7 +164,8 @@ drop_reasons! {
     PrgwCollision = "prgw_collision",
     /// From inside, to a proxy address that stands for nobody: its sender was told, within the limits.
     ProxyUnassigned = "proxy_unassigned",
-    /// From inside, to a remote host that the very same socket talks to by its other address: one of them is a proxy address.
+    /// From inside, to a remote host that the very same socket talks to by its other address: one of them is a proxy address. Or to a host
+    /// behind an edge, from one port of two addresses of a host: in a tunnel they are the same.
     ProxyCollision = "proxy_collision",
     /// From another edge, and no tunnelled packet: cut short, of another version, or it contradicts itself.
     CetpInvalid = "cetp_invalid",
