@@ -30,8 +30,9 @@ struct Delays {
     further: Vec<[f64; 2]>,
 }
 
-/// Takes all samples and shows what they come to. `negotiation_ms`: what a negotiation takes both edges by itself.
-pub fn run(negotiation_ms: f64, json: bool) {
+/// Takes all samples and shows what they come to. `by_itself`: milliseconds that a negotiation takes both edges, with warm caches and with
+/// cold ones.
+pub fn run(by_itself: [f64; 2], json: bool) {
     if !nix::unistd::geteuid().is_root() {
         eprintln!("cetp: setup needs root, for a network namespace: left out");
         return;
@@ -49,11 +50,11 @@ pub fn run(negotiation_ms: f64, json: bool) {
         all.first.extend(more.first);
         all.further.extend(more.further);
     }
-    show("setup_first", &all.first, &all.naptr, negotiation_ms, json);
-    show("setup_further", &all.further, &all.naptr, negotiation_ms, json);
+    show("setup_first", &all.first, &all.naptr, by_itself, json);
+    show("setup_further", &all.further, &all.naptr, by_itself, json);
 }
 
-fn show(case: &str, delays: &[[f64; 2]], naptr: &[f64], negotiation_ms: f64, json: bool) {
+fn show(case: &str, delays: &[[f64; 2]], naptr: &[f64], [warm, cold]: [f64; 2], json: bool) {
     let of = |at: usize| delays.iter().map(|delay| delay[at]).collect::<Vec<_>>();
     let ([p50, p99], [packet50, packet99], [naptr50, _]) =
         (percentiles(of(0)), percentiles(of(1)), percentiles(naptr.to_vec()));
@@ -61,13 +62,13 @@ fn show(case: &str, delays: &[[f64; 2]], naptr: &[f64], negotiation_ms: f64, jso
         let row = serde_json::json!({
             "case": case, "calls": delays.len(), "answer_ms_p50": p50, "answer_ms_p99": p99,
             "first_packet_ms_p50": packet50, "first_packet_ms_p99": packet99, "naptr_ms_p50": naptr50,
-            "negotiation_ms": negotiation_ms,
+            "negotiation_ms": warm, "negotiation_cold_ms": cold,
         });
         println!("{row}");
     } else {
         println!(
             "{case:17} answered after {p50:.2} ms (median), {p99:.2} ms (99 %); the first packet there after {packet50:.2} and \
-             {packet99:.2} ms; {} calls. NAPTR before it {naptr50:.2} ms; the negotiation by itself {negotiation_ms:.3} ms",
+             {packet99:.2} ms; {} calls. NAPTR before it {naptr50:.2} ms; the negotiation by itself {warm:.3} ms, with cold caches {cold:.3}",
             delays.len()
         );
     }
