@@ -458,10 +458,10 @@ pub fn run(workers: &str, nat: &str) {
     assert!(start.elapsed() < NAP / 2, "nobody woke it");
     edge.wait("the end of input", |edge| edge.parts.control.input_is_over());
     edge.stop();
-    judge(s, &bed, edge, workers.contains("software"));
+    judge(s, &bed, edge, workers.contains("software"), !nat.is_empty());
 }
 
-fn judge(s: Script, bed: &Bed, mut edge: Edge, is_by_software: bool) {
+fn judge(mut s: Script, bed: &Bed, mut edge: Edge, is_by_software: bool, has_seed: bool) {
     edge.balance();
     let [carried, v4, slow] =
         [Stage::OutOfTunnels, Stage::Ipv4, Stage::Slow].map(|stage| edge.packets_of(stage));
@@ -476,6 +476,10 @@ fn judge(s: Script, bed: &Bed, mut edge: Edge, is_by_software: bool) {
             up.push((class, buffer[..length].to_vec()));
         }
     }
+    // By a secret of chance two routers may share what limits them: then one word more is not told.
+    let untold = drops.get("punt_rate").copied().unwrap_or(0) - s.drops["punt_rate"];
+    assert!(untold <= u64::from(!has_seed), "{untold}");
+    *s.drops.entry("punt_rate").or_default() += untold;
     drop(edge);
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let mut wrong = String::new();
@@ -495,7 +499,12 @@ fn judge(s: Script, bed: &Bed, mut edge: Edge, is_by_software: bool) {
         list.sort();
         list.into_iter().map(|(class, frame)| format!("{class} {}", hex(&frame))).collect::<Vec<_>>()
     };
-    let (up, expected) = (sorted(up), sorted(s.up));
+    let (up, mut expected) = (sorted(up), sorted(s.up));
+    let all = expected.len();
+    if untold > 0 {
+        expected.retain(|told| up.contains(told));
+    }
+    assert_eq!(all - expected.len(), untold as usize, "what does not go up");
     assert!(wrong.is_empty() && drops == s.drops, "{wrong}{drops:?}\nnot {:?}\n", s.drops);
     assert_eq!(up, expected, "what goes up");
 }
