@@ -1,8 +1,10 @@
 //! `setup`: how long a host waits, between two real `cesd` ([`edges`](crate::edges)), for the address of one behind the other edge, and
 //! until its first packet is there.
 //!
-//! Each sample is a process of its own: its first call finds no association; those after it, a while apart so that everything
-//! sleeps, ride on the one that there is by then. Where a name's edge is, its own edge knows beforehand: what that question takes is shown apart.
+//! Each sample is a process of its own: its first call finds no association; those after it ride on the one that there is by then. How long
+//! everything has slept before a call counts: caches go cold meanwhile, so the further ones come after a pause of each length in turn, and what
+//! the wake-ups take by themselves after such a pause stands beside it ([`wakeups`]). Where a name's edge is, its own edge knows beforehand:
+//! what that question takes is shown apart. Making the question and reading the answer are the host's, and not counted.
 
 use std::net::Ipv4Addr;
 use std::process::Command;
@@ -14,20 +16,22 @@ use hickory_proto::op::{Message, MessageType, OpCode, Query};
 use hickory_proto::rr::{Name, RData, RecordType};
 
 use crate::edges::{BENCH, CALLER, EDGE, Edges, HOSTS, INSIDE, host};
+use crate::wakeups;
 
 const SAMPLES: usize = 20;
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Between two calls: everything sleeps as deeply as it does.
-const PAUSE: Duration = Duration::from_millis(10);
+/// Before a call, in turn: everything sleeps as deeply as it does; everything sleeps; the call before has just been answered.
+const PAUSES: [Duration; 3] = [Duration::from_millis(10), Duration::from_millis(1), Duration::ZERO];
 /// The case of a process that takes one sample.
 pub const SAMPLE: &str = "setup_sample";
 
-/// Milliseconds: of questions of where a name is; until the answer and until the first packet, of first calls and of further ones.
+/// Milliseconds: of questions of where a name is; until the answer and until the first packet, of first calls and of further ones, by the
+/// pause before.
 #[derive(Default, serde::Serialize, serde::Deserialize)]
 struct Delays {
     naptr: Vec<f64>,
     first: Vec<[f64; 2]>,
-    further: Vec<[f64; 2]>,
+    further: [Vec<[f64; 2]>; PAUSES.len()],
 }
 
 /// Takes all samples and shows what they come to. `by_itself`: milliseconds that a negotiation takes both edges, with warm caches and with
@@ -48,27 +52,31 @@ pub fn run(by_itself: [f64; 2], json: bool) {
         let more: Delays = serde_json::from_str(line).expect("a sample");
         all.naptr.extend(more.naptr);
         all.first.extend(more.first);
-        all.further.extend(more.further);
+        all.further.iter_mut().zip(more.further).for_each(|(all, more)| all.extend(more));
     }
-    show("setup_first", &all.first, &all.naptr, by_itself, json);
-    show("setup_further", &all.further, &all.naptr, by_itself, json);
+    show("setup_first", PAUSES[0], &all.first, &all.naptr, by_itself, json);
+    for (pause, delays) in PAUSES.into_iter().zip(&all.further) {
+        show("setup_further", pause, delays, &all.naptr, by_itself, json);
+    }
 }
 
-fn show(case: &str, delays: &[[f64; 2]], naptr: &[f64], [warm, cold]: [f64; 2], json: bool) {
+fn show(case: &str, pause: Duration, delays: &[[f64; 2]], naptr: &[f64], [warm, cold]: [f64; 2], json: bool) {
+    let (wakeups, pause) = (wakeups::by_themselves(pause), pause.as_millis());
     let of = |at: usize| delays.iter().map(|delay| delay[at]).collect::<Vec<_>>();
     let ([p50, p99], [packet50, packet99], [naptr50, _]) =
         (percentiles(of(0)), percentiles(of(1)), percentiles(naptr.to_vec()));
     if json {
         let row = serde_json::json!({
-            "case": case, "calls": delays.len(), "answer_ms_p50": p50, "answer_ms_p99": p99,
+            "case": case, "pause_ms": pause, "calls": delays.len(), "answer_ms_p50": p50, "answer_ms_p99": p99,
             "first_packet_ms_p50": packet50, "first_packet_ms_p99": packet99, "naptr_ms_p50": naptr50,
-            "negotiation_ms": warm, "negotiation_cold_ms": cold,
+            "wakeups_ms_p50": wakeups, "negotiation_ms": warm, "negotiation_cold_ms": cold,
         });
         println!("{row}");
     } else {
         println!(
-            "{case:17} answered after {p50:.2} ms (median), {p99:.2} ms (99 %); the first packet there after {packet50:.2} and \
-             {packet99:.2} ms; {} calls. NAPTR before it {naptr50:.2} ms; the negotiation by itself {warm:.3} ms, with cold caches {cold:.3}",
+            "{case:13} {pause:2} ms after the one before: answered after {p50:.2} ms (median), {p99:.2} ms (99 %); the first packet there after {packet50:.2} and \
+             {packet99:.2} ms; {} calls. NAPTR before it {naptr50:.2} ms; its wake-ups \
+             by themselves {wakeups:.2} ms; the negotiation by itself {warm:.3} ms, with cold caches {cold:.3}",
             delays.len()
         );
     }
@@ -90,14 +98,15 @@ pub fn sample() {
         assert!(start.elapsed() < PATIENCE, "the edge does not answer");
     }
     for n in 0..HOSTS {
-        let asked = Instant::now();
-        let (_, answered) = ask(&mut edges, &host(n), RecordType::NAPTR, PATIENCE).expect("where it is");
+        let (_, [asked, answered]) =
+            ask(&mut edges, &host(n), RecordType::NAPTR, PATIENCE).expect("where it is");
         delays.naptr.push(ms(asked, answered));
     }
     for n in 0..HOSTS {
-        std::thread::sleep(PAUSE);
-        let asked = Instant::now();
-        let (answer, answered) = ask(&mut edges, &host(n), RecordType::A, PATIENCE).expect("an answer");
+        let turn = n as usize % PAUSES.len();
+        std::thread::sleep(PAUSES[turn]);
+        let (answer, [asked, answered]) =
+            ask(&mut edges, &host(n), RecordType::A, PATIENCE).expect("an answer");
         let address = answer.answers.iter().find_map(|record| match &record.data {
             RData::A(address) => Some(address.0),
             _ => None,
@@ -108,13 +117,19 @@ pub fn sample() {
         let is_it = |frame: &[u8]| (payload(frame)? == mark).then_some(());
         let ((), arrived) = edges.wires[1].receive(PATIENCE, is_it).expect("the first packet");
         let delay = [ms(asked, answered), ms(asked, arrived)];
-        if n == 0 { delays.first.push(delay) } else { delays.further.push(delay) }
+        if n == 0 { delays.first.push(delay) } else { delays.further[turn].push(delay) }
     }
     drop(edges);
     println!("{}", serde_json::to_string(&delays).expect("JSON"));
 }
 
-fn ask(edges: &mut Edges, name: &str, kind: RecordType, patience: Duration) -> Option<(Message, Instant)> {
+/// The answer, and when the question was sent and the answer there.
+fn ask(
+    edges: &mut Edges,
+    name: &str,
+    kind: RecordType,
+    patience: Duration,
+) -> Option<(Message, [Instant; 2])> {
     let id = rand::random();
     let mut question = Message::new(id, MessageType::Query, OpCode::Query);
     question.metadata.recursion_desired = true;
@@ -122,15 +137,18 @@ fn ask(edges: &mut Edges, name: &str, kind: RecordType, patience: Duration) -> O
     asked.set_fqdn(true);
     question.add_query(Query::query(asked.clone(), kind));
     let wire = &mut edges.wires[0];
-    wire.send(&datagram((EDGE, 53), &question.to_vec().expect("sound")));
-    wire.receive(patience, |frame| {
+    let frame = datagram((EDGE, 53), &question.to_vec().expect("sound"));
+    let sent = Instant::now();
+    wire.send(&frame);
+    let (answer, answered) = wire.receive(patience, |frame| {
         let message = Message::from_vec(payload(frame)?).ok()?;
         message
             .queries
             .first()
             .is_some_and(|query| *query.name() == asked && query.query_type() == kind)
             .then_some(message)
-    })
+    })?;
+    Some((answer, [sent, answered]))
 }
 
 fn datagram(to: (Ipv4Addr, u16), payload: &[u8]) -> Vec<u8> {

@@ -34,6 +34,7 @@ mod edges;
 #[allow(dead_code, reason = "tests use more of it")]
 #[path = "../../tests/support/running.rs"]
 mod running;
+mod wakeups;
 
 use std::collections::VecDeque;
 use std::process::Command;

@@ -409,6 +409,8 @@ impl Window {
 pub trait Measured {
     /// Lets it run for `window` and reads what it did meanwhile; paused before and after.
     fn measure(&mut self, window: Window) -> Outcome<Reading>;
+    /// Lets it run until so many packets more have come in; paused before and after.
+    fn warm_up(&mut self, packets: u64) -> Outcome<()>;
 }
 
 /// Something that runs, read from outside.
@@ -421,6 +423,18 @@ pub trait Watched {
 
 /// Time to warm caches up after a pause.
 const SETTLE: Duration = Duration::from_millis(150);
+
+/// Returns once so many packets more have come in, of something that runs.
+pub fn run_packets(packets: u64, watched: &mut dyn Watched) -> Outcome<()> {
+    let (end, deadline) = (watched.totals()?.0 + packets, Instant::now() + Duration::from_secs(120));
+    while watched.totals()?.0 < end {
+        if Instant::now() > deadline {
+            return Err(format!("{packets} packets did not come within two minutes").into());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
 
 /// What it did in `window`, after a while.
 pub fn run_window(window: Window, watched: &mut dyn Watched) -> Outcome<Reading> {
@@ -558,6 +572,12 @@ impl Measured for Edge {
     fn measure(&mut self, window: Window) -> Outcome<Reading> {
         // Sessions only went into the first window.
         self.measure_while(window, |before, after| before == after).map(|(reading, _)| reading)
+    }
+
+    fn warm_up(&mut self, packets: u64) -> Outcome<()> {
+        self.process.go_on()?;
+        run_packets(packets, self)?;
+        self.process.pause()
     }
 }
 

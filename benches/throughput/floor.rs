@@ -1,7 +1,7 @@
 //! The floor: the same devices and bursts, forwarding only. Receives a burst, swaps the MAC addresses of each frame (as
 //! testpmd's macswap does, so that the frame is read and written), sends it to the sink. Runs as a process of its own.
 
-use crate::bed::{Asked, Measured, Outcome, Reading, Watched, Window, run_window};
+use crate::bed::{Asked, Measured, Outcome, Reading, Watched, Window, run_packets, run_window};
 use crate::quiet::Look;
 use ces::dpdk::{
     BURST, Burst, Eal, EalOptions, HugePages, LcoreSpec, Mbuf, Pool, PoolOptions, Port, PortOptions, RxQueue,
@@ -152,5 +152,11 @@ impl Measured for FloorProcess {
         let reading = run_window(window, self)?;
         self.0.process.pause()?;
         Ok(reading)
+    }
+
+    fn warm_up(&mut self, packets: u64) -> Outcome<()> {
+        self.0.process.go_on()?;
+        run_packets(packets, self)?;
+        self.0.process.pause()
     }
 }

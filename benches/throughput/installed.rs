@@ -1,7 +1,7 @@
 //! The process under measurement where sessions are put in before any packet comes: the worker of `cesd`, made as `cesd` makes it from its
 //! configuration. Those with hosts behind another edge are of [`tunnels`], those at the circular pool of [`prgw`].
 
-use crate::bed::{Asked, Measured, Outcome, Reading, Watched, Window, run_window};
+use crate::bed::{Asked, Measured, Outcome, Reading, Watched, Window, run_packets, run_window};
 use crate::quiet::Look;
 use crate::{prgw, tunnels};
 use ces::appliance::{assemble, plan};
@@ -122,5 +122,11 @@ impl Measured for InstalledProcess {
             return Err(format!("[drops, flows] went from {before:?} to {after:?} during a window").into());
         }
         Ok(reading)
+    }
+
+    fn warm_up(&mut self, packets: u64) -> Outcome<()> {
+        self.0.process.go_on()?;
+        run_packets(packets, self)?;
+        self.0.process.pause()
     }
 }

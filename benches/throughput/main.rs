@@ -363,9 +363,12 @@ struct Row {
 fn measure(case: &Case, direction: Direction, hertz: f64) -> Outcome<Row> {
     let mut edge = case.start(direction)?;
     let mut floor = case.start_floor(direction)?;
-    // The first turn of each warms up: answers that overtook their session's first packet are dropped before it.
-    std::thread::sleep(Duration::from_millis(100));
+    // A packet of each flow, and a turn, warm up: answers that overtook their session's first packet are dropped before it, and the first one
+    // of a session goes another way than those after it.
+    let packets = u64::from(case.flows) * if direction == Direction::Both { 2 } else { 1 };
+    floor.warm_up(packets)?;
     floor.measure(WINDOW)?;
+    edge.warm_up(2 * packets)?;
     let _ = edge.measure(WINDOW);
     let mut turns = Turns::default();
     for _ in 0..ROUNDS {
