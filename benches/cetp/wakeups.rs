@@ -49,7 +49,9 @@ pub fn by_themselves(pause: Duration) -> f64 {
             })
             .collect();
         is_over.store(true, Ordering::Release);
-        beds.iter().for_each(|bed| drop(bed.write(1)));
+        for bed in &beds {
+            bed.write(1).expect("woken");
+        }
         delays
     });
     delays.sort_by(f64::total_cmp);

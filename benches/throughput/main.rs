@@ -15,6 +15,7 @@ mod expiry;
 mod floor;
 mod generator;
 mod installed;
+mod interrupted;
 mod latency;
 mod machine;
 mod misses;
@@ -186,6 +187,7 @@ fn main() -> Outcome<()> {
         _ => (),
     }
     let options = options()?;
+    interrupted::watch()?;
     let directory = Scratch::new()?;
     let cores = core_affinity::get_core_ids().ok_or("the cores of this machine cannot be read")?;
     // The last core works; this process sleeps nearly all the time.
@@ -457,9 +459,12 @@ struct Scratch(PathBuf);
 
 impl Scratch {
     fn new() -> Outcome<Self> {
-        let path = std::env::temp_dir().join(format!("ces-bench-{}", std::process::id()));
-        std::fs::create_dir_all(&path)?;
-        Ok(Self(path))
+        std::fs::create_dir_all(Self::path())?;
+        Ok(Self(Self::path()))
+    }
+
+    fn path() -> PathBuf {
+        std::env::temp_dir().join(format!("ces-bench-{}", std::process::id()))
     }
 }
 

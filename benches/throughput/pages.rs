@@ -1,9 +1,14 @@
 //! Huge pages for the time of the bench: reserved if this user may, given back at the end.
 
+use std::sync::Mutex;
+
 const COUNT: &str = "/proc/sys/vm/nr_hugepages";
 
+/// How many there were before, if more were reserved.
+static BEFORE: Mutex<Option<u32>> = Mutex::new(None);
+
 /// Gives the pages back when dropped.
-pub struct Reserved(Option<u32>);
+pub struct Reserved;
 
 /// Sees to it that there are enough free 2 MB pages for both processes of the largest case; says so where there are not.
 /// `flows` are replayed from captures, `fresh` are of a generator.
@@ -13,10 +18,10 @@ pub fn reserve(flows: u32, fresh: u32) -> Reserved {
     let needed = 512 + (replayed.max(u64::from(fresh) * 210) >> 21) as u32;
     let (total, free) = (field("HugePages_Total:"), field("HugePages_Free:"));
     if free >= needed {
-        return Reserved(None);
+        return Reserved;
     }
     // Not the total: that has in it what others still use of what was reserved for them, and would be left behind.
-    let reserved = std::fs::read_to_string(COUNT).ok().and_then(|count| count.trim().parse().ok());
+    *before() = std::fs::read_to_string(COUNT).ok().and_then(|count| count.trim().parse().ok());
     let _ = std::fs::write(COUNT, (total + needed - free).to_string());
     let free = field("HugePages_Free:");
     if free < needed {
@@ -24,7 +29,18 @@ pub fn reserve(flows: u32, fresh: u32) -> Reserved {
             "only {free} of {needed} huge pages could be reserved: the figures mean little; run as root"
         );
     }
-    Reserved(reserved)
+    Reserved
+}
+
+fn before() -> std::sync::MutexGuard<'static, Option<u32>> {
+    BEFORE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// As many as there were, once.
+pub fn give_back() {
+    if let Some(count) = before().take() {
+        let _ = std::fs::write(COUNT, count.to_string());
+    }
 }
 
 fn field(name: &str) -> u32 {
@@ -35,8 +51,6 @@ fn field(name: &str) -> u32 {
 
 impl Drop for Reserved {
     fn drop(&mut self) {
-        if let Some(before) = self.0 {
-            let _ = std::fs::write(COUNT, before.to_string());
-        }
+        give_back();
     }
 }

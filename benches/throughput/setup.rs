@@ -146,16 +146,7 @@ impl Running {
         let (mut good, wanted) = (0, 6 + 2 * timeout);
         for _ in 0..wanted + 6 + 6 * timeout {
             std::thread::sleep(Duration::from_millis(500));
-            let r = self.read()?;
-            let counts = r.counts;
-            eprintln!(
-                "T{timeout} live {} created {} removed {} cpu {:.3} drops {}",
-                counts.live(),
-                counts.created,
-                counts.removed,
-                r.cpu_ns as f64 / 1e9,
-                counts.drops
-            );
+            let counts = self.read()?.counts;
             good = if is_live(&counts) && counts.removed > 0 { good + 1 } else { 0 };
             if good == wanted {
                 return Ok(true);

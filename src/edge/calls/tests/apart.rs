@@ -141,6 +141,24 @@ fn where_the_association_has_ended_another_is_set_up_to_end_it() {
 }
 
 #[test]
+fn what_was_lost_is_not_asked_for_again_after_it_was_ended() {
+    let (mut lab, _) = session(&[0, 1, 2]);
+    lab.deaf = vec![0];
+    lab.user_rules(1, 3, &["nobody"]);
+    lab.run(100);
+    assert_eq!((asked(&lab), shown(&mut lab, 0).len()), ([1, 0, 0], 0));
+    lab.deaf.clear();
+    lab.user_rules(1, 3, &[]);
+    for _ in 0..100 {
+        lab.run(100);
+        assert_eq!(shown(&mut lab, 0), Vec::<String>::new(), "{} ms", lab.now);
+    }
+    assert_eq!(asked(&lab), [1, 1, 1]);
+    assert!(!is_refused(&mut lab, (0, 1), (1, 3)));
+    lab.assert_empty();
+}
+
+#[test]
 fn an_operator_sees_who_is_kept_away_for_what_and_may_let_it_come_again() {
     let (mut lab, mut tags) = session(&[0, 1, 2]);
     for round in 0..3 {

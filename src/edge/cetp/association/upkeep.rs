@@ -9,6 +9,7 @@ use crate::edge::cetp::message::{
 };
 use crate::edge::cetp::retry::{PATIENCE, Sending};
 use crate::edge::cetp::terms::House;
+use crate::edge::cetp::wire;
 use rand::RngExt;
 use std::mem;
 
@@ -255,7 +256,8 @@ impl Peers {
         self.probe(id, transaction.wrapping_add(1), now, out);
     }
 
-    /// Reports to another edge; it is sent until it is acknowledged. False: there is no association, or too much waits.
+    /// Reports to another edge; it is sent until it is acknowledged, or until another report has taken its place. False: there is no
+    /// association, or too much waits.
     pub fn report(
         &mut self,
         id: PeerId,
@@ -269,14 +271,18 @@ impl Peers {
             Report::Filtering(filtering) => Value::Filtering(*filtering),
             Report::Terminate(termination) => Value::Terminate(termination.clone()),
         };
-        if self.get(id).reports.is_full() {
+        let is_replaced = |waiting: &Sending| replaces(report, &waiting.bytes);
+        let reports = &self.get(id).reports;
+        if reports.is_full() && !reports.iter().any(is_replaced) {
             return false;
         }
         let mut bytes = self.compose(id, transaction, false, vec![Tlv::reliable(value)]);
         self.emit(id, &mut bytes, out);
         let is_sent = !bytes.is_empty();
         if is_sent {
-            self.get_mut(id).reports.push(Sending::new(bytes, transaction, now.ms));
+            let reports = &mut self.get_mut(id).reports;
+            reports.retain(|waiting| !is_replaced(waiting));
+            reports.push(Sending::new(bytes, transaction, now.ms));
             self.plan(id);
         }
         is_sent
@@ -416,6 +422,15 @@ impl Peers {
             _ => (),
         }
     }
+}
+
+/// Whether a message that was not acknowledged yet asks for what the report asks for otherwise: sent again, it would come after it.
+fn replaces(report: &Report<'_>, waiting: &[u8]) -> bool {
+    let Report::Filtering(newer) = report else { return false };
+    wire::decode(waiting).is_ok_and(|older| match older.message.value(Code::FILTERING) {
+        Some(Value::Filtering(older)) => older.blocked == newer.blocked,
+        _ => false,
+    })
 }
 
 /// What both sides have said of a new key; that they have, the old one's MAC says.
