@@ -179,6 +179,16 @@ impl Counts {
         ]
     }
 
+    /// The same of all packets: what the worker has done, and not how long it has waited for the generator.
+    pub fn busy(&self) -> Look {
+        let is_busy = |stage: &&Stage| !matches!(stage, Stage::Idle | Stage::Asleep);
+        let mut cycles = vec![0; Stage::ALL.len()];
+        Stage::ALL.iter().filter(is_busy).for_each(|stage| {
+            cycles[*stage as usize] = self.cycles[*stage as usize];
+        });
+        Look { packets: self.tx, cycles }
+    }
+
     pub fn live(&self) -> u64 {
         self.created - self.removed
     }

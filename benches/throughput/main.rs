@@ -203,7 +203,8 @@ fn main() -> Outcome<()> {
     let scaled = if options.scaling { scaled } else { &[] };
     let replayed =
         if options.kinds.is_empty() { None } else { options.flows.iter().copied().max().max(most) };
-    let replayed = replayed.max(scaled.iter().copied().max());
+    // Three edges and three floors, with one capture each.
+    let replayed = replayed.max(scaled.iter().map(|flows| 2 * flows).max());
     let fresh = [
         (options.setup || options.mixed, setup::MOST),
         (options.removal, expiry::REMOVED[1]),
