@@ -16,15 +16,17 @@ use std::time::Duration;
 #[repr(align(64))]
 struct Line(std::cell::Cell<u64>);
 
-/// Lines that were asked for and are not used yet, as far ahead of their use as a look-up is.
-const ON_THE_WAY: usize = 16;
+/// Lines that were asked for and are not used yet: as far ahead of their use as a look-up is; more than a core has on the way at once.
+const ON_THE_WAY: [usize; 2] = [16, 64];
 /// Lines a sample: short enough to fall between what disturbs.
 const LINES: usize = 4_000;
 const SAMPLES: usize = 1_000;
 /// What a session takes of index and records: two lines, and twice 11.5 bytes.
 const SESSION_BYTES: u32 = 151;
-/// The sizes of tables beside those of sessions: of the first two levels of caches.
-const SMALL: [u32; 2] = [16 << 10, 256 << 10];
+/// The sizes of tables beside those of sessions: of the first two levels of caches, and what a machine that others use may have of the third.
+const SMALL: [u32; 3] = [16 << 10, 256 << 10, 2 << 20];
+/// And the sessions of the largest, with `--full`.
+pub const MOST: u32 = 131_072 * PORTS_PER_HOST;
 
 /// How long the core is watched for what takes it away, and what counts as that: longer than a loop takes, and most interrupts.
 const WATCHED: Duration = Duration::from_secs(3);
@@ -50,15 +52,15 @@ impl Samples {
 }
 
 /// Measures on that core.
-pub fn machine(core: usize, hertz: f64, json: bool) -> Outcome<()> {
+pub fn machine(core: usize, hertz: f64, full: bool, json: bool) -> Outcome<()> {
     let work = std::thread::spawn(move || {
         let is_there = core_affinity::set_for_current(core_affinity::CoreId { id: core });
-        is_there.then(|| measure(hertz, json)).ok_or("the core cannot be chosen")
+        is_there.then(|| measure(hertz, full, json)).ok_or("the core cannot be chosen")
     });
     Ok(work.join().map_err(|_| "the measuring thread panicked")??)
 }
 
-fn measure(hertz: f64, json: bool) {
+fn measure(hertz: f64, full: bool, json: bool) {
     let (name, product, sums) = (processor(), Samples::of(products), Samples::of(sums));
     if json {
         let row = serde_json::json!({
@@ -77,22 +79,29 @@ fn measure(hertz: f64, json: bool) {
     }
     away(hertz, json);
     let sessions = HOSTS.map(|hosts| hosts * PORTS_PER_HOST * SESSION_BYTES);
-    for bytes in SMALL.into_iter().chain(sessions) {
+    let most = full.then_some(MOST * SESSION_BYTES);
+    for bytes in SMALL.into_iter().chain(sessions).chain(most) {
         let lines = Region::new(bytes as usize / 64, |i| Line(std::cell::Cell::new(i as u64)));
         let mut random = 0x9e37_79b9_7f4a_7c15;
         let waited = Samples::of(|| waited(&lines, &mut random));
-        let ahead = Samples::of(|| ahead(&lines, &mut random));
+        let [ahead, further] = [
+            Samples::of(|| ahead::<{ ON_THE_WAY[0] }>(&lines, &mut random)),
+            Samples::of(|| ahead::<{ ON_THE_WAY[1] }>(&lines, &mut random)),
+        ];
         if json {
             let row = serde_json::json!({
                 "case": "machine_line", "bytes": bytes, "huge_pages": lines.is_huge(), "cycles_waited_for": waited.json(),
-                "cycles_asked_for_ahead": ahead.json(),
+                "cycles_asked_for_ahead": ahead.json(), "cycles_asked_for_64_ahead": further.json(),
             });
             println!("{row}");
         } else {
             println!(
-                "machine: a line of {bytes:>11} bytes, anywhere: {} cycles if waited for, {} if asked for {ON_THE_WAY} ahead and written",
+                "machine: a line of {bytes:>11} bytes, anywhere: {} cycles if waited for, {} if asked for {} ahead and written, {} if {} ahead",
                 waited.text(),
-                ahead.text()
+                ahead.text(),
+                ON_THE_WAY[0],
+                further.text(),
+                ON_THE_WAY[1]
             );
         }
     }
@@ -219,7 +228,7 @@ fn waited(lines: &[Line], random: &mut u64) -> f64 {
 }
 
 /// Cycles a line where each is asked for a while before it is written.
-fn ahead(lines: &[Line], random: &mut u64) -> f64 {
+fn ahead<const ON_THE_WAY: usize>(lines: &[Line], random: &mut u64) -> f64 {
     let mut asked = [&lines[0]; ON_THE_WAY];
     let start = cycles();
     for i in 0..LINES {

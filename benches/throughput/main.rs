@@ -206,6 +206,7 @@ fn main() -> Outcome<()> {
     // Three edges and three floors, with one capture each.
     let replayed = replayed.max(scaled.iter().map(|flows| 2 * flows).max());
     let fresh = [
+        (options.machine && options.full, machine::MOST),
         (options.setup || options.mixed, setup::MOST),
         (options.removal, expiry::REMOVED[1]),
         (options.sweep, expiry::SWEPT + expiry::SWEPT / 10),
@@ -214,7 +215,7 @@ fn main() -> Outcome<()> {
     let _pages = pages::reserve(replayed.unwrap_or(0), fresh.max().unwrap_or(0));
     let hertz = tsc_hertz();
     if options.machine {
-        machine::machine(core, hertz, options.json)?;
+        machine::machine(core, hertz, options.full, options.json)?;
     }
     replay(&options, &directory.0, core, hertz)?;
     let place = setup::Place { directory: &directory.0, core, hertz };

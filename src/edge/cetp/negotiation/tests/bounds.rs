@@ -68,16 +68,21 @@ fn reports_that_wait() {
     lab.open((0, 0), (1, 1));
     lab.run(200);
     let peer = lab.edges[0].cetp.peer(Fqdn::new(edge_name(1)).expect("a name")).expect("an association");
-    let blocked = Blocked::Domain(Fqdn::new("bad.example").expect("a name"));
-    let report = Report::Filtering(Filtering { blocked, seconds: 30, reason: Reason::BLOCKED });
-    let send = |lab: &mut Lab| lab.with(0, |cetp, _, now, out| cetp.report(peer, &report, now, out));
+    let send = |lab: &mut Lab, n: usize| {
+        let name = format!("bad{n}.example");
+        let blocked = Blocked::Domain(Fqdn::new(&name).expect("a name"));
+        let report = Report::Filtering(Filtering { blocked, seconds: 30, reason: Reason::BLOCKED });
+        lab.with(0, |cetp, _, now, out| cetp.report(peer, &report, now, out))
+    };
     lab.edges[1].is_cut = true;
-    let sent: Vec<bool> = (0..2 * REPORTS).map(|_| send(&mut lab)).collect();
+    let sent: Vec<bool> = (0..2 * REPORTS).map(|n| send(&mut lab, n)).collect();
     assert_eq!(sent, [[true; REPORTS], [false; REPORTS]].concat());
+    // But what is said of the same again takes its place.
+    assert!(send(&mut lab, REPORTS - 1) && !send(&mut lab, REPORTS));
     // They are acknowledged, or given up: there is room again.
     lab.edges[1].is_cut = false;
     lab.run(1_000);
-    assert!(send(&mut lab));
+    assert!(send(&mut lab, REPORTS));
     lab.run(1_000);
     let come = lab.take(1).iter().filter(|event| matches!(event, Event::Filtering { .. })).count();
     assert_eq!(come, REPORTS + 1);
