@@ -79,6 +79,7 @@ fn reports_that_wait() {
     assert_eq!(sent, [[true; REPORTS], [false; REPORTS]].concat());
     // But what is said of the same again takes its place.
     assert!(send(&mut lab, REPORTS - 1) && !send(&mut lab, REPORTS));
+    lab.run(100);
     // They are acknowledged, or given up: there is room again.
     lab.edges[1].is_cut = false;
     lab.run(1_000);
