@@ -1,7 +1,8 @@
 //! The floor: the same devices and bursts, forwarding only. Receives a burst, swaps the MAC addresses of each frame (as
 //! testpmd's macswap does, so that the frame is read and written), sends it to the sink. Runs as a process of its own.
 
-use crate::bed::{Asked, Measured, Outcome, Reading, Watched, Window, run_packets, run_window};
+use crate::bed::{Measured, Outcome, Reading, Watched, Window, run_packets, run_window};
+use crate::process::Asked;
 use crate::quiet::Look;
 use ces::dpdk::{
     BURST, Burst, Eal, EalOptions, HugePages, LcoreSpec, Mbuf, Pool, PoolOptions, Port, PortOptions, RxQueue,

@@ -1,7 +1,8 @@
 //! The process under measurement where sessions are put in before any packet comes: the worker of `cesd`, made as `cesd` makes it from its
 //! configuration. Those with hosts behind another edge are of [`tunnels`], those at the circular pool of [`prgw`].
 
-use crate::bed::{Asked, Measured, Outcome, Reading, Watched, Window, run_packets, run_window};
+use crate::bed::{Measured, Outcome, Reading, Watched, Window, run_packets, run_window};
+use crate::process::Asked;
 use crate::quiet::Look;
 use crate::{prgw, tunnels};
 use ces::appliance::{assemble, plan};

@@ -21,6 +21,7 @@ mod machine;
 mod misses;
 mod pages;
 mod prgw;
+mod process;
 mod quiet;
 mod scaling;
 mod setup;

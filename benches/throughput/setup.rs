@@ -1,10 +1,11 @@
 //! The cases where sessions come and go. `nat44_setup`: every packet opens a session, and as many go as come, for ten
 //! seconds. `nat44_mixed`: a part of the packets do, the others belong to sessions that live.
 
-use crate::bed::{Asked, Case, Kind, Outcome};
+use crate::bed::{Case, Kind, Outcome};
 use crate::capture::{self, Load, PORTS_PER_HOST};
 use crate::churn::{self, Churn, Counts};
 use crate::generator::{self, HOSTS, Traffic};
+use crate::process::Asked;
 use crate::quiet::{Look, Quiet, SLICE, Slices};
 use crate::round;
 use crate::turns::Spread;
